@@ -1,0 +1,2 @@
+//! greekd
+fn main() {}
