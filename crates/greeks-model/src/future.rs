@@ -176,7 +176,9 @@ mod tests {
 
         #[test]
         fn any_text_is_read_or_refused(text in ".{0,12}") {
-            let _ = Future::parse(&text, date(2026, 1, 1)).is_ok();
+            if let Ok(future) = Future::parse(&text, date(2026, 1, 1)) {
+                prop_assert_eq!(Future::parse(&future.to_string(), date(2000, 1, 1)).unwrap(), future);
+            }
         }
     }
 }

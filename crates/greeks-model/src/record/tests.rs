@@ -155,7 +155,9 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
-        let _ = Record::decode(&bytes).is_ok();
+        if let Ok(record) = Record::decode(&bytes) {
+            prop_assert!(Record::decode(&encoded(&record)).is_ok());
+        }
     }
 
     #[test]
@@ -163,6 +165,9 @@ proptest! {
         let mut bytes = encoded(&Record::Snapshot(snapshot()));
         let at = at % bytes.len();
         bytes[at] = byte;
-        let _ = Record::decode(&bytes).is_ok();
+        if let Ok(record) = Record::decode(&bytes) {
+            let again = Record::decode(&encoded(&record)).unwrap();
+            prop_assert_eq!(encoded(&again), encoded(&record));
+        }
     }
 }
