@@ -1,5 +1,7 @@
 //! Every figure against `fixtures/reference.csv`, which `fixtures/generate.py` computes with 60 digits.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use greeks_pricing::{Black76, BlackScholes, Greeks, OptionKind};
 
 const REFERENCE: &str = include_str!("fixtures/reference.csv");
@@ -123,20 +125,21 @@ fn every_figure_agrees_with_the_reference() {
     assert!(failures.is_empty(), "{} cases differ, first: {}", failures.len(), failures[0]);
 }
 
+/// Sharper than the promise: all figures but theta, which crosses zero, hold eleven digits however small they are.
 #[test]
-fn margin_below_the_promise() {
-    // The promise leaves room for other platforms; a loss of digits should be seen long before it is broken.
-    let mut worst = [("", 0.0_f64); 6];
+fn tails_keep_their_relative_precision() {
+    let mut compared = 0;
     for case in cases() {
         let got = case.model.greeks(case.kind, case.volatility);
-        for (slot, ((name, got), (_, want))) in worst.iter_mut().zip(named(&got).into_iter().zip(named(&case.want))) {
-            let error = (got - want).abs();
-            if want.abs() > 1e-280 && error / want.abs() > slot.1 {
-                *slot = (name, error / want.abs());
+        for ((name, got), (_, want)) in named(&got).into_iter().zip(named(&case.want)) {
+            // Next to the smallest normal double, digits are lost by the format itself.
+            if name != "theta" && want.abs() > 1e-290 {
+                assert!((got - want).abs() <= 1e-11 * want.abs(), "{name} got {got:e} {case:?}");
+                compared += 1;
             }
         }
     }
-    println!("worst relative errors: {worst:?}");
+    assert!(compared > 15_000, "{compared}");
 }
 
 /// Negative control: an error ten times the tolerance, in one figure of any case, is seen.
