@@ -10,7 +10,8 @@ use crate::normal::{cdf, ln_pdf, mills, mills_slope, pdf};
 /// Up to this `s / 2` the difference of two Mills ratios is integrated, since subtracting would lose digits.
 const NARROW: f64 = 0.1;
 
-/// Nodes and weights of the five-point Gauss-Legendre rule on [-1, 1]; exact to the last place for `NARROW` intervals.
+/// Nodes and weights of the five-point Gauss-Legendre rule on [-1, 1]; on intervals this narrow its error is below the
+/// last place.
 const GAUSS_LEGENDRE: [(f64, f64); 5] = [
     (-0.906_179_845_938_664, 0.236_926_885_056_189_1),
     (-0.538_469_310_105_683_1, 0.478_628_670_499_366_5),
@@ -33,6 +34,7 @@ pub(crate) struct Legs {
 /// The parts from which a model assembles its Greeks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Parts {
+    /// Present value.
     pub(crate) price: f64,
     /// Asset legs in the replicating portfolio: `N(d1)` for a call, `-N(-d1)` for a put.
     pub(crate) asset_weight: f64,
@@ -114,6 +116,16 @@ impl Legs {
             self.asset - self.cash
         }
     }
+}
+
+/// Whether a price or strike is in the domain of the models.
+pub(crate) fn is_positive(value: f64) -> bool {
+    value > 0.0 && value.is_finite()
+}
+
+/// Whether a time or volatility is in the domain of the models.
+pub(crate) fn is_not_negative(value: f64) -> bool {
+    value >= 0.0 && value.is_finite()
 }
 
 /// `ln(a / b)` of two positive numbers, accurate also when they are close.

@@ -1,6 +1,6 @@
 //! Options on a forward or future.
 
-use crate::black::{Legs, ln_ratio};
+use crate::black::{Legs, is_not_negative, is_positive, ln_ratio};
 use crate::implied::total_deviation;
 use crate::types::{DAYS_PER_YEAR, POINTS};
 use crate::{Greeks, OptionKind};
@@ -50,29 +50,19 @@ impl Black76 {
         }
     }
 
-    /// The volatility at which the option is worth `price`: the price at it differs from the target by rounding only.
-    ///
-    /// `None` where no positive volatility does that: invalid inputs, no time left, a price at or below the discounted
-    /// intrinsic value, at or above the value at unlimited volatility (the discounted forward for a call, the discounted
-    /// strike for a put). A price exactly at the lower bound is `None` rather than 0, because it says nothing: far from
-    /// the money every small volatility gives that very double, and an unknown figure must not read as a known one.
-    /// For the same reason an option far in the money has none once its time value is below the rounding of its price.
+    /// The volatility at which the option is worth `price`, if the price holds one: see the
+    /// [crate docs](crate#implied-volatility).
     pub fn implied_volatility(&self, kind: OptionKind, price: f64) -> Option<f64> {
         let deviation = total_deviation(&self.legs()?, kind, price)?;
         (self.years > 0.0).then(|| deviation / libm::sqrt(self.years))
     }
 
     fn legs_at(&self, volatility: f64) -> Option<Legs> {
-        if volatility >= 0.0 && volatility.is_finite() { self.legs() } else { None }
+        if is_not_negative(volatility) { self.legs() } else { None }
     }
 
     fn legs(&self) -> Option<Legs> {
-        let valid = self.forward > 0.0
-            && self.forward.is_finite()
-            && self.strike > 0.0
-            && self.strike.is_finite()
-            && self.years >= 0.0
-            && self.years.is_finite();
+        let valid = is_positive(self.forward) && is_positive(self.strike) && is_not_negative(self.years);
         if !valid {
             return None;
         }

@@ -1,6 +1,6 @@
 //! Options on a spot price with a continuous dividend yield.
 
-use crate::black::{Legs, ln_ratio};
+use crate::black::{Legs, is_not_negative, is_positive, ln_ratio};
 use crate::implied::total_deviation;
 use crate::types::{DAYS_PER_YEAR, POINTS};
 use crate::{Greeks, OptionKind};
@@ -52,25 +52,19 @@ impl BlackScholes {
         }
     }
 
-    /// The volatility at which the option is worth `price`; see [`Black76::implied_volatility`] for when there is none.
-    ///
-    /// [`Black76::implied_volatility`]: crate::Black76::implied_volatility
+    /// The volatility at which the option is worth `price`, if the price holds one: see the
+    /// [crate docs](crate#implied-volatility).
     pub fn implied_volatility(&self, kind: OptionKind, price: f64) -> Option<f64> {
         let deviation = total_deviation(&self.legs()?, kind, price)?;
         (self.years > 0.0).then(|| deviation / libm::sqrt(self.years))
     }
 
     fn legs_at(&self, volatility: f64) -> Option<Legs> {
-        if volatility >= 0.0 && volatility.is_finite() { self.legs() } else { None }
+        if is_not_negative(volatility) { self.legs() } else { None }
     }
 
     fn legs(&self) -> Option<Legs> {
-        let valid = self.spot > 0.0
-            && self.spot.is_finite()
-            && self.strike > 0.0
-            && self.strike.is_finite()
-            && self.years >= 0.0
-            && self.years.is_finite();
+        let valid = is_positive(self.spot) && is_positive(self.strike) && is_not_negative(self.years);
         if !valid {
             return None;
         }
