@@ -1,0 +1,398 @@
+//! Which database, and how to get there.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, TargetSessionAttrs};
+
+use crate::tls::TlsSettings;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
+/// How long sent bytes may go unacknowledged before the connection counts as dead.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Options of libpq that mean something we do not do; they may be named in an error, anything else could be a secret.
+const NOT_SUPPORTED: [&str; 14] = [
+    "gssencmode",
+    "krbsrvname",
+    "gsslib",
+    "passfile",
+    "service",
+    "servicefile",
+    "sslcert",
+    "sslkey",
+    "sslpassword",
+    "sslcrl",
+    "sslcrldir",
+    "requirepeer",
+    "require_auth",
+    "sslcertmode",
+];
+
+/// How far the connection must be protected, with the meaning libpq gives to `sslmode`. Unix sockets never use TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SslMode {
+    /// Never TLS.
+    Disable,
+    /// TLS where the server offers it; it is not verified.
+    #[default]
+    Prefer,
+    /// TLS, not verified, unless a file of root certificates is given: then as [`SslMode::VerifyCa`].
+    Require,
+    /// TLS, and the certificate must come from a trusted authority.
+    VerifyCa,
+    /// TLS, and the certificate must come from a trusted authority and name the host.
+    VerifyFull,
+}
+
+impl FromStr for SslMode {
+    type Err = DatabaseConfigError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "disable" => Ok(Self::Disable),
+            // `allow` tries without TLS first; with it first is never weaker.
+            "allow" | "prefer" => Ok(Self::Prefer),
+            "require" => Ok(Self::Require),
+            "verify-ca" => Ok(Self::VerifyCa),
+            "verify-full" => Ok(Self::VerifyFull),
+            _ => Err(DatabaseConfigError::SslMode),
+        }
+    }
+}
+
+/// A database: where, as whom, and how protected. The password shows in no `Debug` output and no error.
+#[derive(Clone)]
+pub struct DatabaseConfig {
+    config: Config,
+    ssl_mode: SslMode,
+    root_cert: Option<PathBuf>,
+    tls: Option<Arc<TlsSettings>>,
+}
+
+impl DatabaseConfig {
+    /// Takes a connection string of libpq: `postgres://user:password@host:5432/db?sslmode=verify-full&sslrootcert=FILE`
+    /// or `host=/run/postgresql user=me dbname=db`.
+    ///
+    /// # Errors
+    /// [`DatabaseConfigError`], which never quotes the string.
+    pub fn parse(text: &str) -> Result<Self, DatabaseConfigError> {
+        let split = if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            split_url(text)?
+        } else {
+            split_pairs(text)?
+        };
+        let config: Config = split.rest.parse().map_err(|_| DatabaseConfigError::Malformed)?;
+        let mut database = Self::new(config);
+        database.ssl_mode = split.ssl_mode.as_deref().map_or(Ok(SslMode::default()), SslMode::from_str)?;
+        database.root_cert = split.root_cert.filter(|path| path != "system").map(PathBuf::from);
+        if database.config.get_hosts().is_empty() && database.config.get_hostaddrs().is_empty() {
+            return Err(DatabaseConfigError::NoHost);
+        }
+        if database.config.get_user().is_none() {
+            return Err(DatabaseConfigError::NoUser);
+        }
+        Ok(database)
+    }
+
+    /// Takes settings made in code; deadlines and keepalives are set here, TLS is [`SslMode::Prefer`].
+    pub fn new(mut config: Config) -> Self {
+        config
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(TCP_USER_TIMEOUT)
+            .keepalives(true)
+            .keepalives_idle(KEEPALIVE_IDLE)
+            .keepalives_interval(KEEPALIVE_INTERVAL)
+            .keepalives_retries(KEEPALIVE_RETRIES);
+        if config.get_application_name().is_none() {
+            config.application_name("greekd");
+        }
+        Self { config, ssl_mode: SslMode::default(), root_cert: None, tls: None }
+    }
+
+    /// Sets the protection asked for.
+    #[must_use]
+    pub fn with_ssl_mode(mut self, mode: SslMode) -> Self {
+        self.ssl_mode = mode;
+        self
+    }
+
+    /// Sets what TLS is done with: without it [`SslMode::Prefer`] stays plain and stricter modes fail to connect.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Arc<TlsSettings>) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Uses another database of the same server.
+    #[must_use]
+    pub fn with_database(mut self, name: &str) -> Self {
+        self.config.dbname(name);
+        self
+    }
+
+    /// The protection asked for; `require` with a file of root certificates is `verify-ca`, as in libpq.
+    pub fn ssl_mode(&self) -> SslMode {
+        match self.ssl_mode {
+            SslMode::Require if self.root_cert.is_some() => SslMode::VerifyCa,
+            mode => mode,
+        }
+    }
+
+    /// The file of root certificates named by `sslrootcert`.
+    pub fn root_cert(&self) -> Option<&Path> {
+        self.root_cert.as_deref()
+    }
+
+    /// The user's name.
+    pub fn user(&self) -> &str {
+        self.config.get_user().unwrap_or_default()
+    }
+
+    /// The database's name: that of the user unless given.
+    pub fn database(&self) -> &str {
+        self.config.get_dbname().unwrap_or_else(|| self.user())
+    }
+
+    /// Where the server is, for people: `host:port` or the socket's directory.
+    pub fn address(&self) -> String {
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        match self.config.get_hosts().first() {
+            Some(Host::Tcp(name)) => format!("{name}:{port}"),
+            #[cfg(unix)]
+            Some(Host::Unix(dir)) => dir.display().to_string(),
+            None => self.config.get_hostaddrs().first().map_or_else(String::new, |address| format!("{address}:{port}")),
+        }
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Arc<TlsSettings>> {
+        self.tls.as_ref()
+    }
+
+    /// Whether the first host is a unix socket, which needs no TLS.
+    pub(crate) fn is_local_socket(&self) -> bool {
+        #[cfg(unix)]
+        return matches!(self.config.get_hosts().first(), Some(Host::Unix(_)));
+        #[cfg(not(unix))]
+        return false;
+    }
+
+    /// The settings as the driver takes them; with `writer` only a server that accepts writes will do.
+    pub(crate) fn driver_config(&self, writer: bool) -> Config {
+        use tokio_postgres::config::SslMode as Driver;
+        let mut config = self.config.clone();
+        let plain = self.is_local_socket() || (self.ssl_mode == SslMode::Prefer && self.tls.is_none());
+        config.ssl_mode(match self.ssl_mode {
+            _ if plain => Driver::Disable,
+            SslMode::Disable => Driver::Disable,
+            SslMode::Prefer => Driver::Prefer,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Driver::Require,
+        });
+        if writer {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        config
+    }
+}
+
+impl fmt::Debug for DatabaseConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseConfig")
+            .field("address", &self.address())
+            .field("user", &self.user())
+            .field("database", &self.database())
+            .field("ssl_mode", &self.ssl_mode())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection string that cannot be used. No variant holds any of its text, which may contain a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatabaseConfigError {
+    /// It cannot be read at all.
+    #[error(
+        "not a connection string like postgres://user:password@host:5432/db; characters such as @ : / ? # % in a \
+         password must be percent-encoded"
+    )]
+    Malformed,
+    /// `sslmode` has an unknown value.
+    #[error("sslmode must be disable, allow, prefer, require, verify-ca or verify-full")]
+    SslMode,
+    /// An option of libpq that is not supported.
+    #[error("the connection option {0} is not supported")]
+    NotSupported(&'static str),
+    /// No host.
+    #[error("the connection string names no host")]
+    NoHost,
+    /// No user.
+    #[error("the connection string names no user")]
+    NoUser,
+}
+
+/// What the driver does not understand, taken out of the string.
+#[derive(Default)]
+struct Split {
+    rest: String,
+    ssl_mode: Option<String>,
+    root_cert: Option<String>,
+}
+
+impl Split {
+    /// Takes the option if it is ours; `false` leaves it to the driver.
+    fn take(&mut self, key: &str, value: &str) -> Result<bool, DatabaseConfigError> {
+        match key {
+            "sslmode" => self.ssl_mode = Some(value.to_owned()),
+            "sslrootcert" => self.root_cert = Some(value.to_owned()),
+            _ => match NOT_SUPPORTED.into_iter().find(|name| *name == key) {
+                Some(name) => return Err(DatabaseConfigError::NotSupported(name)),
+                None => return Ok(false),
+            },
+        }
+        Ok(true)
+    }
+}
+
+fn split_url(url: &str) -> Result<Split, DatabaseConfigError> {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut split = Split { rest: base.to_owned(), ..Split::default() };
+    let mut separator = '?';
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').ok_or(DatabaseConfigError::Malformed)?;
+        let decoded = percent_decode(value).ok_or(DatabaseConfigError::Malformed)?;
+        if !split.take(key, &decoded)? {
+            split.rest.push(separator);
+            split.rest.push_str(pair);
+            separator = '&';
+        }
+    }
+    Ok(split)
+}
+
+/// `key=value` pairs; values may stand in single quotes, a backslash protects the next character.
+fn split_pairs(text: &str) -> Result<Split, DatabaseConfigError> {
+    let mut split = Split::default();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (key, after) = rest.split_once('=').ok_or(DatabaseConfigError::Malformed)?;
+        let (value, raw, remaining) = pair_value(after.trim_start()).ok_or(DatabaseConfigError::Malformed)?;
+        if !split.take(key.trim(), &value)? {
+            split.rest.push_str(key.trim());
+            split.rest.push('=');
+            split.rest.push_str(raw);
+            split.rest.push(' ');
+        }
+        rest = remaining.trim_start();
+    }
+    Ok(split)
+}
+
+/// The value at the start of `text`: decoded, as written, and what follows it.
+fn pair_value(text: &str) -> Option<(String, &str, &str)> {
+    let mut value = String::new();
+    let quoted = text.starts_with('\'');
+    let mut chars = text.char_indices();
+    if quoted {
+        chars.next();
+    }
+    loop {
+        match chars.next() {
+            None if quoted => return None,
+            None => return Some((value, text, "")),
+            Some((_, '\\')) => value.push(chars.next()?.1),
+            Some((at, '\'')) if quoted => return Some((value, text.get(..=at)?, text.get(at + 1..)?)),
+            Some((at, c)) if !quoted && c.is_whitespace() => return Some((value, text.get(..at)?, text.get(at..)?)),
+            Some((_, c)) => value.push(c),
+        }
+    }
+}
+
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        if byte != b'%' {
+            bytes.push(byte);
+            rest = tail;
+            continue;
+        }
+        let (digits, tail) = tail.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_url_with_verification() {
+        let url = "postgres://me:s%40cret@db.example:6432/greeks?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem&connect_timeout=3";
+        let config = DatabaseConfig::parse(url).unwrap();
+        assert_eq!((config.ssl_mode(), config.root_cert()), (SslMode::VerifyFull, Some(Path::new("/etc/ca.pem"))));
+        assert_eq!((config.user(), config.database(), &*config.address()), ("me", "greeks", "db.example:6432"));
+        assert_eq!(config.config.get_password(), Some(b"s@cret".as_slice()));
+        assert!(!config.is_local_socket());
+    }
+
+    #[test]
+    fn reads_pairs_and_unix_sockets() {
+        let config = DatabaseConfig::parse("host=/run/postgresql user=me password='a b\\'c' sslmode=require").unwrap();
+        assert!(config.is_local_socket());
+        assert_eq!(config.config.get_password(), Some(b"a b'c".as_slice()));
+        assert_eq!((config.ssl_mode(), config.database()), (SslMode::Require, "me"));
+        assert_eq!(config.driver_config(true).get_ssl_mode(), tokio_postgres::config::SslMode::Disable);
+        let url = DatabaseConfig::parse("postgresql://me@%2Frun%2Fpg/greeks").unwrap();
+        assert!(url.is_local_socket());
+    }
+
+    #[test]
+    fn require_with_a_root_file_verifies_the_authority() {
+        let config = DatabaseConfig::parse("postgres://me@h/d?sslmode=require&sslrootcert=/ca").unwrap();
+        assert_eq!(config.ssl_mode(), SslMode::VerifyCa);
+        let system = DatabaseConfig::parse("postgres://me@h/d?sslmode=verify-full&sslrootcert=system").unwrap();
+        assert_eq!(system.root_cert(), None);
+    }
+
+    #[test]
+    fn no_error_and_no_debug_output_shows_the_password() {
+        let bad = [
+            "postgres://me:hunter2?x@host/db",
+            "postgres://me:hunter2@host:port/db",
+            "password=hunter2 host",
+            "postgres://me:hunter2@host/db?sslmode=hunter2",
+            "postgres://me@host/db?hunter2=1",
+            "password='hunter2",
+            "mysql://me:hunter2@host",
+            "password=hunter2",
+            "hunter2",
+            "postgres://me:hunter2@host/db?sslcert=x",
+        ];
+        for text in bad {
+            let error = DatabaseConfig::parse(text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{text}: {error}");
+        }
+        let good = DatabaseConfig::parse("postgres://me:hunter2@host/db").unwrap();
+        assert!(!format!("{good:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn says_what_is_missing_or_not_supported() {
+        assert_eq!(DatabaseConfig::parse("user=me").unwrap_err(), DatabaseConfigError::NoHost);
+        assert_eq!(DatabaseConfig::parse("host=h").unwrap_err(), DatabaseConfigError::NoUser);
+        assert_eq!(
+            DatabaseConfig::parse("postgres://me@h/d?sslcert=/c").unwrap_err(),
+            DatabaseConfigError::NotSupported("sslcert")
+        );
+        assert_eq!(DatabaseConfig::parse("postgres://me@h/d?sslmode=on").unwrap_err(), DatabaseConfigError::SslMode);
+    }
+}
