@@ -1,8 +1,8 @@
 //! What both models share: an option is the right to swap a cash leg for an asset leg.
 //!
-//! With `A` and `B` the present values of both legs, `x = ln(A / B)` and `s = volatility * sqrt(years)`, a call is worth
-//! `A N(d1) - B N(d2)` where `d1 = x/s + s/2` and `d2 = x/s - s/2`. Everything here is in these four figures; the models
-//! only say what the legs are and in which units the answer is wanted.
+//! With `A` and `B` the present values of both legs, `x = ln(A / B)` and `s = volatility * sqrt(years)`, a call is
+//! worth `A N(d1) - B N(d2)` where `d1 = x/s + s/2` and `d2 = x/s - s/2`. Everything here is in these four figures; the
+//! models only say what the legs are and in which units the answer is wanted.
 
 use crate::OptionKind;
 use crate::normal::{cdf, ln_pdf, mills, mills_slope, pdf};
@@ -141,8 +141,8 @@ pub(crate) fn ln_ratio(a: f64, b: f64) -> f64 {
     }
 }
 
-/// The out-of-the-money price as a fraction of the smaller leg, `N(h + t) - exp(x) N(h - t)` with `h = -x/s`, `t = s/2`,
-/// for `x = |ln(A / B)|`. It rises from 0 to 1 with `s`.
+/// The out-of-the-money price as a fraction of the smaller leg, `N(h + t) - exp(x) N(h - t)`
+/// with `h = -x/s`, `t = s/2`, for `x = |ln(A / B)|`. It rises from 0 to 1 with `s`.
 pub(crate) fn time_value(x: f64, s: f64) -> f64 {
     if s == 0.0 {
         return 0.0;

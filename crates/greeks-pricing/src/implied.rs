@@ -1,7 +1,7 @@
 //! From a price back to the volatility.
 //!
-//! The unknown is `s = volatility * sqrt(years)`. The objective is the logarithm of the time value, or of its distance to
-//! the ceiling, whichever is smaller: both are nearly straight where the price itself is flat. Halley's iteration in
+//! The unknown is `s = volatility * sqrt(years)`. The objective is the logarithm of the time value, or of its distance
+//! to the ceiling, whichever is smaller: both are nearly straight where the price itself is flat. Halley's iteration in
 //! `ln s` finds the root; a bracket catches every step that leaves it.
 
 use core::f64::consts::PI;
@@ -63,8 +63,8 @@ fn solve(x: f64, target: f64, headroom: f64, start: f64) -> f64 {
     s
 }
 
-/// A first guess from the leading tail: `N(h + t)` equal to the target or, near the ceiling, to its complement, with the
-/// tail `N(-z)` taken as `exp(-z^2 / 2)`.
+/// A first guess from the leading tail: `N(h + t)` equal to the target or, near the ceiling, to its complement, with
+/// the tail `N(-z)` taken as `exp(-z^2 / 2)`.
 fn start(x: f64, target: f64, headroom: f64) -> f64 {
     let z = libm::sqrt(-2.0 * libm::log(target.min(headroom).min(0.5)));
     let root = libm::sqrt(z * z + 2.0 * x);

@@ -33,12 +33,12 @@
 //! # Accuracy
 //!
 //! Every figure is within 1e-10 relative or 1e-12 absolute of a 60-digit evaluation of the same doubles. The committed
-//! fixtures cover seconds to ten years, volatilities from 0.01 % to 1000 %, negative rates, and moneyness far beyond both
-//! tails; there all figures but theta, which crosses zero, hold eleven digits however small they are.
-//! Three choices make that possible: the out-of-the-money option is always priced first and parity then only adds,
-//! tails come from the complementary error function and the Mills ratio, and the difference of two nearly equal tails
-//! is integrated rather than subtracted. The functions come from `libm`, in software, so that the figures are the same
-//! on every platform.
+//! fixtures cover seconds to ten years, volatilities from 0.01 % to 1000 %, negative rates, and moneyness far beyond
+//! both tails; there all figures but theta, which crosses zero, hold eleven digits however small they are. Three
+//! choices make that possible: the out-of-the-money option is always priced first and parity then only adds, tails come
+//! from the complementary error function and the Mills ratio, and the difference of two nearly equal tails is
+//! integrated rather than subtracted. The functions come from the `libm` crate, so that the figures do not depend on the
+//! mathematics library of the platform.
 //!
 //! # Limits
 //!
@@ -49,21 +49,22 @@
 //!
 //! # Implied volatility
 //!
-//! `implied_volatility` answers with a volatility whose price differs from the given one by rounding only (below 1e-12 of
-//! the underlying, unless the price itself is so large that its last digit is worth more).
+//! `implied_volatility` answers with a volatility whose price differs from the given one by rounding only (below 1e-12
+//! of the underlying, unless the price itself is so large that its last digit is worth more).
 //!
-//! It is `None` where no positive volatility does that: no time left, a price at or below the discounted intrinsic value,
-//! a price at or above that of unlimited volatility (the discounted spot or forward for a call, the discounted strike for
-//! a put). A price exactly at the lower bound is `None` rather than 0, because it says nothing: far from the money every
-//! small volatility gives that very double, and an unknown figure must not read as a known one. For the same reason
-//! an option far in the money has no implied volatility once its time value is below the rounding of its price, and one
-//! whose time value is a few last digits has one that reprices but says little.
+//! It is `None` where no positive volatility does that: no time left, a price at or below the discounted intrinsic
+//! value, a price at or above that of unlimited volatility (the discounted spot or forward for a call, the discounted
+//! strike for a put). A price exactly at the lower bound is `None` rather than 0, because it says nothing: far from the
+//! money every small volatility gives that very double, and an unknown figure must not read as a known one. For the
+//! same reason an option far in the money has no implied volatility once its time value is below the rounding of its
+//! price, and one whose time value is a few last digits has one that reprices but says little.
 //!
 //! # Invalid input
 //!
 //! One rule: every figure is NaN, and `implied_volatility` is `None`. Invalid is a NaN or an infinity anywhere, a spot,
 //! forward or strike that is not positive, a negative time or volatility, and a rate so extreme that discounting
-//! overflows a double. Valid input never gives NaN.
+//! overflows a double. Valid input never gives NaN; a figure beyond
+//! the largest double, such as gamma at the money with next to no time left, is infinite.
 //!
 //! # Sources
 //!

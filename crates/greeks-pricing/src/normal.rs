@@ -5,7 +5,8 @@ use core::f64::consts::{FRAC_1_SQRT_2, PI};
 /// Below this the Mills ratio comes from its continued fraction, above it from `erfc`.
 const FRACTION_FROM: f64 = -5.0;
 
-/// Levels of the continued fraction: at `FRACTION_FROM`, its worst place, the rest is below half a unit in the last place.
+/// Levels of the continued fraction: at `FRACTION_FROM`, its worst place, the rest is below half a unit in the last
+/// place.
 const FRACTION_LEVELS: i32 = 40;
 
 /// The density at `z`.
