@@ -1,0 +1,86 @@
+//! How the program ends: one line, what to do, and the exit code that scripts and systemd look at.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// The published exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// A failure while running.
+    Runtime = 1,
+    /// Something needed cannot be reached.
+    Unavailable = 69,
+    /// The disk or the data directory refuses.
+    Disk = 74,
+    /// A broker refused the credentials.
+    Credentials = 77,
+    /// The configuration is wrong.
+    Config = 78,
+}
+
+/// Why the program stops, and what a person can do about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    what: String,
+    remedy: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, what: impl fmt::Display) -> Self {
+        Self { code, what: what.to_string(), remedy: None }
+    }
+
+    pub(crate) fn remedy(mut self, remedy: impl fmt::Display) -> Self {
+        self.remedy = Some(remedy.to_string());
+        self
+    }
+
+    pub(crate) const fn code(&self) -> Code {
+        self.code
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code as u8)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        self.remedy.iter().try_for_each(|remedy| write!(f, "; {remedy}"))
+    }
+}
+
+/// An error with all its causes on one line: `cannot open the log: permission denied`.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some libraries repeat the cause in their own text.
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text.replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn one_line_with_cause_and_remedy() {
+        let error = Outer(std::io::Error::other("line one\nline two"));
+        let failure = Failure::new(Code::Disk, chain(&error)).remedy("free some space");
+        assert_eq!(failure.to_string(), "outer: line one line two; free some space");
+        assert_eq!(failure.code(), Code::Disk);
+    }
+}

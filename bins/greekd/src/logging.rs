@@ -1,0 +1,30 @@
+//! Logs on stderr: text on a terminal, JSON otherwise.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::exit::{Code, Failure};
+use crate::settings::{Log, LogFormat};
+
+/// Installs the subscriber. Libraries below us log at info what a person wants to know, so that is the default; what
+/// other people's crates say is shown from warnings up.
+pub(crate) fn init(log: &Log, verbose: u8) -> Result<(), Failure> {
+    let default = match verbose {
+        0 => "warn,greekd=info,tasty_dxlink=info,greeks_store=info,greeks_processor=info,broker_sim=info",
+        1 => "info,greekd=debug,tasty_dxlink=debug,greeks_store=debug,greeks_processor=debug,broker_sim=debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_new(log.filter.as_deref().unwrap_or(default)).map_err(|error| {
+        Failure::new(Code::Config, format!("RUST_LOG is not valid: {error}")).remedy("write it like info,greeks_store=debug")
+    })?;
+    let terminal = std::io::stderr().is_terminal();
+    let json = match log.format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let installed = if json { builder.json().try_init() } else { builder.with_ansi(terminal).try_init() };
+    installed.map_err(|error| Failure::new(Code::Runtime, format!("cannot install the log: {error}")))
+}

@@ -1,0 +1,355 @@
+//! All settings, checked: flag, then environment, then `.env`, then `greekd.toml`, then default.
+
+mod database;
+mod layers;
+mod variables;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+pub(crate) use database::DatabaseChoice;
+pub(crate) use layers::Layers;
+
+use crate::exit::{Code, Failure};
+
+/// Settings given as flags, which beat every other place.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) log_format: Option<String>,
+}
+
+/// Everything the program can be told.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) database: DatabaseChoice,
+    pub(crate) private_postgres: PrivatePostgres,
+    pub(crate) tastytrade: Option<Tastytrade>,
+    pub(crate) commit: Commit,
+    pub(crate) keep_payload: bool,
+    pub(crate) slo_p95: Duration,
+    pub(crate) log: Log,
+    /// What a person should be told although it is no error.
+    pub(crate) notes: Vec<String>,
+}
+
+/// How the private server is found and run.
+#[derive(Debug, Default)]
+pub(crate) struct PrivatePostgres {
+    pub(crate) bin: Option<PathBuf>,
+    pub(crate) user: Option<String>,
+    pub(crate) search_path: Vec<PathBuf>,
+}
+
+/// Credentials and addresses of tastytrade.
+#[derive(Clone, Debug)]
+pub(crate) struct Tastytrade {
+    pub(crate) refresh_token: SecretString,
+    pub(crate) client_secret: SecretString,
+    pub(crate) api_url: Option<String>,
+    pub(crate) accounts: Option<Vec<String>>,
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// When rows are committed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Commit {
+    pub(crate) rate: u32,
+    pub(crate) burst: u32,
+    pub(crate) flush_max_records: usize,
+    pub(crate) flush_max_delay: Duration,
+}
+
+impl Default for Commit {
+    fn default() -> Self {
+        Self { rate: 100, burst: 25, flush_max_records: 50, flush_max_delay: Duration::from_secs(1) }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Log {
+    pub(crate) filter: Option<String>,
+    pub(crate) format: LogFormat,
+}
+
+/// The shape of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    Text,
+    Json,
+}
+
+impl Settings {
+    /// Reads the environment and the files of the working directory. The one place where greekd does so.
+    pub(crate) fn load(overrides: &Overrides) -> Result<Self, Failure> {
+        let directory = std::env::current_dir().map_err(|error| {
+            Failure::new(Code::Config, format!("the working directory cannot be read: {error}")).remedy("change to one that exists")
+        })?;
+        let layers = Layers::load(std::env::vars_os(), &directory, overrides.config.as_deref())?;
+        Self::from_layers(layers, overrides)
+    }
+
+    fn from_layers(layers: Layers, overrides: &Overrides) -> Result<Self, Failure> {
+        let format = match overrides.log_format.as_deref() {
+            Some(text) => Some(log_format(text).ok_or_else(|| Failure::new(Code::Config, "--log-format is auto, text or json"))?),
+            None => layers.parse("GREEKD_LOG_FORMAT", "use auto, text or json", log_format)?,
+        };
+        let commit = Commit::default();
+        let (rate, burst) = layers
+            .parse("GREEKD_COMMIT_RATE", "write commits per second and the burst, like 100/s,25", commit_rate)?
+            .unwrap_or((commit.rate, commit.burst));
+        let (database, database_notes) = database::choose(&layers)?;
+        let mut settings = Self {
+            data_dir: data_dir(&layers, overrides)?,
+            database,
+            private_postgres: PrivatePostgres {
+                bin: layers.get("GREEKD_PG_BIN").map(PathBuf::from),
+                user: layers.get("GREEKD_PG_USER").map(str::to_owned),
+                search_path: layers.get("PATH").iter().flat_map(std::env::split_paths).collect(),
+            },
+            tastytrade: tastytrade(&layers)?,
+            commit: Commit {
+                rate,
+                burst,
+                flush_max_records: layers
+                    .parse("GREEKD_FLUSH_MAX_RECORDS", "write a whole number of rows from 1 to 2000", |text| {
+                        text.parse().ok().filter(|rows| (1..=2_000).contains(rows))
+                    })?
+                    .unwrap_or(commit.flush_max_records),
+                flush_max_delay: layers
+                    .parse("GREEKD_FLUSH_MAX_DELAY", "write a time up to 1h, like 1s or 250ms", duration)?
+                    .unwrap_or(commit.flush_max_delay),
+            },
+            keep_payload: layers.parse("GREEKD_SOURCE_PAYLOAD", "use on or off", switch)?.unwrap_or(false),
+            slo_p95: layers
+                .parse("GREEKD_SLO_P95", "write a time up to 1h, like 500ms", duration)?
+                .unwrap_or(Duration::from_millis(500)),
+            log: Log { filter: layers.get("RUST_LOG").map(str::to_owned), format: format.unwrap_or_default() },
+            notes: Vec::new(),
+        };
+        settings.notes = layers.notes;
+        settings.notes.extend(database_notes);
+        Ok(settings)
+    }
+
+    /// Refuses a configuration without any broker: there would be nothing to stream.
+    pub(crate) fn require_broker(&self) -> Result<(), Failure> {
+        if self.tastytrade.is_some() {
+            return Ok(());
+        }
+        Err(Failure::new(Code::Config, "no broker is configured").remedy(
+            "set TASTYTRADE_REFRESH_TOKEN and TASTYTRADE_CLIENT_SECRET in the environment or in .env, \
+             or see simulated data with `greekd demo`",
+        ))
+    }
+}
+
+fn data_dir(layers: &Layers, overrides: &Overrides) -> Result<PathBuf, Failure> {
+    if let Some(directory) = &overrides.data_dir {
+        return Ok(directory.clone());
+    }
+    if let Some(directory) = layers.get("GREEKD_DATA_DIR") {
+        return Ok(directory.into());
+    }
+    if is_root() {
+        return Ok("/var/lib/greekd".into());
+    }
+    let home = layers.get("HOME").map(Path::new).filter(|home| home.is_absolute());
+    let base = match (layers.get("XDG_DATA_HOME").map(Path::new).filter(|dir| dir.is_absolute()), home) {
+        (Some(directory), _) => directory.to_path_buf(),
+        (None, Some(home)) if cfg!(target_os = "macos") => home.join("Library/Application Support"),
+        (None, Some(home)) => home.join(".local/share"),
+        (None, None) => {
+            return Err(Failure::new(Code::Config, "there is no home directory to keep data in")
+                .remedy("set GREEKD_DATA_DIR or give --data-dir"));
+        }
+    };
+    Ok(base.join("greekd"))
+}
+
+#[cfg(unix)]
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[cfg(not(unix))]
+fn is_root() -> bool {
+    false
+}
+
+fn tastytrade(layers: &Layers) -> Result<Option<Tastytrade>, Failure> {
+    let refresh_token = secret(layers, "TASTYTRADE_REFRESH_TOKEN", "TASTYTRADE_REFRESH_TOKEN_FILE")?;
+    let client_secret = secret(layers, "TASTYTRADE_CLIENT_SECRET", "TASTYTRADE_CLIENT_SECRET_FILE")?;
+    let (refresh_token, client_secret) = match (refresh_token, client_secret) {
+        (None, None) => return Ok(None),
+        (Some(token), Some(secret)) => (token, secret),
+        (token, _) => {
+            let (set, missing) = if token.is_some() {
+                ("TASTYTRADE_REFRESH_TOKEN", "TASTYTRADE_CLIENT_SECRET")
+            } else {
+                ("TASTYTRADE_CLIENT_SECRET", "TASTYTRADE_REFRESH_TOKEN")
+            };
+            return Err(Failure::new(Code::Config, format!("{set} is set but {missing} is not"))
+                .remedy("tastytrade needs both; they come from the OAuth application and grant of your account"));
+        }
+    };
+    let accounts = layers.get("TASTYTRADE_ACCOUNTS").filter(|text| text.trim() != "all").map(|text| {
+        text.split(',').map(str::trim).filter(|number| !number.is_empty()).map(str::to_owned).collect()
+    });
+    Ok(Some(Tastytrade {
+        refresh_token,
+        client_secret,
+        api_url: layers.get("TASTYTRADE_API_URL").map(str::to_owned),
+        accounts,
+        ca_file: layers.get("TASTYTRADE_CA_FILE").map(PathBuf::from),
+    }))
+}
+
+/// A secret given as it is or as the name of a file that holds it.
+fn secret(layers: &Layers, name: &str, file_name: &str) -> Result<Option<SecretString>, Failure> {
+    if let Some(value) = layers.get(name) {
+        return Ok(Some(SecretString::from(value)));
+    }
+    let Some(path) = layers.get(file_name) else { return Ok(None) };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::new(Code::Config, format!("{file_name} names {path}, which cannot be read: {error}"))
+            .remedy("correct the path or the rights of the file")
+    })?;
+    let value = text.trim();
+    if value.is_empty() {
+        return Err(Failure::new(Code::Config, format!("{file_name} names {path}, which is empty")));
+    }
+    Ok(Some(SecretString::from(value)))
+}
+
+fn log_format(text: &str) -> Option<LogFormat> {
+    match text {
+        "auto" => Some(LogFormat::Auto),
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Some(true),
+        "off" | "false" | "no" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let parsed: jiff::SignedDuration = text.trim().parse().ok()?;
+    let duration = Duration::try_from(parsed).ok()?;
+    (!duration.is_zero() && duration <= Duration::from_secs(3600)).then_some(duration)
+}
+
+/// `100`, `100/s`, `100/s,25` or `100/s, burst 25`.
+fn commit_rate(text: &str) -> Option<(u32, u32)> {
+    let (rate, burst) = text.split_once(',').unwrap_or((text, ""));
+    let rate: u32 = rate.trim().trim_end_matches("/s").trim_end().parse().ok()?;
+    let burst = burst.trim().trim_start_matches("burst").trim_start();
+    let burst: u32 = if burst.is_empty() { rate.div_ceil(4) } else { burst.parse().ok()? };
+    ((1..=10_000).contains(&rate) && (1..=10_000).contains(&burst)).then_some((rate, burst))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    pub(crate) fn layers(pairs: &[(&str, &str)]) -> Layers {
+        let environment = pairs.iter().map(|(name, value)| (name.into(), value.into()));
+        Layers::load(environment, Path::new("/nonexistent"), None).unwrap()
+    }
+
+    fn settings(pairs: &[(&str, &str)]) -> Result<Settings, Failure> {
+        let mut all = vec![("HOME", "/home/trader")];
+        all.extend_from_slice(pairs);
+        Settings::from_layers(layers(&all), &Overrides::default())
+    }
+
+    #[test]
+    fn defaults_are_the_published_ones() {
+        let settings = settings(&[]).unwrap();
+        assert_eq!(settings.commit, Commit { rate: 100, burst: 25, flush_max_records: 50, flush_max_delay: Duration::from_secs(1) });
+        assert_eq!(settings.slo_p95, Duration::from_millis(500));
+        assert!(!settings.keep_payload && settings.tastytrade.is_none());
+        assert!(matches!(settings.database, DatabaseChoice::Private));
+        let failure = settings.require_broker().unwrap_err();
+        assert_eq!(failure.code(), Code::Config);
+        assert!(failure.to_string().contains("greekd demo"));
+    }
+
+    #[test]
+    fn values_are_read_in_their_units() {
+        let settings = settings(&[
+            ("GREEKD_COMMIT_RATE", "200/s, burst 5"),
+            ("GREEKD_FLUSH_MAX_RECORDS", "7"),
+            ("GREEKD_FLUSH_MAX_DELAY", "250ms"),
+            ("GREEKD_SLO_P95", "2s"),
+            ("GREEKD_SOURCE_PAYLOAD", "on"),
+            ("TASTYTRADE_REFRESH_TOKEN", "r"),
+            ("TASTYTRADE_CLIENT_SECRET", "s"),
+            ("TASTYTRADE_ACCOUNTS", "5WT00001, 5WT00002"),
+        ])
+        .unwrap();
+        assert_eq!((settings.commit.rate, settings.commit.burst, settings.commit.flush_max_records), (200, 5, 7));
+        assert_eq!(settings.commit.flush_max_delay, Duration::from_millis(250));
+        assert_eq!(settings.slo_p95, Duration::from_secs(2));
+        assert!(settings.keep_payload);
+        let tastytrade = settings.tastytrade.unwrap();
+        assert_eq!(tastytrade.accounts.unwrap(), ["5WT00001", "5WT00002"]);
+        assert_eq!(tastytrade.refresh_token.expose_secret(), "r");
+    }
+
+    #[test]
+    fn values_out_of_their_rule_are_refused_with_the_rule() {
+        for (name, value) in [
+            ("GREEKD_COMMIT_RATE", "fast"), ("GREEKD_COMMIT_RATE", "0"), ("GREEKD_COMMIT_RATE", "10,x"),
+            ("GREEKD_FLUSH_MAX_RECORDS", "0"), ("GREEKD_FLUSH_MAX_RECORDS", "2001"),
+            ("GREEKD_FLUSH_MAX_DELAY", "1"), ("GREEKD_FLUSH_MAX_DELAY", "0s"), ("GREEKD_FLUSH_MAX_DELAY", "-1s"),
+            ("GREEKD_SLO_P95", "2h"), ("GREEKD_SOURCE_PAYLOAD", "maybe"), ("GREEKD_LOG_FORMAT", "xml"),
+            ("TASTYTRADE_REFRESH_TOKEN", "alone"), ("TASTYTRADE_CLIENT_SECRET", "alone"),
+            ("TASTYTRADE_REFRESH_TOKEN_FILE", "/nonexistent/token"),
+        ] {
+            let failure = settings(&[(name, value)]).expect_err(name);
+            assert_eq!(failure.code(), Code::Config);
+            assert!(failure.to_string().contains(name), "{failure}");
+        }
+    }
+
+    #[test]
+    fn secrets_come_from_files_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        std::fs::write(&path, "from-file\n").unwrap();
+        let path = path.to_str().unwrap();
+        let found = settings(&[("TASTYTRADE_REFRESH_TOKEN_FILE", path), ("TASTYTRADE_CLIENT_SECRET", "s")]).unwrap();
+        assert_eq!(found.tastytrade.as_ref().unwrap().refresh_token.expose_secret(), "from-file");
+        assert!(!format!("{found:?}").contains("from-file"));
+    }
+
+    #[test]
+    fn the_data_directory_has_a_place_for_everyone() {
+        let overrides = Overrides { data_dir: Some("/flag".into()), ..Overrides::default() };
+        let all = layers(&[("GREEKD_DATA_DIR", "/env"), ("HOME", "/home/trader")]);
+        assert_eq!(data_dir(&all, &overrides).unwrap(), Path::new("/flag"));
+        assert_eq!(data_dir(&all, &Overrides::default()).unwrap(), Path::new("/env"));
+        if !is_root() {
+            let home = layers(&[("HOME", "/home/trader"), ("XDG_DATA_HOME", "/xdg")]);
+            assert_eq!(data_dir(&home, &Overrides::default()).unwrap(), Path::new("/xdg/greekd"));
+            assert!(data_dir(&layers(&[]), &Overrides::default()).is_err());
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Every setting by its environment name and its place in `greekd.toml`.
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Variable {
+    /// The name in the environment and in `.env`.
+    pub(crate) name: &'static str,
+    /// The key in `greekd.toml`, dots between tables; `None` when it is not read from there.
+    pub(crate) toml: Option<&'static str>,
+    /// Whether the value must not be shown and asks for a file that others cannot read.
+    pub(crate) secret: bool,
+}
+
+const fn plain(name: &'static str, toml: &'static str) -> Variable {
+    Variable { name, toml: Some(toml), secret: false }
+}
+
+const fn secret(name: &'static str, toml: &'static str) -> Variable {
+    Variable { name, toml: Some(toml), secret: true }
+}
+
+/// Settings of libpq and their like: from the environment and `.env` only.
+const fn ambient(name: &'static str, secret: bool) -> Variable {
+    Variable { name, toml: None, secret }
+}
+
+pub(crate) const VARIABLES: &[Variable] = &[
+    secret("DATABASE_URL", "database.url"),
+    ambient("PGHOST", false),
+    ambient("PGPORT", false),
+    ambient("PGDATABASE", false),
+    ambient("PGUSER", false),
+    ambient("PGPASSWORD", true),
+    ambient("PGSSLMODE", false),
+    ambient("PGSSLROOTCERT", false),
+    ambient("PGPASSFILE", false),
+    plain("DB_HOST", "database.host"),
+    plain("DB_PORT", "database.port"),
+    plain("DB_NAME", "database.name"),
+    plain("DB_USER", "database.user"),
+    secret("DB_PASS", "database.password"),
+    secret("TASTYTRADE_REFRESH_TOKEN", "tastytrade.refresh_token"),
+    plain("TASTYTRADE_REFRESH_TOKEN_FILE", "tastytrade.refresh_token_file"),
+    secret("TASTYTRADE_CLIENT_SECRET", "tastytrade.client_secret"),
+    plain("TASTYTRADE_CLIENT_SECRET_FILE", "tastytrade.client_secret_file"),
+    plain("TASTYTRADE_API_URL", "tastytrade.api_url"),
+    plain("TASTYTRADE_ACCOUNTS", "tastytrade.accounts"),
+    plain("TASTYTRADE_CA_FILE", "tastytrade.ca_file"),
+    plain("GREEKD_DATA_DIR", "data_dir"),
+    plain("GREEKD_PG_BIN", "private_postgres.bin"),
+    plain("GREEKD_PG_USER", "private_postgres.user"),
+    plain("GREEKD_COMMIT_RATE", "commit_rate"),
+    plain("GREEKD_FLUSH_MAX_RECORDS", "flush_max_records"),
+    plain("GREEKD_FLUSH_MAX_DELAY", "flush_max_delay"),
+    plain("GREEKD_SOURCE_PAYLOAD", "source_payload"),
+    plain("GREEKD_SLO_P95", "slo_p95"),
+    plain("GREEKD_LOG_FORMAT", "log_format"),
+    plain("RUST_LOG", "log"),
+    ambient("HOME", false),
+    ambient("XDG_DATA_HOME", false),
+    ambient("PATH", false),
+];
+
+/// Settings of the whole product that this version does not act on; named so that nobody waits for an effect.
+pub(crate) const NOT_YET: &[(&str, &str)] = &[
+    ("IBKR_GATEWAY_URL", "IBKR is not part of this version: its positions are not streamed"),
+    ("GREEKD_LISTEN", "the HTTP server is not part of this version"),
+    ("GREEKD_RETENTION_MONTHS", "retention is not part of this version: no partition is dropped"),
+];

@@ -1,0 +1,2 @@
+//! placeholder while the crates are written
+fn main() {}
