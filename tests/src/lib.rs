@@ -1,1 +1,1 @@
-//! tests
+//! What the whole-product tests share.

@@ -30,11 +30,7 @@ pub(crate) struct Cli {
 
 impl Cli {
     pub(crate) fn overrides(&self) -> Overrides {
-        Overrides {
-            config: self.config.clone(),
-            data_dir: self.data_dir.clone(),
-            log_format: self.log_format.clone(),
-        }
+        Overrides { config: self.config.clone(), data_dir: self.data_dir.clone(), log_format: self.log_format.clone() }
     }
 
     /// The command, `run` when none was given.
@@ -174,8 +170,9 @@ fn time(text: &str) -> Result<jiff::Timestamp, String> {
     if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
         return Ok(timestamp);
     }
-    let date: jiff::civil::Date =
-        text.parse().map_err(|_| String::from("expected a date such as 2018-02-05 or a time such as 2018-02-05T21:00:00Z"))?;
+    let date: jiff::civil::Date = text
+        .parse()
+        .map_err(|_| String::from("expected a date such as 2018-02-05 or a time such as 2018-02-05T21:00:00Z"))?;
     date.to_zoned(jiff::tz::TimeZone::UTC).map(|zoned| zoned.timestamp()).map_err(|error| error.to_string())
 }
 

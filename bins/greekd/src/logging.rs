@@ -16,7 +16,8 @@ pub(crate) fn init(log: &Log, verbose: u8) -> Result<(), Failure> {
         _ => "trace",
     };
     let filter = EnvFilter::try_new(log.filter.as_deref().unwrap_or(default)).map_err(|error| {
-        Failure::new(Code::Config, format!("RUST_LOG is not valid: {error}")).remedy("write it like info,greeks_store=debug")
+        Failure::new(Code::Config, format!("RUST_LOG is not valid: {error}"))
+            .remedy("write it like info,greeks_store=debug")
     })?;
     let terminal = std::io::stderr().is_terminal();
     let json = match log.format {

@@ -42,7 +42,8 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), Failure> {
         Failure::new(Code::Config, format!("the CA file {} {what}", path.display()))
             .remedy("give a PEM file with at least one certificate")
     };
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
     let mut count = 0;
     for certificate in certificates {
         let certificate = certificate.map_err(|error| refuse(format!("is not PEM: {error}")))?;

@@ -76,7 +76,11 @@ fn from_seeds(layers: &Layers) -> Result<DatabaseConfig, Failure> {
 }
 
 fn driver_config(
-    host: &str, port: u16, database: &str, user: &str, password: Option<&str>,
+    host: &str,
+    port: u16,
+    database: &str,
+    user: &str,
+    password: Option<&str>,
 ) -> greeks_store::tokio_postgres::Config {
     let mut config = greeks_store::tokio_postgres::Config::new();
     // An absolute path is a directory with a unix socket, as libpq has it; the driver knows that too.
@@ -88,7 +92,8 @@ fn driver_config(
 }
 
 fn port(layers: &Layers, name: &str) -> Result<u16, Failure> {
-    let port = layers.parse(name, "write a port from 1 to 65535", |text| text.parse().ok().filter(|port| *port != 0))?;
+    let port =
+        layers.parse(name, "write a port from 1 to 65535", |text| text.parse().ok().filter(|port| *port != 0))?;
     Ok(port.unwrap_or(5432))
 }
 
@@ -126,9 +131,8 @@ fn passfile_line(line: &str, wanted: [&str; 4]) -> Option<String> {
         }
     }
     let (password, _) = fields.get(4)?;
-    let matches = fields.iter().zip(wanted).all(|((field, escaped), wanted)| {
-        field == wanted || (field == "*" && !escaped)
-    });
+    let matches =
+        fields.iter().zip(wanted).all(|((field, escaped), wanted)| field == wanted || (field == "*" && !escaped));
     matches.then(|| password.clone())
 }
 
@@ -146,9 +150,8 @@ mod tests {
 
     #[test]
     fn url_beats_libpq_beats_seeds_and_the_loser_is_named() {
-        let all = [
-            ("DATABASE_URL", "postgresql://a@one:1/x"), ("PGHOST", "two"), ("PGUSER", "b"), ("DB_HOST", "three"),
-        ];
+        let all =
+            [("DATABASE_URL", "postgresql://a@one:1/x"), ("PGHOST", "two"), ("PGUSER", "b"), ("DB_HOST", "three")];
         let (config, note) = external(&all);
         assert_eq!(config.address(), "one:1");
         assert_eq!(note.unwrap(), "the database is taken from DATABASE_URL; PGHOST and DB_HOST is passed over");
@@ -171,9 +174,12 @@ mod tests {
 
     #[test]
     fn mistakes_are_refused_without_showing_the_value() {
-        for (name, value) in
-            [("DATABASE_URL", "postgres://u:canary@"), ("DATABASE_URL", "canary"), ("DB_PORT", "70000"), ("PGSSLMODE", "canary")]
-        {
+        for (name, value) in [
+            ("DATABASE_URL", "postgres://u:canary@"),
+            ("DATABASE_URL", "canary"),
+            ("DB_PORT", "70000"),
+            ("PGSSLMODE", "canary"),
+        ] {
             let failure = choose(&layers(&[(name, value), ("PGHOST", "h")])).expect_err(name);
             assert_eq!(failure.code(), Code::Config);
             assert!(failure.to_string().contains(name) && !failure.to_string().contains("canary"), "{failure}");

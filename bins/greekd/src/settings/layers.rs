@@ -43,7 +43,9 @@ impl Layers {
     /// Merges the environment with the files `.env` and `greekd.toml` of `directory`, either of which may be missing;
     /// `toml` names another file, which must exist.
     pub(crate) fn load(
-        environment: impl IntoIterator<Item = (OsString, OsString)>, directory: &Path, toml: Option<&Path>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        directory: &Path,
+        toml: Option<&Path>,
     ) -> Result<Self, Failure> {
         let mut layers = Self::default();
         layers.add_environment(environment)?;
@@ -65,7 +67,10 @@ impl Layers {
 
     /// The value of a setting that has a rule; an error names the setting, the place and the rule.
     pub(crate) fn parse<T>(
-        &self, name: &str, rule: &str, parse: impl FnOnce(&str) -> Option<T>,
+        &self,
+        name: &str,
+        rule: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, Failure> {
         let Some(text) = self.get(name) else { return Ok(None) };
         match parse(text) {
@@ -229,7 +234,11 @@ mod tests {
     fn environment_beats_dotenv_beats_toml() {
         let directory = directory(&[
             (".env", "GREEKD_DATA_DIR=/b\nGREEKD_SLO_P95=2ms\n", 0o644),
-            ("greekd.toml", "data_dir = '/c'\nslo_p95 = '3ms'\ncommit_rate = 7\n[tastytrade]\naccounts = ['A', 'B']", 0o644),
+            (
+                "greekd.toml",
+                "data_dir = '/c'\nslo_p95 = '3ms'\ncommit_rate = 7\n[tastytrade]\naccounts = ['A', 'B']",
+                0o644,
+            ),
         ]);
         let layers = Layers::load(env(&[("GREEKD_DATA_DIR", "/a")]), directory.path(), None).unwrap();
         assert_eq!(layers.get("GREEKD_DATA_DIR"), Some("/a"));
@@ -272,7 +281,8 @@ mod tests {
 
     #[test]
     fn settings_without_effect_are_pointed_out() {
-        let layers = Layers::load(env(&[("IBKR_GATEWAY_URL", "https://localhost:5000")]), Path::new("/nonexistent"), None);
+        let layers =
+            Layers::load(env(&[("IBKR_GATEWAY_URL", "https://localhost:5000")]), Path::new("/nonexistent"), None);
         assert!(layers.unwrap().notes[0].contains("IBKR_GATEWAY_URL in the environment has no effect"));
     }
 }

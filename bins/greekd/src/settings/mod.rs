@@ -91,7 +91,8 @@ impl Settings {
     /// Reads the environment and the files of the working directory. The one place where greekd does so.
     pub(crate) fn load(overrides: &Overrides) -> Result<Self, Failure> {
         let directory = std::env::current_dir().map_err(|error| {
-            Failure::new(Code::Config, format!("the working directory cannot be read: {error}")).remedy("change to one that exists")
+            Failure::new(Code::Config, format!("the working directory cannot be read: {error}"))
+                .remedy("change to one that exists")
         })?;
         let layers = Layers::load(std::env::vars_os(), &directory, overrides.config.as_deref())?;
         Self::from_layers(layers, overrides)
@@ -99,7 +100,9 @@ impl Settings {
 
     fn from_layers(layers: Layers, overrides: &Overrides) -> Result<Self, Failure> {
         let format = match overrides.log_format.as_deref() {
-            Some(text) => Some(log_format(text).ok_or_else(|| Failure::new(Code::Config, "--log-format is auto, text or json"))?),
+            Some(text) => {
+                Some(log_format(text).ok_or_else(|| Failure::new(Code::Config, "--log-format is auto, text or json"))?)
+            }
             None => layers.parse("GREEKD_LOG_FORMAT", "use auto, text or json", log_format)?,
         };
         let commit = Commit::default();
@@ -201,9 +204,10 @@ fn tastytrade(layers: &Layers) -> Result<Option<Tastytrade>, Failure> {
                 .remedy("tastytrade needs both; they come from the OAuth application and grant of your account"));
         }
     };
-    let accounts = layers.get("TASTYTRADE_ACCOUNTS").filter(|text| text.trim() != "all").map(|text| {
-        text.split(',').map(str::trim).filter(|number| !number.is_empty()).map(str::to_owned).collect()
-    });
+    let accounts = layers
+        .get("TASTYTRADE_ACCOUNTS")
+        .filter(|text| text.trim() != "all")
+        .map(|text| text.split(',').map(str::trim).filter(|number| !number.is_empty()).map(str::to_owned).collect());
     Ok(Some(Tastytrade {
         refresh_token,
         client_secret,
@@ -282,7 +286,10 @@ mod tests {
     #[test]
     fn defaults_are_the_published_ones() {
         let settings = settings(&[]).unwrap();
-        assert_eq!(settings.commit, Commit { rate: 100, burst: 25, flush_max_records: 50, flush_max_delay: Duration::from_secs(1) });
+        assert_eq!(
+            settings.commit,
+            Commit { rate: 100, burst: 25, flush_max_records: 50, flush_max_delay: Duration::from_secs(1) }
+        );
         assert_eq!(settings.slo_p95, Duration::from_millis(500));
         assert!(!settings.keep_payload && settings.tastytrade.is_none());
         assert!(matches!(settings.database, DatabaseChoice::Private));
@@ -316,11 +323,19 @@ mod tests {
     #[test]
     fn values_out_of_their_rule_are_refused_with_the_rule() {
         for (name, value) in [
-            ("GREEKD_COMMIT_RATE", "fast"), ("GREEKD_COMMIT_RATE", "0"), ("GREEKD_COMMIT_RATE", "10,x"),
-            ("GREEKD_FLUSH_MAX_RECORDS", "0"), ("GREEKD_FLUSH_MAX_RECORDS", "2001"),
-            ("GREEKD_FLUSH_MAX_DELAY", "1"), ("GREEKD_FLUSH_MAX_DELAY", "0s"), ("GREEKD_FLUSH_MAX_DELAY", "-1s"),
-            ("GREEKD_SLO_P95", "2h"), ("GREEKD_SOURCE_PAYLOAD", "maybe"), ("GREEKD_LOG_FORMAT", "xml"),
-            ("TASTYTRADE_REFRESH_TOKEN", "alone"), ("TASTYTRADE_CLIENT_SECRET", "alone"),
+            ("GREEKD_COMMIT_RATE", "fast"),
+            ("GREEKD_COMMIT_RATE", "0"),
+            ("GREEKD_COMMIT_RATE", "10,x"),
+            ("GREEKD_FLUSH_MAX_RECORDS", "0"),
+            ("GREEKD_FLUSH_MAX_RECORDS", "2001"),
+            ("GREEKD_FLUSH_MAX_DELAY", "1"),
+            ("GREEKD_FLUSH_MAX_DELAY", "0s"),
+            ("GREEKD_FLUSH_MAX_DELAY", "-1s"),
+            ("GREEKD_SLO_P95", "2h"),
+            ("GREEKD_SOURCE_PAYLOAD", "maybe"),
+            ("GREEKD_LOG_FORMAT", "xml"),
+            ("TASTYTRADE_REFRESH_TOKEN", "alone"),
+            ("TASTYTRADE_CLIENT_SECRET", "alone"),
             ("TASTYTRADE_REFRESH_TOKEN_FILE", "/nonexistent/token"),
         ] {
             let failure = settings(&[(name, value)]).expect_err(name);
