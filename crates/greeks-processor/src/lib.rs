@@ -1,1 +1,18 @@
 //! greeks-processor
+
+mod backoff;
+mod clock;
+mod inbox;
+mod latency;
+pub mod metrics;
+mod normalise;
+#[cfg(test)]
+mod recorder;
+mod slo;
+
+pub use backoff::Backoff;
+pub use clock::SystemClock;
+pub use inbox::Inbox;
+pub use latency::{Latency, Percentiles};
+pub use normalise::{Counts, Normaliser};
+pub use slo::{Slo, SloConfig, SloEvent};

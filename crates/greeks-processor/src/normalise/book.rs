@@ -1,0 +1,162 @@
+//! Who holds which contract.
+
+use std::sync::Arc;
+
+use greeks_model::{
+    AccountId, Decimal, Instrument, InstrumentId, InstrumentTable, Position, PositionSnapshot, PositionsRecord, Series,
+    SourceId,
+};
+
+use super::memory::{LineId, Memory};
+
+/// The open positions of all accounts at one source. They outlive a connection: until an account's positions have been
+/// read again, the last answer is the best there is.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    accounts: Vec<Account>,
+    /// By [`InstrumentId::index`], in the order of `accounts`.
+    holders: Vec<Vec<Holder>>,
+}
+
+#[derive(Debug)]
+struct Account {
+    id: AccountId,
+    /// In the order of instruments, each once.
+    held: Vec<Held>,
+    refused: usize,
+}
+
+#[derive(Debug)]
+struct Held {
+    position: Position,
+    series: Arc<Series>,
+}
+
+/// One account's position in a contract.
+#[derive(Clone, Debug)]
+pub(super) struct Holder {
+    account: usize,
+    pub(super) series: Arc<Series>,
+    pub(super) quantity: f64,
+    pub(super) underlying: InstrumentId,
+    pub(super) line: LineId,
+}
+
+/// What an answer about positions led to.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Replaced {
+    /// The account's book, when it differs from the one before or is the first.
+    pub(super) changed: Option<PositionsRecord>,
+    /// Positions that cannot be understood: no option, no underlying, or a quantity that is not a number.
+    pub(super) refused: usize,
+}
+
+impl Book {
+    /// Who holds `instrument`.
+    pub(super) fn holders(&self, instrument: InstrumentId) -> &[Holder] {
+        self.holders.get(instrument.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// Replaces one account's positions.
+    pub(super) fn replace(
+        &mut self,
+        source: &SourceId,
+        snapshot: &PositionSnapshot,
+        instruments: &InstrumentTable,
+        memory: &mut Memory,
+    ) -> Replaced {
+        let seen = self.accounts.iter().position(|account| account.id == snapshot.account_id);
+        let index = seen.unwrap_or(self.accounts.len());
+        if seen.is_none() {
+            self.accounts.push(Account { id: snapshot.account_id.clone(), held: Vec::new(), refused: 0 });
+        }
+        let Some(account) = self.accounts.get_mut(index) else { return Replaced::default() };
+
+        let open = net(&snapshot.positions);
+        let wanted = open.len();
+        let held: Vec<Held> = open.into_iter().filter_map(|p| resolve(source, account, p, instruments)).collect();
+        let refused = wanted - held.len();
+        if refused != account.refused {
+            tracing::warn!(%source, account = %account.id, refused, "positions that cannot be understood");
+            account.refused = refused;
+        }
+        if seen.is_some() && held.iter().map(|h| h.position).eq(account.held.iter().map(|h| h.position)) {
+            return Replaced { changed: None, refused };
+        }
+
+        for gone in &account.held {
+            if let Some(holders) = self.holders.get_mut(gone.position.instrument.index()) {
+                holders.retain(|holder| holder.account != index);
+            }
+        }
+        for Held { position, series } in &held {
+            let slot = position.instrument.index();
+            if slot >= self.holders.len() {
+                self.holders.resize_with(slot + 1, Vec::new);
+            }
+            let Some(holders) = self.holders.get_mut(slot) else { continue };
+            let place = holders.partition_point(|holder| holder.account < index);
+            let holder = Holder {
+                account: index,
+                series: Arc::clone(series),
+                quantity: position.quantity,
+                underlying: position.underlying,
+                line: memory.line(&account.id, position.instrument),
+            };
+            holders.insert(place, holder);
+        }
+        let positions = held.iter().map(|h| (Arc::clone(&h.series), h.position.quantity)).collect();
+        account.held = held;
+        let changed = PositionsRecord {
+            source: source.clone(),
+            account_id: account.id.clone(),
+            observed_at: snapshot.observed_at,
+            positions,
+        };
+        Replaced { changed: Some(changed), refused }
+    }
+}
+
+/// One position per contract, in the order of instruments: lots are added up, and what adds up to nothing is not held.
+fn net(positions: &[Position]) -> Vec<Position> {
+    let mut sorted = positions.to_vec();
+    sorted.sort_by_key(|position| position.instrument);
+    sorted.dedup_by(|lot, kept| {
+        let same = lot.instrument == kept.instrument;
+        if same {
+            kept.quantity += lot.quantity;
+        }
+        same
+    });
+    sorted.retain(|position| position.quantity != 0.0);
+    sorted
+}
+
+/// Names the position's series, the one used before where nothing of it has changed.
+fn resolve(source: &SourceId, account: &Account, position: Position, instruments: &InstrumentTable) -> Option<Held> {
+    if !position.quantity.is_finite() {
+        return None;
+    }
+    let before = account.held.binary_search_by_key(&position.instrument, |held| held.position.instrument);
+    if let Some(held) = before.ok().and_then(|at| account.held.get(at))
+        && same_terms(&held.position, position.underlying, position.multiplier)
+    {
+        return Some(Held { position, series: Arc::clone(&held.series) });
+    }
+    let (option, underlying) = (instruments.get(position.instrument)?, instruments.get(position.underlying)?);
+    let (Instrument::Option(contract), Instrument::Underlying(underlying)) = (&*option, &*underlying) else {
+        return None;
+    };
+    let series = Series {
+        broker: source.clone(),
+        account_id: account.id.clone(),
+        contract: contract.clone(),
+        underlying: Arc::clone(underlying.symbol()),
+        multiplier: position.multiplier,
+    };
+    Some(Held { position, series: Arc::new(series) })
+}
+
+fn same_terms(position: &Position, underlying: InstrumentId, multiplier: Decimal) -> bool {
+    position.underlying == underlying && position.multiplier == multiplier
+}

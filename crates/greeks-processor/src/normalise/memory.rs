@@ -1,0 +1,89 @@
+//! What was accepted last for each contract in each account: tells duplicates, late rows and the first row of an epoch.
+
+use std::collections::HashMap;
+
+use greeks_model::{AccountId, Flags, GreekSnapshot, InstrumentId, UnixNanos};
+
+/// Where a line is kept; stays valid for the life of the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LineId(usize);
+
+/// One line per (account, contract), kept when the position is closed: it may be opened again.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    lines: Vec<Line>,
+    ids: HashMap<(AccountId, InstrumentId), LineId>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    /// What the last accepted row can be known by; `None` when the broker gave it no time: identical values without
+    /// a time are two events.
+    last: Option<Fingerprint>,
+    /// The greatest `event_time` accepted.
+    newest: Option<UnixNanos>,
+    /// The epoch of the last accepted row, 0 for one of an earlier process.
+    epoch: u64,
+}
+
+/// Two rows with the same fingerprint are the same event, sent twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fingerprint {
+    /// Microseconds, since that is what the database gives back when the memory is seeded from it.
+    given_micros: i64,
+    value_bits: [Option<u64>; 7],
+}
+
+impl Fingerprint {
+    fn of(row: &GreekSnapshot, given: UnixNanos) -> Self {
+        Self { given_micros: given.as_micros(), value_bits: row.broker_values().map(|v| v.map(f64::to_bits)) }
+    }
+}
+
+impl Memory {
+    pub(super) fn line(&mut self, account: &AccountId, instrument: InstrumentId) -> LineId {
+        *self.ids.entry((account.clone(), instrument)).or_insert_with(|| {
+            self.lines.push(Line::default());
+            LineId(self.lines.len() - 1)
+        })
+    }
+
+    /// Takes over a row that was accepted by an earlier process.
+    pub(super) fn seed(&mut self, line: LineId, row: &GreekSnapshot) {
+        // The broker's own time is lost when it was substituted: such a row cannot be known again.
+        let given = (!row.flags.contains(Flags::EVENT_TIME_SUBSTITUTED)).then_some(row.event_time);
+        if let Some(line) = self.lines.get_mut(line.0) {
+            line.remember(row, given, 0);
+        }
+    }
+
+    /// Decides whether `row` is accepted; if so, sets what follows from its place in the series and remembers it.
+    pub(super) fn accept(
+        &mut self,
+        line: LineId,
+        row: &mut GreekSnapshot,
+        given: Option<UnixNanos>,
+        epoch: u64,
+    ) -> bool {
+        let Some(line) = self.lines.get_mut(line.0) else { return false };
+        if line.last.is_some() && line.last == given.map(|given| Fingerprint::of(row, given)) {
+            return false;
+        }
+        if line.newest.is_some_and(|newest| row.event_time.as_micros() < newest.as_micros()) {
+            row.flags |= Flags::LATE;
+        }
+        if line.epoch != epoch {
+            row.flags |= Flags::FIRST_AFTER_CONNECT;
+        }
+        line.remember(row, given, epoch);
+        true
+    }
+}
+
+impl Line {
+    fn remember(&mut self, row: &GreekSnapshot, given: Option<UnixNanos>, epoch: u64) {
+        self.last = given.map(|given| Fingerprint::of(row, given));
+        self.newest = self.newest.max(Some(row.event_time));
+        self.epoch = epoch;
+    }
+}

@@ -1,0 +1,184 @@
+//! From what a source says to what is stored.
+
+mod book;
+mod event_time;
+mod gaps;
+mod memory;
+#[cfg(test)]
+mod model_tests;
+mod quotes;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use greeks_model::{
+    Flags, GapRecord, GreekSnapshot, Instrument, InstrumentTable, PositionSnapshot, QuoteUpdate, Record, SourceEvent,
+    SourceId,
+};
+
+use self::book::{Book, Holder};
+use self::event_time::EventTime;
+use self::gaps::Gaps;
+use self::memory::Memory;
+use self::quotes::{Known, Quotes};
+
+/// Turns the events of one source into records. Pure and synchronous; sources share nothing but the numbers of their
+/// instruments, so each has a normaliser of its own.
+///
+/// - A message that itself carries a Greek, an implied volatility or an option price gives one row per account that
+///   holds the contract, from the first known Greek of the connection epoch on. Everything else changes state only.
+///   After a Greek has been known, "unknown" is news: a row without any Greek can follow.
+/// - A field that is absent keeps its value, NaN forgets it, an infinity is stored as NULL and flagged for as long as
+///   it is the latest word.
+/// - A new epoch begins with no quote known. Positions stay: a connection that broke says nothing about them.
+/// - A quote that came before its position is never stored after the fact: the next one gives the first row.
+/// - `underlying_price` is the last trade, else the middle of bid and ask, of the position's underlying in this epoch.
+/// - A row with the broker's time and the values of the last accepted row of its account and contract is a duplicate.
+///   Without a time of the broker there are no duplicates: identical values are two events.
+/// - A gap is open from the event that reports it until the next quote.
+#[derive(Debug)]
+pub struct Normaliser {
+    source: SourceId,
+    instruments: Arc<InstrumentTable>,
+    quotes: Quotes,
+    book: Book,
+    memory: Memory,
+    gaps: Gaps,
+    counts: Counts,
+}
+
+/// What a [`Normaliser`] has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Events taken.
+    pub events: u64,
+    /// Rows given.
+    pub rows: u64,
+    /// Rows suppressed because they were given before.
+    pub duplicates: u64,
+    /// Changes of an account's positions.
+    pub position_changes: u64,
+    /// Positions, counted in each answer, that are no options, have no underlying, or no finite quantity.
+    pub positions_refused: u64,
+    /// Gaps opened.
+    pub gaps: u64,
+}
+
+impl Normaliser {
+    /// A normaliser that knows nothing yet, for events whose instruments are numbered by `instruments`.
+    #[must_use]
+    pub fn new(source: SourceId, instruments: Arc<InstrumentTable>) -> Self {
+        Self {
+            source,
+            instruments,
+            quotes: Quotes::new(),
+            book: Book::default(),
+            memory: Memory::default(),
+            gaps: Gaps::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The source whose events are taken.
+    #[must_use]
+    pub const fn source(&self) -> &SourceId {
+        &self.source
+    }
+
+    /// Remembers a row accepted by an earlier process, so that it is not stored again. To be called before streaming,
+    /// in the order of acceptance: the newest row of each series in the database first, then what the journal still
+    /// holds. Rows of other sources are passed over.
+    pub fn seed(&mut self, row: &GreekSnapshot) {
+        if row.series.broker != self.source {
+            return;
+        }
+        let instrument = self.instruments.intern(&Instrument::Option(row.series.contract.clone()));
+        let line = self.memory.line(&row.series.account_id, instrument);
+        self.memory.seed(line, row);
+    }
+
+    /// Takes over a gap that an earlier process left open: the first quote closes it. Closed gaps and gaps of other
+    /// sources are passed over.
+    pub fn resume_gap(&mut self, gap: GapRecord) {
+        if gap.source == self.source {
+            self.gaps.resume(gap);
+        }
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Takes one event and appends what follows from it to `out`.
+    pub fn push(&mut self, event: SourceEvent, out: &mut Vec<Record>) {
+        self.counts.events += 1;
+        match event {
+            SourceEvent::Quote { update, payload } => self.quote(&update, payload, out),
+            SourceEvent::Positions(snapshot) => self.positions(&snapshot, out),
+            SourceEvent::SessionStarted { .. } => self.quotes.begin_epoch(),
+            SourceEvent::Gap { since, reason } => {
+                self.counts.gaps += u64::from(self.gaps.open(&self.source, since, reason, out));
+            }
+            // An event of a later version of the vocabulary: a normaliser that does not know it cannot store it.
+            other => tracing::warn!(source = %self.source, event = ?other, "an unknown kind of event was passed over"),
+        }
+    }
+
+    fn positions(&mut self, snapshot: &PositionSnapshot, out: &mut Vec<Record>) {
+        let replaced = self.book.replace(&self.source, snapshot, &self.instruments, &mut self.memory);
+        self.counts.positions_refused += replaced.refused as u64;
+        if let Some(record) = replaced.changed {
+            self.counts.position_changes += 1;
+            out.push(Record::Positions(record));
+        }
+    }
+
+    fn quote(&mut self, update: &QuoteUpdate, mut payload: Option<Box<str>>, out: &mut Vec<Record>) {
+        self.gaps.close(update.received_at, out);
+        let known = self.quotes.merge(update);
+        if !update.carries_option_values() || !known.greek_seen {
+            return;
+        }
+        let time = EventTime::judge(update.event_time, update.received_at);
+        let epoch = self.quotes.epoch();
+        let holders = self.book.holders(update.instrument);
+        for (index, holder) in holders.iter().enumerate() {
+            let mut row = row(update, &time, &known, holder, &self.quotes.known(holder.underlying));
+            if !self.memory.accept(holder.line, &mut row, time.given, epoch) {
+                self.counts.duplicates += 1;
+                continue;
+            }
+            let is_last = index + 1 == holders.len();
+            row.source_payload = if is_last { payload.take() } else { payload.clone() };
+            self.counts.rows += 1;
+            out.push(Record::Snapshot(row));
+        }
+    }
+}
+
+fn row(update: &QuoteUpdate, time: &EventTime, known: &Known, holder: &Holder, underlying: &Known) -> GreekSnapshot {
+    let mut row = GreekSnapshot::new(Arc::clone(&holder.series), time.at, update.received_at, holder.quantity);
+    let finite = |value: Option<f64>| value.filter(|v| v.is_finite());
+    let [delta, gamma, theta, vega, rho, implied_volatility, option_price] = known.values.map(finite);
+    row.delta = delta;
+    row.gamma = gamma;
+    row.theta = theta;
+    row.vega = vega;
+    row.rho = rho;
+    row.implied_volatility = implied_volatility;
+    row.option_price = option_price;
+    row.underlying_price = underlying.price(holder.series.contract.future().is_some());
+    row.flags = update.flags;
+    if time.substituted {
+        row.flags |= Flags::EVENT_TIME_SUBSTITUTED;
+    }
+    let infinite_price = row.underlying_price.is_none() && underlying.price_is_infinite();
+    if infinite_price || known.values.into_iter().flatten().any(f64::is_infinite) {
+        row.flags |= Flags::NON_FINITE;
+    }
+    row
+}
