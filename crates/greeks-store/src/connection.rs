@@ -52,6 +52,14 @@ impl Connection {
         Ok(Self { client, driver })
     }
 
+    /// Resolves when the connection has ended, whoever ended it.
+    pub(crate) async fn closed(&mut self) {
+        if !self.driver.is_finished() {
+            // An error means that the driver panicked: it has ended all the same.
+            drop((&mut self.driver).await);
+        }
+    }
+
     /// Connects without TLS, for the private server.
     pub(crate) async fn plain(config: tokio_postgres::Config) -> Result<Self, ConnectError> {
         timeout(CONNECT_DEADLINE, Self::with(config, NoTls))

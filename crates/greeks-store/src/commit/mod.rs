@@ -1,0 +1,14 @@
+//! The committer: takes records from a log and stores them, exactly once.
+
+mod bisect;
+mod committer;
+mod extras;
+mod pacer;
+mod rows;
+mod series;
+mod status;
+mod writer;
+
+pub use committer::{CommitError, Committer, CommitterConfig};
+pub use pacer::CommitPolicy;
+pub use status::{Commit, CommitObserver, CommitterState, CommitterStatus};

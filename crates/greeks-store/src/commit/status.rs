@@ -1,0 +1,71 @@
+//! What a committer tells about itself.
+
+use std::time::Duration;
+
+use greeks_model::{Record, Seq, UnixNanos};
+
+/// How a committer is doing; changes through a `watch`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitterStatus {
+    /// What it is doing.
+    pub state: CommitterState,
+    /// Why it is not connected, or was not last; without values and secrets.
+    pub last_error: Option<String>,
+    /// Every record up to this one is stored.
+    pub durable: Seq,
+    /// Rows of `greek_ticks` stored by this committer.
+    pub rows_written: u64,
+    /// Records the database refused, kept in `ingest_quarantine`.
+    pub quarantined: u64,
+    /// When the last commit was acknowledged.
+    pub last_commit_at: Option<UnixNanos>,
+}
+
+/// What a committer is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommitterState {
+    /// On the way to the database for the first time.
+    #[default]
+    Connecting,
+    /// Connected.
+    Connected,
+    /// The database failed in a way that may pass; it tries again within seconds.
+    Retrying,
+    /// The database failed in a way that needs a person; it tries again every minute.
+    NeedsOperator,
+    /// The log has ended and everything is stored.
+    Finished,
+}
+
+/// One acknowledged commit.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Commit<'a> {
+    /// What was stored, in order; a refused record is among them.
+    pub records: &'a [Record],
+    /// The number of the last of them.
+    pub upto: Seq,
+    /// When the acknowledgement came.
+    pub at: UnixNanos,
+    /// How long the transaction took; zero when it was found committed after a lost connection.
+    pub took: Duration,
+}
+
+/// Learns of every commit, in order and each record once. Called on the committer's task: it must not block.
+pub trait CommitObserver: Send {
+    /// The records are durable.
+    fn committed(&mut self, commit: Commit<'_>);
+}
+
+/// Nobody wants to know.
+impl CommitObserver for () {
+    fn committed(&mut self, _: Commit<'_>) {}
+}
+
+impl<F: FnMut(Commit<'_>) + Send> CommitObserver for F {
+    fn committed(&mut self, commit: Commit<'_>) {
+        self(commit);
+    }
+}

@@ -1,0 +1,286 @@
+//! One connection that stores records, and the transaction it does that with.
+//!
+//! The mark moves first: the row lock makes this transaction wait for one of a connection that was given up and may
+//! still commit. Only then is anything else written, so a batch is stored once however often it is sent.
+//!
+//! In the steady state a commit is two round trips: BEGIN, the mark and the start of COPY go out together, then the rows
+//! and COMMIT. A COMMIT that follows a failed COPY is a ROLLBACK, so sending it early is safe.
+
+use std::collections::BTreeSet;
+use std::io::Cursor;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::future::{join, join3};
+use futures_util::sink::SinkExt;
+use greeks_model::{Record, Seq, UnixNanos, Uuid};
+use tokio_postgres::{CopyInSink, Statement};
+
+use super::extras;
+use super::rows::{self, Parts, UnknownSeries};
+use super::series::SeriesIds;
+use crate::connection::{ConnectError, Connection};
+use crate::database::DatabaseConfig;
+use crate::failure::Failure;
+use crate::migrate;
+use crate::partitions::{Month, Partitions};
+
+/// What holds for every session of a writer: nothing waits for ever, and a client that vanished holds no lock for long.
+const SESSION: &str = "SET lock_timeout = '30s'; SET statement_timeout = '60s'; \
+                       SET idle_in_transaction_session_timeout = '15s'";
+
+const REGISTER: &str = "INSERT INTO ingest_progress (incarnation, last_seq, instance) VALUES ($1, $2, $3) \
+                        ON CONFLICT (incarnation) DO NOTHING";
+
+const MARK: &str = "UPDATE ingest_progress SET last_seq = $3, updated_at = clock_timestamp() \
+                    WHERE incarnation = $1 AND last_seq = $2";
+
+/// A connection made ready.
+#[derive(Debug)]
+pub(super) struct Writer {
+    connection: Connection,
+    incarnation: Uuid,
+    stream: i32,
+    mark: Statement,
+    copy: Statement,
+    series: SeriesIds,
+    partitions: Partitions,
+    /// Everything up to here is stored, says the database.
+    stored: Seq,
+}
+
+/// How a transaction ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// The records are stored, so many of them as ticks.
+    Stored { ticks: u64 },
+    /// Nothing was written: the mark is elsewhere than believed, see [`Writer::stored`].
+    Moved,
+}
+
+/// A record the database refused before, and in what words.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) sqlstate: String,
+    pub(super) message: String,
+}
+
+/// A transaction or the way to it failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the database refused a statement")]
+    Sql(#[from] tokio_postgres::Error),
+    #[error("the database has schema version {found}, this program needs {known}")]
+    Schema { found: i32, known: i32 },
+    #[error("the database took longer than {0} s")]
+    Deadline(u64),
+    #[error("{sent} rows were sent and {stored} stored")]
+    Miscount { sent: u64, stored: u64 },
+    #[error(transparent)]
+    Series(#[from] UnknownSeries),
+}
+
+impl WriteError {
+    pub(super) fn failure(&self) -> Failure {
+        match self {
+            Self::Connect(error) => Failure::of(error.code()),
+            Self::Sql(error) => Failure::of_error(error),
+            Self::Deadline(_) => Failure::Transient,
+            Self::Schema { .. } | Self::Miscount { .. } | Self::Series(_) => Failure::Operator,
+        }
+    }
+
+    pub(super) fn refusal(&self) -> Refusal {
+        let code = match self {
+            Self::Sql(error) => error.code().map(|code| code.code().to_owned()),
+            _ => None,
+        };
+        Refusal { sqlstate: code.unwrap_or_default(), message: crate::failure::chain(self) }
+    }
+}
+
+impl Writer {
+    /// Connects, registers the incarnation and reads its mark.
+    pub(super) async fn open(
+        database: &DatabaseConfig,
+        incarnation: Uuid,
+        instance: &str,
+        believed: Seq,
+    ) -> Result<Self, WriteError> {
+        let connection = Connection::open(database, true).await?;
+        connection.batch_execute(SESSION).await?;
+        let durable: String = connection.query_one("SHOW synchronous_commit", &[]).await?.get(0);
+        if durable == "off" {
+            connection.batch_execute("SET synchronous_commit = on").await?;
+        }
+        let (found, known) = (migrate::version(&connection).await?.unwrap_or(0), migrate::known_version());
+        if found != known {
+            return Err(WriteError::Schema { found, known });
+        }
+        connection.execute(REGISTER, &[&incarnation, &to_i64(believed), &instance]).await?;
+        let (stream, stored) = read_mark(&connection, incarnation).await?;
+        let mark = connection.prepare(MARK).await?;
+        let copy = connection.prepare(rows::COPY).await?;
+        let partitions = Partitions::load(&connection).await?;
+        Ok(Self { connection, incarnation, stream, mark, copy, series: SeriesIds::default(), partitions, stored })
+    }
+
+    /// The mark as this connection knows it.
+    pub(super) fn stored(&self) -> Seq {
+        self.stored
+    }
+
+    /// Resolves when the connection has ended.
+    pub(super) async fn closed(&mut self) {
+        self.connection.closed().await;
+    }
+
+    /// Makes the partitions of these days.
+    pub(super) async fn keep_partitions(&mut self, now: UnixNanos) -> Result<bool, WriteError> {
+        Ok(self.partitions.keep(&self.connection, now).await?)
+    }
+
+    /// Notes that nothing more follows in this incarnation.
+    pub(super) async fn finish(&self) -> Result<(), WriteError> {
+        let sql = "UPDATE ingest_progress SET closed_at = clock_timestamp() WHERE incarnation = $1";
+        self.connection.execute(sql, &[&self.incarnation]).await?;
+        Ok(())
+    }
+
+    /// Stores `records`, numbered from `first`, and moves the mark past them. With a refusal the one record goes to
+    /// quarantine instead. After an error the writer must be dropped: whether the transaction was committed is for the
+    /// next one to find out.
+    pub(super) async fn write(
+        &mut self,
+        first: Seq,
+        records: &[Record],
+        refusal: Option<&Refusal>,
+    ) -> Result<Written, WriteError> {
+        let last = first.plus((records.len() as u64).saturating_sub(1));
+        if let (Some(refusal), [record]) = (refusal, records) {
+            return self.write_refused(first, record, refusal).await;
+        }
+        let parts = Parts::of(first.0, records);
+        self.series.resolve(&self.connection, parts.series()).await?;
+        let months: BTreeSet<Month> = parts.ticks.iter().map(|(_, tick)| Month::of(tick.event_time)).collect();
+        self.partitions.ensure(&self.connection, months).await?;
+        let chunks = rows::encode(self.stream, &parts.ticks, |series: &Arc<_>| self.series.get(series))?;
+        let ticks = parts.ticks.len() as u64;
+        let moved = if parts.is_plain() {
+            self.write_ticks(last, ticks, chunks).await?
+        } else {
+            self.write_mixed(last, &parts, ticks, chunks).await?
+        };
+        self.outcome(moved, last, ticks).await
+    }
+
+    async fn outcome(&mut self, moved: bool, last: Seq, ticks: u64) -> Result<Written, WriteError> {
+        if moved {
+            self.stored = last;
+            return Ok(Written::Stored { ticks });
+        }
+        self.connection.batch_execute("ROLLBACK").await?;
+        (_, self.stored) = read_mark(&self.connection, self.incarnation).await?;
+        Ok(Written::Moved)
+    }
+
+    /// The steady state. `false` when the mark was not where it was believed; the transaction is open then.
+    async fn write_ticks(&self, last: Seq, rows: u64, chunks: Vec<Vec<u8>>) -> Result<bool, WriteError> {
+        let client = &self.connection;
+        let (from, to) = (to_i64(self.stored), to_i64(last));
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&self.incarnation, &from, &to];
+        let (begun, marked, copy) = join3(
+            client.batch_execute("BEGIN"),
+            client.execute(&self.mark, &params),
+            client.copy_in::<_, Cursor<Vec<u8>>>(&self.copy),
+        )
+        .await;
+        begun?;
+        if marked? == 0 {
+            // Dropping the sink ends the COPY.
+            return Ok(false);
+        }
+        let stored = send_and(copy?, chunks, client.batch_execute("COMMIT")).await?;
+        if stored != rows {
+            return Err(WriteError::Miscount { sent: rows, stored });
+        }
+        Ok(true)
+    }
+
+    /// A batch with anything beside ticks, statement by statement.
+    async fn write_mixed(
+        &self,
+        last: Seq,
+        parts: &Parts<'_>,
+        ticks: u64,
+        chunks: Vec<Vec<u8>>,
+    ) -> Result<bool, WriteError> {
+        let client = &self.connection;
+        client.batch_execute("BEGIN").await?;
+        if !self.move_mark(last).await? {
+            return Ok(false);
+        }
+        extras::positions(client, self.stream, &parts.positions).await?;
+        extras::gaps(client, self.stream, &parts.gaps).await?;
+        extras::sheds(client, self.stream, &parts.shed).await?;
+        for (number, record) in &parts.unknown {
+            tracing::error!(number, "a kind of record this program does not know goes to quarantine");
+            extras::quarantine(client, self.incarnation, Seq(*number), record, "0A000", "unknown kind of record")
+                .await?;
+        }
+        if ticks > 0 {
+            let copy = client.copy_in::<_, Cursor<Vec<u8>>>(&self.copy).await?;
+            let stored = send_and(copy, chunks, std::future::ready(Ok(()))).await?;
+            if stored != ticks {
+                return Err(WriteError::Miscount { sent: ticks, stored });
+            }
+        }
+        client.batch_execute("COMMIT").await?;
+        Ok(true)
+    }
+
+    async fn write_refused(&mut self, number: Seq, record: &Record, refusal: &Refusal) -> Result<Written, WriteError> {
+        self.connection.batch_execute("BEGIN").await?;
+        let moved = self.move_mark(number).await?;
+        if moved {
+            let Refusal { sqlstate, message } = refusal;
+            extras::quarantine(&self.connection, self.incarnation, number, record, sqlstate, message).await?;
+            self.connection.batch_execute("COMMIT").await?;
+        }
+        self.outcome(moved, number, 0).await
+    }
+
+    async fn move_mark(&self, last: Seq) -> Result<bool, WriteError> {
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+            [&self.incarnation, &to_i64(self.stored), &to_i64(last)];
+        Ok(self.connection.execute(&self.mark, &params).await? == 1)
+    }
+}
+
+/// Sends the chunks and the end of COPY, and `then` right behind it without waiting; returns how many rows were stored.
+async fn send_and(
+    copy: CopyInSink<Cursor<Vec<u8>>>,
+    chunks: Vec<Vec<u8>>,
+    then: impl Future<Output = Result<(), tokio_postgres::Error>>,
+) -> Result<u64, tokio_postgres::Error> {
+    let mut copy = pin!(copy);
+    for chunk in chunks {
+        copy.feed(Cursor::new(chunk)).await?;
+    }
+    let (stored, then) = join(copy.as_mut().finish(), then).await;
+    let stored = stored?;
+    then?;
+    Ok(stored)
+}
+
+async fn read_mark(client: &tokio_postgres::Client, incarnation: Uuid) -> Result<(i32, Seq), tokio_postgres::Error> {
+    let sql = "SELECT stream, last_seq FROM ingest_progress WHERE incarnation = $1";
+    let row = client.query_one(sql, &[&incarnation]).await?;
+    Ok((row.get(0), Seq(row.get::<_, i64>(1).unsigned_abs())))
+}
+
+fn to_i64(seq: Seq) -> i64 {
+    i64::try_from(seq.0).unwrap_or(i64::MAX)
+}
