@@ -1,0 +1,257 @@
+//! What a user of this crate chooses.
+
+use std::time::Duration;
+
+use greeks_model::AccountId;
+use reqwest::Url;
+use secrecy::SecretString;
+
+use crate::Error;
+
+/// The production API of tastytrade.
+pub const PRODUCTION_API_URL: &str = "https://api.tastyworks.com";
+
+/// How to reach tastytrade and on whose behalf. Everything but the credentials has a default.
+///
+/// `Debug` shows no secret and masks account numbers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TastyConfig {
+    /// The OAuth refresh token of a personal grant.
+    pub refresh_token: SecretString,
+    /// The secret of the OAuth application that the grant belongs to.
+    pub client_secret: SecretString,
+    /// Base of the REST API; default [`PRODUCTION_API_URL`]. `http` is accepted for loopback hosts only.
+    pub api_url: String,
+    /// Accounts to stream; default `None`: all open accounts of the customer.
+    pub accounts: Option<Vec<AccountId>>,
+    /// `product/version` as sent in `User-Agent`, which tastytrade requires on every call; default `greekd/<version>`.
+    /// Also names the client in the DXLink SETUP.
+    pub user_agent: String,
+    /// Limit for each REST call, from dialling to the last byte; default 15 s.
+    pub rest_timeout: Duration,
+    /// Least time between the starts of two REST calls; default 50 ms. tastytrade publishes no rate limit.
+    pub rest_spacing: Duration,
+    /// Limit for each step of opening a session (dial, SETUP, AUTH_STATE, CHANNEL_OPENED) and for a write that makes no
+    /// progress; default 10 s.
+    pub step_timeout: Duration,
+    /// The keepalive time-out offered to and asked of the DXLink server; default 60 s. A message goes out every third
+    /// of the smallest negotiated one; the link counts as dead after the larger of ours and the server's.
+    pub keepalive_timeout: Duration,
+    /// Added to the keepalive time-out before silence counts as a dead link; default 5 s.
+    pub silence_margin: Duration,
+    /// How often positions are read again; default 60 s.
+    pub position_poll: Duration,
+    /// `acceptAggregationPeriod` for Greeks; default 0: the server should not gather updates.
+    pub greeks_aggregation: Duration,
+    /// `acceptAggregationPeriod` for quotes and trades of underlyings; default 0.5 s, so that a busy index cannot flood
+    /// the connection.
+    pub underlying_aggregation: Duration,
+    /// Largest size of one subscription message; default 8 KiB.
+    pub chunk_bytes: usize,
+    /// Most symbols in one subscription message; default 500.
+    pub chunk_symbols: usize,
+    /// Pause between two subscription messages; default 50 ms.
+    pub chunk_pause: Duration,
+    /// A subscribed option without any event for this long is reported; default 30 s.
+    pub silent_after: Duration,
+    /// Largest message accepted from the server; default 16 MiB. A larger one ends the session.
+    pub max_message_bytes: usize,
+}
+
+impl TastyConfig {
+    /// A configuration for production with these credentials.
+    #[must_use]
+    pub fn new(refresh_token: SecretString, client_secret: SecretString) -> Self {
+        Self {
+            refresh_token,
+            client_secret,
+            api_url: PRODUCTION_API_URL.into(),
+            accounts: None,
+            user_agent: concat!("greekd/", env!("CARGO_PKG_VERSION")).into(),
+            rest_timeout: Duration::from_secs(15),
+            rest_spacing: Duration::from_millis(50),
+            step_timeout: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(60),
+            silence_margin: Duration::from_secs(5),
+            position_poll: Duration::from_secs(60),
+            greeks_aggregation: Duration::ZERO,
+            underlying_aggregation: Duration::from_millis(500),
+            chunk_bytes: 8 << 10,
+            chunk_symbols: 500,
+            chunk_pause: Duration::from_millis(50),
+            silent_after: Duration::from_secs(30),
+            max_message_bytes: 16 << 20,
+        }
+    }
+
+    /// The API's URL, checked together with everything else that can be wrong before the first call.
+    pub(crate) fn checked(&self) -> Result<Url, Error> {
+        let product_and_version = |agent: &str| {
+            agent.split_once('/').is_some_and(|(product, version)| !product.is_empty() && !version.is_empty())
+                && agent.bytes().all(|b| (0x20..0x7f).contains(&b))
+        };
+        if !product_and_version(&self.user_agent) {
+            return Err(Error::configuration("user_agent", "must be product/version, for example greekd/1.0"));
+        }
+        let positive = [
+            ("rest_timeout", self.rest_timeout),
+            ("step_timeout", self.step_timeout),
+            ("keepalive_timeout", self.keepalive_timeout),
+            ("position_poll", self.position_poll),
+            ("silent_after", self.silent_after),
+        ];
+        if let Some((setting, _)) = positive.into_iter().find(|(_, value)| value.is_zero()) {
+            return Err(Error::configuration(setting, "must be longer than zero"));
+        }
+        let counts = [
+            ("chunk_bytes", self.chunk_bytes),
+            ("chunk_symbols", self.chunk_symbols),
+            ("max_message_bytes", self.max_message_bytes),
+        ];
+        if let Some((setting, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
+            return Err(Error::configuration(setting, "must be more than zero"));
+        }
+        check_api_url(&self.api_url)
+    }
+}
+
+fn check_api_url(text: &str) -> Result<Url, Error> {
+    let refuse = |reason| Err(Error::configuration("api_url", reason));
+    let Ok(url) = Url::parse(text) else {
+        return refuse("is not a URL; the production API is https://api.tastyworks.com");
+    };
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return refuse("must be a plain base URL without user, query or fragment");
+    }
+    match url.scheme() {
+        "https" if url.host_str().is_some() => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
+        "http" => refuse("uses http, which is accepted for loopback hosts only; use https"),
+        _ => refuse("must begin with https://"),
+    }
+}
+
+/// Checks the websocket address that came with a quote token. A hostile or broken answer must not send the token
+/// elsewhere: only dxFeed, tastytrade, the API's own host, or loopback when the API is on loopback.
+pub(crate) fn check_streamer_url(text: &str, api: &Url) -> Result<Url, Error> {
+    let refuse = |reason| Err(Error::UntrustedStreamer { url: host_only(text), reason });
+    let Ok(url) = Url::parse(text) else { return refuse("it is not a URL") };
+    let Some(host) = url.host_str() else { return refuse("it names no host") };
+    if !url.username().is_empty() || url.password().is_some() {
+        return refuse("it carries a user name");
+    }
+    let local = is_loopback(&url) && is_loopback(api);
+    match url.scheme() {
+        "wss" => {}
+        "ws" if local => {}
+        "ws" => return refuse("it is not encrypted"),
+        _ => return refuse("it is not a websocket address"),
+    }
+    let own = api.host_str() == Some(host);
+    let brokers = [".dxfeed.com", ".tastyworks.com", ".tastytrade.com"];
+    if local || own || brokers.iter().any(|domain| host.ends_with(domain)) {
+        return Ok(url);
+    }
+    refuse("its host belongs neither to dxFeed nor to tastytrade")
+}
+
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => {
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        }
+        None => false,
+    }
+}
+
+/// Scheme, host and port of an address, for messages: paths and queries may hold tokens.
+pub(crate) fn host_only(text: &str) -> String {
+    match Url::parse(text) {
+        Ok(url) => match (url.host_str(), url.port()) {
+            (Some(host), Some(port)) => format!("{}://{host}:{port}", url.scheme()),
+            (Some(host), None) => format!("{}://{host}", url.scheme()),
+            (None, _) => format!("{}:", url.scheme()),
+        },
+        Err(_) => "(not a URL)".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> TastyConfig {
+        TastyConfig::new("canary-refresh".into(), "canary-secret".into())
+    }
+
+    #[test]
+    fn plain_text_is_for_loopback_only() {
+        for (url, accepted) in [
+            ("https://api.tastyworks.com", true),
+            ("https://api.cert.tastyworks.com", true),
+            ("http://127.0.0.1:8080", true),
+            ("http://localhost:8080", true),
+            ("http://[::1]:8080", true),
+            ("http://api.tastyworks.com", false),
+            ("http://127.0.0.1.example.com", false),
+            ("http://10.0.0.1", false),
+            ("ftp://api.tastyworks.com", false),
+            ("https://user:secret@api.tastyworks.com", false),
+            ("https://api.tastyworks.com?token=1", false),
+            ("api.tastyworks.com", false),
+            ("", false),
+        ] {
+            let result = TastyConfig { api_url: url.into(), ..config() }.checked();
+            assert_eq!(result.is_ok(), accepted, "{url}: {result:?}");
+            if let Err(error) = result {
+                assert!(!error.to_string().contains("secret"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn unusable_settings_are_named() {
+        for (setting, config) in [
+            ("user_agent", TastyConfig { user_agent: "greekd".into(), ..config() }),
+            ("user_agent", TastyConfig { user_agent: "greekd/1\r\nX: y".into(), ..config() }),
+            ("step_timeout", TastyConfig { step_timeout: Duration::ZERO, ..config() }),
+            ("chunk_symbols", TastyConfig { chunk_symbols: 0, ..config() }),
+        ] {
+            let error = config.checked().unwrap_err().to_string();
+            assert!(error.contains(setting), "{error}");
+        }
+    }
+
+    #[test]
+    fn streamer_hosts_are_limited() {
+        let production = Url::parse(PRODUCTION_API_URL).unwrap();
+        let local = Url::parse("http://127.0.0.1:1").unwrap();
+        for (url, api, accepted) in [
+            ("wss://tasty-openapi-ws.dxfeed.com/realtime", &production, true),
+            ("wss://streamer.tastyworks.com", &production, true),
+            ("wss://api.tastyworks.com/x", &production, true),
+            ("ws://tasty-openapi-ws.dxfeed.com/realtime", &production, false),
+            ("wss://evildxfeed.com", &production, false),
+            ("wss://dxfeed.com.example.org", &production, false),
+            ("http://169.254.169.254", &production, false),
+            ("ws://127.0.0.1:9", &production, false),
+            ("wss://127.0.0.1:9", &production, false),
+            ("ws://127.0.0.1:9/realtime", &local, true),
+            ("wss://localhost:9", &local, true),
+            ("wss://u:p@x.dxfeed.com", &production, false),
+            ("", &production, false),
+        ] {
+            assert_eq!(check_streamer_url(url, api).is_ok(), accepted, "{url}");
+        }
+    }
+
+    #[test]
+    fn debug_hides_secrets_and_accounts() {
+        let accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
+        let text = format!("{:?}", TastyConfig { accounts, ..config() });
+        assert!(!text.contains("canary") && !text.contains("5WT00001"), "{text}");
+    }
+}

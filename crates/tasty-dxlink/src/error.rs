@@ -1,0 +1,311 @@
+//! What can go wrong, and what to do about it.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use greeks_model::{OperatorReason, Retry, SourceError};
+use tokio_tungstenite::tungstenite;
+
+/// A failure of this source. No text in it holds a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting cannot work.
+    #[error("setting {setting} {reason}")]
+    Configuration {
+        /// The field of [`TastyConfig`](crate::TastyConfig).
+        setting: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The HTTP client could not be built from the given TLS configuration.
+    #[error("cannot build the HTTP client")]
+    Client {
+        /// The cause.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// tastytrade refused the refresh token or the client secret, or an access token fresh from them.
+    #[error(
+        "tastytrade rejected the credentials ({reason}): create a new grant for the OAuth application at \
+         my.tastytrade.com, then set the new refresh token and the application's client secret"
+    )]
+    CredentialsRejected {
+        /// What the API said.
+        reason: String,
+    },
+    /// The credentials are good but not for this call.
+    #[error("tastytrade forbids {call} ({reason}): the grant needs the scope read, and the customer an open account")]
+    Forbidden {
+        /// What was asked.
+        call: &'static str,
+        /// What the API said.
+        reason: String,
+    },
+    /// An account of the configuration is not among the customer's open accounts.
+    #[error("account {missing} is not among the open accounts of these credentials ({known})")]
+    UnknownAccount {
+        /// The configured account, masked.
+        missing: String,
+        /// The accounts there are, masked.
+        known: String,
+    },
+    /// The quote token came with an address that the token must not be sent to.
+    #[error("the streamer address {url} is not accepted: {reason}")]
+    UntrustedStreamer {
+        /// Scheme and host of the address.
+        url: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The certificate of the other side was not accepted.
+    #[error("the certificate of {host} is not trusted")]
+    UntrustedPeer {
+        /// Who should have answered.
+        host: String,
+        /// The cause.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// The API asks for patience.
+    #[error("tastytrade limits the rate of {call}")]
+    RateLimited {
+        /// What was asked.
+        call: &'static str,
+        /// How long to wait, when the API said so.
+        retry_after: Option<Duration>,
+    },
+    /// The API answered with a status that is no success.
+    #[error("{call} failed with status {status} ({reason})")]
+    Status {
+        /// What was asked.
+        call: &'static str,
+        /// The HTTP status.
+        status: u16,
+        /// What the API said.
+        reason: String,
+    },
+    /// The API could not be reached, or did not answer in time.
+    #[error("{call} got no answer")]
+    Transport {
+        /// What was asked.
+        call: &'static str,
+        /// The cause.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The API's answer was larger than any real one.
+    #[error("the answer to {call} is larger than {limit} bytes")]
+    BodyTooLarge {
+        /// What was asked.
+        call: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// The API's answer was not what it documents.
+    #[error("the answer to {call} cannot be read")]
+    Body {
+        /// What was asked.
+        call: &'static str,
+        /// The cause.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The streamer could not be dialled.
+    #[error("cannot open the websocket to {host}")]
+    Dial {
+        /// Who was dialled.
+        host: String,
+        /// The cause.
+        #[source]
+        source: Box<tungstenite::Error>,
+    },
+    /// A step of the session took too long.
+    #[error("no {step} within {after:?}")]
+    StepTimeout {
+        /// What was waited for.
+        step: &'static str,
+        /// How long.
+        after: Duration,
+    },
+    /// The streamer refused the quote token.
+    #[error("the streamer refused the quote token")]
+    Unauthorized,
+    /// The streamer did not know its own session yet; the token is not at fault.
+    #[error("the streamer lost the session before it was authorised")]
+    SessionNotFound,
+    /// The streamer reported an error that ends the session.
+    #[error("the streamer reported {code}: {text}")]
+    Streamer {
+        /// Its code.
+        code: String,
+        /// Its words.
+        text: String,
+    },
+    /// The streamer closed a channel again and again.
+    #[error("the streamer closed a channel {times} times")]
+    ChannelRefused {
+        /// How often.
+        times: u32,
+    },
+    /// Nothing came for too long.
+    #[error("the streamer was silent for {after:?}")]
+    Silence {
+        /// How long.
+        after: Duration,
+    },
+    /// The streamer closed the connection.
+    #[error("the streamer closed the connection with code {code} ({reason})")]
+    Closed {
+        /// The close code; 1005 when there was none.
+        code: u16,
+        /// Its words.
+        reason: String,
+    },
+    /// The connection broke.
+    #[error("the connection to the streamer broke")]
+    ConnectionLost {
+        /// The cause, when there is one.
+        #[source]
+        source: Option<Box<tungstenite::Error>>,
+    },
+    /// The streamer sent a message larger than the limit.
+    #[error("the streamer sent a message of more than {limit} bytes")]
+    MessageTooLarge {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl Error {
+    pub(crate) fn configuration(setting: &'static str, reason: impl Into<String>) -> Self {
+        Self::Configuration { setting, reason: reason.into() }
+    }
+
+    /// When a new session makes sense. The one case this cannot know is a refused quote token: the source gives a fresh
+    /// token one immediate try.
+    #[must_use]
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::Configuration { .. } | Self::Client { .. } | Self::UnknownAccount { .. } => {
+                Retry::Operator(OperatorReason::Configuration)
+            }
+            Self::CredentialsRejected { .. } | Self::Forbidden { .. } => {
+                Retry::Operator(OperatorReason::CredentialsRejected)
+            }
+            Self::UntrustedStreamer { .. } | Self::UntrustedPeer { .. } => {
+                Retry::Operator(OperatorReason::UntrustedPeer)
+            }
+            Self::RateLimited { retry_after: Some(delay), .. } => Retry::After(*delay),
+            Self::RateLimited { retry_after: None, .. }
+            | Self::Status { .. }
+            | Self::Transport { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::Body { .. }
+            | Self::Dial { .. }
+            | Self::StepTimeout { .. }
+            | Self::Unauthorized
+            | Self::SessionNotFound
+            | Self::Streamer { .. }
+            | Self::ChannelRefused { .. }
+            | Self::Silence { .. }
+            | Self::Closed { .. }
+            | Self::ConnectionLost { .. }
+            | Self::MessageTooLarge { .. } => Retry::Backoff,
+        }
+    }
+
+    /// Whether only a person can help: no use in trying the next call.
+    pub(crate) const fn needs_operator(&self) -> bool {
+        matches!(self.retry(), Retry::Operator(_))
+    }
+}
+
+impl From<Error> for SourceError {
+    fn from(error: Error) -> Self {
+        Self::new(error.retry(), error)
+    }
+}
+
+/// Whether a failed dial or call failed because the other side's certificate was not accepted.
+pub(crate) fn is_certificate_fault(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return true;
+        }
+        // An I/O error shows its cause only through `get_ref`, not through `source`.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match inner {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+/// Foreign words made fit for an error text: secrets hidden, control characters escaped, cut short.
+pub(crate) fn clean(words: &str, secrets: &[&str]) -> String {
+    const LONGEST: usize = 160;
+    let mut words = words.to_owned();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        words = words.replace(secret, "***");
+    }
+    words.trim().chars().take(LONGEST).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_has_its_remedy() {
+        let operator = Retry::Operator;
+        let io = || Box::new(tungstenite::Error::ConnectionClosed);
+        for (error, expected) in [
+            (Error::configuration("api_url", "x"), operator(OperatorReason::Configuration)),
+            (
+                Error::UnknownAccount { missing: "··1".into(), known: "none".into() },
+                operator(OperatorReason::Configuration),
+            ),
+            (Error::CredentialsRejected { reason: "x".into() }, operator(OperatorReason::CredentialsRejected)),
+            (Error::Forbidden { call: "x", reason: "x".into() }, operator(OperatorReason::CredentialsRejected)),
+            (Error::UntrustedStreamer { url: "x".into(), reason: "x" }, operator(OperatorReason::UntrustedPeer)),
+            (
+                Error::RateLimited { call: "x", retry_after: Some(Duration::from_secs(7)) },
+                Retry::After(Duration::from_secs(7)),
+            ),
+            (Error::RateLimited { call: "x", retry_after: None }, Retry::Backoff),
+            (Error::Status { call: "x", status: 502, reason: "x".into() }, Retry::Backoff),
+            (Error::BodyTooLarge { call: "x", limit: 1 }, Retry::Backoff),
+            (Error::Dial { host: "x".into(), source: io() }, Retry::Backoff),
+            (Error::StepTimeout { step: "SETUP", after: Duration::from_secs(1) }, Retry::Backoff),
+            (Error::Unauthorized, Retry::Backoff),
+            (Error::SessionNotFound, Retry::Backoff),
+            (Error::Streamer { code: "TIMEOUT".into(), text: String::new() }, Retry::Backoff),
+            (Error::ChannelRefused { times: 5 }, Retry::Backoff),
+            (Error::Silence { after: Duration::from_secs(65) }, Retry::Backoff),
+            (Error::Closed { code: 1009, reason: String::new() }, Retry::Backoff),
+            (Error::ConnectionLost { source: Some(io()) }, Retry::Backoff),
+            (Error::MessageTooLarge { limit: 1 }, Retry::Backoff),
+        ] {
+            assert_eq!(error.retry(), expected, "{error}");
+            assert_eq!(error.needs_operator(), matches!(expected, Retry::Operator(_)));
+        }
+    }
+
+    #[test]
+    fn certificate_faults_are_found_under_other_errors() {
+        let fault = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let io = std::io::Error::new(std::io::ErrorKind::InvalidData, fault);
+        assert!(is_certificate_fault(&tungstenite::Error::Io(io)));
+        let other = std::io::Error::new(std::io::ErrorKind::InvalidData, rustls::Error::DecryptError);
+        assert!(!is_certificate_fault(&tungstenite::Error::Io(other)));
+    }
+
+    #[test]
+    fn foreign_words_are_tamed() {
+        assert_eq!(clean("bad token abc123\n\u{1b}[31m", &["abc123", ""]), "bad token ***\\n\\u{1b}[31m");
+        assert_eq!(clean(&"x".repeat(500), &[]).len(), 160);
+    }
+}
