@@ -80,7 +80,8 @@ pub enum GapReason {
 }
 
 impl GapReason {
-    const ALL: [Self; 6] = [
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
         Self::Disconnected,
         Self::Silence,
         Self::SubscriptionExpired,

@@ -6,6 +6,7 @@ mod inbox;
 mod latency;
 pub mod metrics;
 mod normalise;
+mod pipeline;
 #[cfg(test)]
 mod recorder;
 mod slo;
@@ -15,4 +16,5 @@ pub use clock::SystemClock;
 pub use inbox::Inbox;
 pub use latency::{Latency, Percentiles};
 pub use normalise::{Counts, Normaliser};
+pub use pipeline::{AcceptedHook, Pipeline, PipelineConfig, PipelineError, PipelineStats};
 pub use slo::{Slo, SloConfig, SloEvent};

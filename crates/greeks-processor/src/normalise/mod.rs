@@ -66,6 +66,21 @@ pub struct Counts {
     pub gaps: u64,
 }
 
+impl Counts {
+    /// The sum of both.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            events: self.events + other.events,
+            rows: self.rows + other.rows,
+            duplicates: self.duplicates + other.duplicates,
+            position_changes: self.position_changes + other.position_changes,
+            positions_refused: self.positions_refused + other.positions_refused,
+            gaps: self.gaps + other.gaps,
+        }
+    }
+}
+
 impl Normaliser {
     /// A normaliser that knows nothing yet, for events whose instruments are numbered by `instruments`.
     #[must_use]

@@ -1,0 +1,138 @@
+//! The one thread between sources and store: takes events, normalises them, appends what follows to the sink.
+
+mod stats;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use greeks_model::{Clock, GapRecord, GreekSnapshot, InstrumentTable, Record, SinkError, SnapshotSink};
+use tokio::sync::oneshot;
+
+pub use self::stats::PipelineStats;
+use self::work::Work;
+use crate::{Counts, Inbox};
+
+/// Told of records right after the sink has accepted them, on the pipeline thread: it must be quick.
+pub type AcceptedHook = Box<dyn FnMut(&[Record]) + Send>;
+
+/// What a pipeline works with, beside its inbox and its sink.
+pub struct PipelineConfig {
+    /// The numbers of instruments that the sources use.
+    pub instruments: Arc<InstrumentTable>,
+    /// Tells when records were accepted.
+    pub clock: Arc<dyn Clock>,
+    /// Rows accepted by earlier processes in the order of acceptance, so that they are not stored again: the newest of
+    /// each series in the database, then what a journal still holds.
+    pub seeds: Vec<GreekSnapshot>,
+    /// Gaps that earlier processes left open: the source's first quote closes them.
+    pub open_gaps: Vec<GapRecord>,
+    /// The most events taken before what follows from them is appended.
+    pub max_batch: usize,
+    /// Told of every accepted record, in order.
+    pub accepted: Option<AcceptedHook>,
+}
+
+impl PipelineConfig {
+    /// Nothing seeded, no hook, batches of at most 1,024 events.
+    #[must_use]
+    pub fn new(instruments: Arc<InstrumentTable>, clock: Arc<dyn Clock>) -> Self {
+        Self { instruments, clock, seeds: Vec::new(), open_gaps: Vec::new(), max_batch: 1_024, accepted: None }
+    }
+}
+
+impl fmt::Debug for PipelineConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PipelineConfig")
+            .field("clock", &self.clock)
+            .field("seeds", &self.seeds.len())
+            .field("open_gaps", &self.open_gaps.len())
+            .field("max_batch", &self.max_batch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a pipeline ended before its sources did.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The sink did not accept records, or could not be closed in good order.
+    #[error("the sink refused records")]
+    Sink(#[from] SinkError),
+    /// The pipeline thread panicked: a bug.
+    #[error("the pipeline panicked: {message}")]
+    Panicked {
+        /// What the panic said.
+        message: String,
+    },
+    /// The thread could not be started.
+    #[error("the pipeline thread could not be started")]
+    Spawn(#[source] io::Error),
+}
+
+/// A running pipeline. It ends when all senders of its inbox are gone and everything is accepted, or when the sink
+/// refuses; its sources then find their channels closed.
+#[derive(Debug)]
+pub struct Pipeline {
+    thread: JoinHandle<Result<(), SinkError>>,
+    ended: oneshot::Receiver<()>,
+    stats: Arc<PipelineStats>,
+}
+
+impl Pipeline {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// [`PipelineError::Spawn`] when the system refuses a thread.
+    pub fn spawn(config: PipelineConfig, inbox: Inbox, sink: Box<dyn SnapshotSink>) -> Result<Self, PipelineError> {
+        let stats = Arc::new(PipelineStats::new(inbox.sources()));
+        let (ending, ended) = oneshot::channel::<()>();
+        let work = Work::new(config, inbox, sink, Arc::clone(&stats));
+        let body = move || {
+            // Dropped at the end and in a panic alike: whoever waits for the end learns of both.
+            let _ending = ending;
+            work.run()
+        };
+        let thread = std::thread::Builder::new().name("pipeline".into()).spawn(body).map_err(PipelineError::Spawn)?;
+        Ok(Self { thread, ended, stats })
+    }
+
+    /// The counters of this pipeline.
+    #[must_use]
+    pub const fn stats(&self) -> &Arc<PipelineStats> {
+        &self.stats
+    }
+
+    /// Resolves when the pipeline is about to end, however it does; [`join`](Self::join) then says how.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn ended(&mut self) {
+        if !self.ended.is_terminated() {
+            // The thread sends nothing: an error is the sign that its end is gone.
+            drop((&mut self.ended).await);
+        }
+    }
+
+    /// Waits for the end, blocking, and returns the final counts of all sources together.
+    ///
+    /// # Errors
+    /// [`PipelineError`] when it ended for another reason than that all its sources had.
+    pub fn join(self) -> Result<Counts, PipelineError> {
+        match self.thread.join() {
+            Ok(outcome) => outcome.map(|()| self.stats.total()).map_err(PipelineError::Sink),
+            Err(panic) => Err(PipelineError::Panicked { message: panic_text(&*panic) }),
+        }
+    }
+}
+
+/// What a panic said, when it said it in words.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}

@@ -1,0 +1,75 @@
+//! What has gone through a pipeline.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use greeks_model::SourceId;
+
+use crate::Counts;
+
+/// What each source's events have led to; readable at any time.
+#[derive(Debug)]
+pub struct PipelineStats {
+    sources: Vec<(SourceId, Cells)>,
+}
+
+#[derive(Debug, Default)]
+struct Cells {
+    events: AtomicU64,
+    rows: AtomicU64,
+    duplicates: AtomicU64,
+    position_changes: AtomicU64,
+    positions_refused: AtomicU64,
+    gaps: AtomicU64,
+}
+
+impl Cells {
+    fn store(&self, counts: Counts) {
+        self.events.store(counts.events, Ordering::Relaxed);
+        self.rows.store(counts.rows, Ordering::Relaxed);
+        self.duplicates.store(counts.duplicates, Ordering::Relaxed);
+        self.position_changes.store(counts.position_changes, Ordering::Relaxed);
+        self.positions_refused.store(counts.positions_refused, Ordering::Relaxed);
+        self.gaps.store(counts.gaps, Ordering::Relaxed);
+    }
+
+    fn load(&self) -> Counts {
+        Counts {
+            events: self.events.load(Ordering::Relaxed),
+            rows: self.rows.load(Ordering::Relaxed),
+            duplicates: self.duplicates.load(Ordering::Relaxed),
+            position_changes: self.position_changes.load(Ordering::Relaxed),
+            positions_refused: self.positions_refused.load(Ordering::Relaxed),
+            gaps: self.gaps.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl PipelineStats {
+    pub(super) fn new<'a>(sources: impl Iterator<Item = &'a SourceId>) -> Self {
+        Self { sources: sources.map(|source| (source.clone(), Cells::default())).collect() }
+    }
+
+    /// Notes the counts of the source with this number.
+    pub(super) fn store(&self, number: usize, counts: Counts) {
+        if let Some((_, cells)) = self.sources.get(number) {
+            cells.store(counts);
+        }
+    }
+
+    /// The counts of each source as of the last accepted batch.
+    pub fn by_source(&self) -> impl Iterator<Item = (&SourceId, Counts)> {
+        self.sources.iter().map(|(source, cells)| (source, cells.load()))
+    }
+
+    /// The counts of one source.
+    #[must_use]
+    pub fn of(&self, source: &SourceId) -> Option<Counts> {
+        self.by_source().find(|(id, _)| *id == source).map(|(_, counts)| counts)
+    }
+
+    /// The counts of all sources together.
+    #[must_use]
+    pub fn total(&self) -> Counts {
+        self.by_source().fold(Counts::default(), |sum, (_, counts)| sum.plus(&counts))
+    }
+}
