@@ -4,6 +4,7 @@ mod database;
 mod layers;
 mod variables;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub(crate) struct Settings {
 pub(crate) struct PrivatePostgres {
     pub(crate) bin: Option<PathBuf>,
     pub(crate) user: Option<String>,
-    pub(crate) search_path: Vec<PathBuf>,
+    pub(crate) search_path: Option<OsString>,
 }
 
 /// Credentials and addresses of tastytrade.
@@ -116,7 +117,7 @@ impl Settings {
             private_postgres: PrivatePostgres {
                 bin: layers.get("GREEKD_PG_BIN").map(PathBuf::from),
                 user: layers.get("GREEKD_PG_USER").map(str::to_owned),
-                search_path: layers.get("PATH").iter().flat_map(std::env::split_paths).collect(),
+                search_path: layers.get("PATH").map(OsString::from),
             },
             tastytrade: tastytrade(&layers)?,
             commit: Commit {
