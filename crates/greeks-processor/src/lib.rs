@@ -10,6 +10,7 @@ mod pipeline;
 #[cfg(test)]
 mod recorder;
 mod slo;
+mod supervisor;
 
 pub use backoff::Backoff;
 pub use clock::SystemClock;
@@ -18,3 +19,4 @@ pub use latency::{Latency, Percentiles};
 pub use normalise::{Counts, Normaliser};
 pub use pipeline::{AcceptedHook, Pipeline, PipelineConfig, PipelineError, PipelineStats};
 pub use slo::{Slo, SloConfig, SloEvent};
+pub use supervisor::{DuplicateSource, FirstOutcome, Probes, RetryPolicy, SourceHandle, Supervisor, SupervisorConfig};

@@ -1,0 +1,352 @@
+//! The life of one source: session, pause, session.
+
+use std::error::Error as StdError;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use greeks_model::{
+    GapReason, QuoteSource, Retry, SessionEnd, SessionState, SourceContext, SourceError, SourceEvent, SourceId,
+    SourceLink, SourceStatus, UnixNanos,
+};
+use metrics::{Counter, Gauge};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::retry::{Attempts, Outcome};
+use super::{FirstOutcome, RetryPolicy};
+use crate::metrics::{RECONNECTS_TOTAL, SOURCE_STATE};
+use crate::pipeline::panic_text;
+
+/// More text than this in a status helps nobody.
+const LONGEST_ERROR: usize = 500;
+
+/// Everything about a source but the source: that one is lent to its sessions.
+pub(super) struct Runner {
+    id: SourceId,
+    link: SourceLink,
+    policy: RetryPolicy,
+    grace: Duration,
+    first: watch::Sender<Option<FirstOutcome>>,
+    retry_now: Arc<Notify>,
+    attempts: Attempts,
+    random: fastrand::Rng,
+    gauges: StateGauges,
+    reconnects: Vec<(&'static str, Counter)>,
+}
+
+/// A session that is over.
+struct Ended {
+    outcome: Outcome,
+    /// What happened, when it was no good order.
+    error: Option<String>,
+    /// The last moment up to which the stream was whole, when there was one.
+    whole_until: Option<UnixNanos>,
+    was_stable: bool,
+}
+
+impl Runner {
+    pub(super) fn new(
+        id: SourceId,
+        link: SourceLink,
+        policy: RetryPolicy,
+        grace: Duration,
+        first: watch::Sender<Option<FirstOutcome>>,
+        retry_now: Arc<Notify>,
+    ) -> Self {
+        let reconnects = Outcome::LABELS.map(|reason| {
+            let labels = [("source", id.to_string()), ("reason", reason.to_owned())];
+            (reason, metrics::counter!(RECONNECTS_TOTAL, &labels))
+        });
+        let gauges = StateGauges::new(&id);
+        gauges.show(&link.status.borrow().state);
+        Self {
+            id,
+            link,
+            policy,
+            grace,
+            first,
+            retry_now,
+            attempts: Attempts::default(),
+            random: fastrand::Rng::new(),
+            gauges,
+            reconnects: reconnects.into(),
+        }
+    }
+
+    /// Runs until the source is told to stop or nobody takes its events any more.
+    pub(super) async fn run(mut self, mut source: Box<dyn QuoteSource>) {
+        while self.begin().await {
+            let ended = self.session(&mut *source).await;
+            let stopping = self.link.cancel.is_cancelled();
+            if let Some(since) = ended.whole_until {
+                let reason = if stopping { GapReason::Stopped } else { GapReason::Disconnected };
+                self.send(SourceEvent::Gap { since, reason }).await;
+            }
+            if stopping || self.link.events.is_closed() || !self.pause(ended).await {
+                break;
+            }
+        }
+        let gone = self.link.events.is_closed().then(|| "nobody takes the events any more".to_owned());
+        self.change(|status| {
+            status.state = SessionState::Disconnected { retry_at: None };
+            status.last_error = gone.or(status.last_error.take());
+        });
+        self.note_first(FirstOutcome::Stopped);
+    }
+
+    /// Announces a new connection epoch. False when the source is to stop.
+    async fn begin(&mut self) -> bool {
+        if self.link.cancel.is_cancelled() {
+            return false;
+        }
+        self.change(|status| status.state = SessionState::Connecting);
+        self.send(SourceEvent::SessionStarted { at: self.link.clock.now() }).await
+    }
+
+    /// Sends an event as soon as there is room; gives up when the source is to stop and there is none in time, or when
+    /// nobody listens.
+    async fn send(&self, event: SourceEvent) -> bool {
+        let stopped_long_ago = async {
+            self.link.cancel.cancelled().await;
+            sleep(self.grace).await;
+        };
+        tokio::select! {
+            sent = self.link.events.send(event) => sent.is_ok(),
+            () = stopped_long_ago => {
+                tracing::warn!(source = %self.id, "no room for the last event of the source");
+                false
+            }
+        }
+    }
+
+    /// Runs one session to its end and watches it meanwhile.
+    async fn session(&mut self, source: &mut dyn QuoteSource) -> Ended {
+        let cx = SourceContext::new(self.link.clone());
+        let mut watched = self.link.status.subscribe();
+        let mut stream = Stream::new(&self.link);
+        let cancel = self.link.cancel.clone();
+        let mut session = pin!(AssertUnwindSafe(source.run_session(&cx)).catch_unwind());
+        let mut drop_at = None;
+        let result = loop {
+            let stable_at = stream.stable_at(self.policy.stable_after);
+            tokio::select! {
+                biased;
+                () = cancel.cancelled(), if drop_at.is_none() => drop_at = Some(Instant::now() + self.grace),
+                Ok(()) = watched.changed() => {
+                    let state = watched.borrow_and_update().state.clone();
+                    self.gauges.show(&state);
+                    if stream.note(&state, &self.link) {
+                        note_first(&self.first, FirstOutcome::Streaming);
+                    }
+                }
+                result = &mut session => break Some(result),
+                () = sleep_until(stable_at.unwrap_or_else(Instant::now)), if stable_at.is_some() => {
+                    if stream.judge_stable(&self.link) {
+                        self.attempts.forget();
+                        self.link.status.send_modify(|status| status.reconnect_attempt = 0);
+                    }
+                }
+                () = sleep_until(drop_at.unwrap_or_else(Instant::now)), if drop_at.is_some() => break None,
+            }
+        };
+        // A source may stream and end between two looks at its state.
+        let state = self.link.status.borrow().state.clone();
+        if stream.note(&state, &self.link) {
+            note_first(&self.first, FirstOutcome::Streaming);
+        }
+        self.classify(result, &stream)
+    }
+
+    fn classify(&self, result: Option<std::thread::Result<Result<SessionEnd, SourceError>>>, stream: &Stream) -> Ended {
+        let (outcome, error) = match result {
+            Some(Ok(Ok(_))) => (Outcome::Closed, None),
+            Some(Ok(Err(error))) => {
+                let text = chain(&*error.cause);
+                let text = match &error.retry {
+                    Retry::Operator(reason) => format!("{}: {text}", reason.as_str()),
+                    _ => text,
+                };
+                (Outcome::Failed(error.retry), Some(text))
+            }
+            Some(Err(panic)) => {
+                // What a panic says may hold anything: it goes to the log, not into the status that others read.
+                tracing::error!(source = %self.id, panic = panic_text(&*panic), "the session panicked");
+                (Outcome::Panicked, Some("the session panicked: a bug, described in the log".to_owned()))
+            }
+            None => {
+                tracing::warn!(source = %self.id, grace = ?self.grace, "the session did not end and was dropped");
+                (Outcome::Closed, None)
+            }
+        };
+        self.note_first(match &outcome {
+            Outcome::Closed if self.link.cancel.is_cancelled() => FirstOutcome::Stopped,
+            Outcome::Closed => FirstOutcome::Ended,
+            Outcome::Failed(retry) => {
+                FirstOutcome::Failed { retry: retry.clone(), message: error.clone().unwrap_or_default() }
+            }
+            Outcome::Panicked => FirstOutcome::Panicked,
+        });
+        Ended { outcome, error, whole_until: stream.whole_until(&self.link), was_stable: stream.is_stable() }
+    }
+
+    /// Says how the session ended and waits until the next is due. False when the source is to stop.
+    async fn pause(&mut self, ended: Ended) -> bool {
+        let reason = ended.outcome.label();
+        let delay = self.attempts.next(&self.policy, &ended.outcome, ended.was_stable, &mut self.random);
+        let source = &self.id;
+        let error = ended.error.as_deref();
+        // A source that waits for a person fails alike every few seconds: once is enough in the log.
+        if error.is_some()
+            && *error.unwrap_or_default() == *self.link.status.borrow().last_error.as_deref().unwrap_or_default()
+        {
+            tracing::debug!(%source, reason, error, retry_in = ?delay, "session ended as before");
+        } else {
+            tracing::warn!(%source, reason, error, retry_in = ?delay, "session ended");
+        }
+        let retry_at = delay.map(|delay| self.link.clock.now().saturating_add(delay));
+        let attempt = self.attempts.count;
+        self.change(|status| {
+            *status = SourceStatus {
+                state: SessionState::Disconnected { retry_at },
+                reconnect_attempt: attempt,
+                last_error: ended.error.or_else(|| Some("the session was closed in good order".to_owned())),
+            };
+        });
+        let due = async {
+            match delay {
+                Some(delay) => sleep(delay).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.link.cancel.cancelled() => return false,
+            () = self.link.events.closed() => return false,
+            () = self.retry_now.notified() => {}
+            () = due => {}
+        }
+        if let Some((_, counter)) = self.reconnects.iter().find(|(label, _)| *label == reason) {
+            counter.increment(1);
+        }
+        true
+    }
+
+    fn change(&self, change: impl FnOnce(&mut SourceStatus)) {
+        self.link.status.send_modify(change);
+        self.gauges.show(&self.link.status.borrow().state);
+    }
+
+    fn note_first(&self, outcome: FirstOutcome) {
+        note_first(&self.first, outcome);
+    }
+}
+
+fn note_first(first: &watch::Sender<Option<FirstOutcome>>, outcome: FirstOutcome) {
+    first.send_if_modified(|known| {
+        let is_first = known.is_none();
+        if is_first {
+            *known = Some(outcome);
+        }
+        is_first
+    });
+}
+
+/// An error with its causes, one after the other.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    match text.char_indices().nth(LONGEST_ERROR) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "..",
+        None => text,
+    }
+}
+
+/// Whether and since when a session streams, and what for.
+struct Stream {
+    /// Since when, by the clock that timers use and by the one that people use.
+    since: Option<(Instant, UnixNanos)>,
+    /// The signs of life before the session.
+    before: Signs,
+    stable: bool,
+    judged_at: Option<Instant>,
+}
+
+#[derive(PartialEq)]
+struct Signs {
+    messages: u64,
+    last_heartbeat: Option<UnixNanos>,
+}
+
+impl Signs {
+    fn of(link: &SourceLink) -> Self {
+        Self { messages: link.activity.messages(), last_heartbeat: link.activity.last_heartbeat() }
+    }
+}
+
+impl Stream {
+    fn new(link: &SourceLink) -> Self {
+        Self { since: None, before: Signs::of(link), stable: false, judged_at: None }
+    }
+
+    /// Takes note of a state; true when the session is seen to stream for the first time.
+    fn note(&mut self, state: &SessionState, link: &SourceLink) -> bool {
+        let streams = matches!(state, SessionState::Connected | SessionState::Degraded { .. });
+        let begins = self.since.is_none() && (streams || link.activity.messages() != self.before.messages);
+        if begins {
+            self.since = Some((Instant::now(), link.clock.now()));
+        }
+        begins
+    }
+
+    /// When to judge whether the session is stable; `None` when there is no need.
+    fn stable_at(&self, stable_after: Duration) -> Option<Instant> {
+        let (since, _) = self.since.filter(|_| !self.stable)?;
+        let again = self.judged_at.map(|judged| judged + Duration::from_secs(1));
+        Some(again.unwrap_or(since + stable_after))
+    }
+
+    /// Stable is a session that has streamed long enough and has shown a sign of life: a connection alone is not.
+    fn judge_stable(&mut self, link: &SourceLink) -> bool {
+        self.judged_at = Some(Instant::now());
+        self.stable = Signs::of(link) != self.before;
+        self.stable
+    }
+
+    const fn is_stable(&self) -> bool {
+        self.stable
+    }
+
+    /// The last sign of life, or the beginning of the stream when there was none since; `None` when it never streamed.
+    fn whole_until(&self, link: &SourceLink) -> Option<UnixNanos> {
+        let (_, began) = self.since?;
+        let signs = [link.activity.last_message(), link.activity.last_heartbeat()];
+        Some(signs.into_iter().flatten().fold(began, UnixNanos::max))
+    }
+}
+
+/// One gauge per state, one of them 1.
+struct StateGauges(Vec<(&'static str, Gauge)>);
+
+impl StateGauges {
+    fn new(source: &SourceId) -> Self {
+        let gauge = |state: &'static str| {
+            let labels = [("source", source.to_string()), ("state", state.to_owned())];
+            (state, metrics::gauge!(SOURCE_STATE, &labels))
+        };
+        Self(SessionState::NAMES.map(gauge).into())
+    }
+
+    fn show(&self, state: &SessionState) {
+        for (name, gauge) in &self.0 {
+            gauge.set(if *name == state.as_str() { 1.0 } else { 0.0 });
+        }
+    }
+}
