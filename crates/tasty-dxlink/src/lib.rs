@@ -1,8 +1,10 @@
 //! tasty-dxlink
 #![allow(dead_code)]
 mod config;
+mod contracts;
 mod error;
 mod metrics;
+mod rest;
 mod session;
 mod wire;
 

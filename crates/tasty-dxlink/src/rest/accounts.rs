@@ -1,0 +1,203 @@
+//! Accounts and their positions.
+
+use std::borrow::Cow;
+
+use greeks_model::{AccountId, Decimal};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Rest, body};
+use crate::Error;
+
+const ACCOUNTS: &str = "GET /customers/me/accounts";
+const POSITIONS: &str = "GET /accounts/{account}/positions";
+/// Positions come in one page today; if they ever do not, none may be missed, and none of a hostile answer's million.
+const MOST_PAGES: u64 = 50;
+
+/// An open position in an option, as the broker describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PositionRow {
+    pub(crate) on_future: bool,
+    pub(crate) symbol: String,
+    pub(crate) underlying_symbol: String,
+    pub(crate) streamer_symbol: Option<String>,
+    /// Contracts, negative when short.
+    pub(crate) quantity: f64,
+    pub(crate) multiplier: Decimal,
+}
+
+/// The open option positions of one account.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Positions {
+    pub(crate) rows: Vec<PositionRow>,
+    /// What was left out because it could not be understood: the symbol, if there is one, and why.
+    pub(crate) skipped: Vec<(String, &'static str)>,
+}
+
+impl Rest {
+    /// The customer's open accounts.
+    pub(crate) async fn accounts(&self) -> Result<Vec<AccountId>, Error> {
+        let body = self.get(ACCOUNTS, &["customers", "me", "accounts"], &[]).await?;
+        read_accounts(&body)
+    }
+
+    /// The open option positions of one account: all of them or an error.
+    pub(crate) async fn positions(&self, account: &AccountId) -> Result<Positions, Error> {
+        let path = ["accounts", account.as_str(), "positions"];
+        let mut found = Positions::default();
+        let mut page = 0;
+        loop {
+            let offset = page.to_string();
+            let query: &[(&str, &str)] = if page == 0 { &[] } else { &[("page-offset", &offset)] };
+            let body = self.get(POSITIONS, &path, query).await?;
+            let pages = read_positions(&body, &mut found)?;
+            page += 1;
+            if page >= pages.min(MOST_PAGES) {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+fn read_accounts(body: &[u8]) -> Result<Vec<AccountId>, Error> {
+    #[derive(Deserialize)]
+    struct Item<'a> {
+        #[serde(borrow)]
+        account: Account<'a>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Account<'a> {
+        #[serde(borrow)]
+        account_number: &'a RawValue,
+        #[serde(borrow)]
+        is_closed: Option<&'a RawValue>,
+    }
+    let (items, _) = body::items(ACCOUNTS, body)?;
+    let mut accounts = Vec::new();
+    for item in items {
+        let item: Item<'_> = serde_json::from_str(item.get()).map_err(|source| Error::Body { call: ACCOUNTS, source })?;
+        let closed = item.account.is_closed.is_some_and(|raw| matches!(raw.get(), "true" | "\"true\""));
+        let Ok(account) = AccountId::new(body::plain(item.account.account_number).trim()) else {
+            tracing::warn!("an account without a usable number was left out");
+            continue;
+        };
+        if !closed && !accounts.contains(&account) {
+            accounts.push(account);
+        }
+    }
+    Ok(accounts)
+}
+
+/// Adds the rows of one page and gives the number of pages.
+fn read_positions(body: &[u8], found: &mut Positions) -> Result<u64, Error> {
+    let (items, pages) = body::items(POSITIONS, body)?;
+    for item in items {
+        match read_position(item) {
+            Ok(row) => found.rows.extend(row),
+            Err(skipped) => found.skipped.push(skipped),
+        }
+    }
+    Ok(pages)
+}
+
+/// One position: `None` when it is no open option.
+fn read_position(item: &RawValue) -> Result<Option<PositionRow>, (String, &'static str)> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Row<'a> {
+        #[serde(borrow)]
+        instrument_type: Option<&'a RawValue>,
+        #[serde(borrow)]
+        symbol: Option<&'a RawValue>,
+        #[serde(borrow)]
+        underlying_symbol: Option<&'a RawValue>,
+        #[serde(borrow)]
+        streamer_symbol: Option<&'a RawValue>,
+        #[serde(borrow)]
+        quantity: Option<&'a RawValue>,
+        #[serde(borrow)]
+        quantity_direction: Option<&'a RawValue>,
+        #[serde(borrow)]
+        multiplier: Option<&'a RawValue>,
+    }
+    let text = |raw: Option<&RawValue>| raw.map(|raw| body::plain(raw).into_owned()).unwrap_or_default();
+    let Ok(row) = serde_json::from_str::<Row<'_>>(item.get()) else {
+        return Err((String::new(), "not an object"));
+    };
+    let on_future = match text(row.instrument_type).trim() {
+        "Equity Option" => false,
+        "Future Option" => true,
+        _ => return Ok(None),
+    };
+    let symbol = text(row.symbol);
+    let skip = |why| Err((symbol.clone(), why));
+    let Some(size) = row.quantity.and_then(body::double) else { return skip("no quantity") };
+    // The quantity has no sign: the direction is the sign.
+    let direction: Cow<'_, str> = row.quantity_direction.map(body::plain).unwrap_or_default();
+    let quantity = match direction.trim() {
+        "Long" => size.abs(),
+        "Short" => -size.abs(),
+        "Zero" => 0.0,
+        _ if size == 0.0 => 0.0,
+        _ => return skip("neither long nor short"),
+    };
+    if quantity == 0.0 {
+        return Ok(None);
+    }
+    let Some(multiplier) = row.multiplier.and_then(body::decimal).filter(|it| *it > Decimal::ZERO) else {
+        return skip("no multiplier");
+    };
+    if symbol.trim().is_empty() {
+        return skip("no symbol");
+    }
+    let streamer_symbol = Some(text(row.streamer_symbol).trim().to_owned()).filter(|it| !it.is_empty());
+    let underlying_symbol = text(row.underlying_symbol);
+    Ok(Some(PositionRow { on_future, symbol, underlying_symbol, streamer_symbol, quantity, multiplier }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_nested_and_closed_ones_left_out() {
+        let body = include_bytes!("../../tests/fixtures/accounts.json");
+        let accounts = read_accounts(body).unwrap();
+        assert_eq!(accounts.iter().map(AccountId::as_str).collect::<Vec<_>>(), ["5WT00001", "5WT00002"]);
+        assert!(matches!(read_accounts(b"<html>"), Err(Error::Body { .. })));
+        assert!(matches!(read_accounts(br#"{"data":{"items":[{"account-number":"x"}]}}"#), Err(Error::Body { .. })));
+    }
+
+    #[test]
+    fn positions_are_signed_and_filtered() {
+        let mut found = Positions::default();
+        assert_eq!(read_positions(include_bytes!("../../tests/fixtures/positions.json"), &mut found).unwrap(), 1);
+        let rows: Vec<_> = found
+            .rows
+            .iter()
+            .map(|row| (row.symbol.as_str(), row.quantity, row.multiplier.to_string(), row.on_future))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                ("./MNQZ5D4AU5 250922C24575", 1.0, "2".into(), true),
+                ("AAPL  261218C00232500", -3.0, "100".into(), false),
+                ("SPXW  261124P06650000", 2.5, "100.0".into(), false),
+            ]
+        );
+        assert_eq!(found.rows[2].streamer_symbol.as_deref(), Some(".SPXW261124P6650"));
+        assert_eq!(found.rows[0].streamer_symbol, None);
+        let skipped: Vec<_> = found.skipped.iter().map(|(symbol, why)| (symbol.as_str(), *why)).collect();
+        assert_eq!(
+            skipped,
+            [
+                ("NODIR 261218C00232500", "neither long nor short"),
+                ("NOMUL 261218C00232500", "no multiplier"),
+                ("NOQTY 261218C00232500", "no quantity"),
+                ("", "not an object"),
+                ("", "no symbol"),
+            ]
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! The token of the quote streamer, and where to take it.
+
+use std::time::Duration;
+
+use greeks_model::UnixNanos;
+use greeks_model::jiff::Timestamp;
+use reqwest::Url;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::{Rest, body};
+use crate::Error;
+use crate::config::check_streamer_url;
+
+const CALL: &str = "GET /api-quote-tokens";
+/// tastytrade documents 24 hours.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// What the streamer does at the end of a token's life is not documented: it is never reached.
+const LATEST_USE: Duration = Duration::from_secs(23 * 3600);
+const RENEW_BEFORE_END: Duration = Duration::from_secs(600);
+
+/// What a token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Live quotes.
+    Live,
+    /// Delayed quotes.
+    Demo,
+}
+
+/// A token for one or more sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct QuoteToken {
+    pub(crate) secret: SecretString,
+    pub(crate) url: Url,
+    pub(crate) level: Level,
+    /// How long a session with it may last.
+    pub(crate) usable_for: Duration,
+}
+
+impl Rest {
+    /// Mints a token; `now` is used only when the answer says when the token ends but not when it began.
+    pub(crate) async fn quote_token(&self, now: UnixNanos) -> Result<QuoteToken, Error> {
+        let answer = match self.get(CALL, &["api-quote-tokens"], &[]).await {
+            // The code of a login without an opened account.
+            Err(Error::Status { call, status, reason }) if reason.contains("customer_not_found") => {
+                tracing::debug!(status, "no customer");
+                return Err(Error::Forbidden { call, reason });
+            }
+            answer => answer?,
+        };
+        read(&answer, self.base(), now)
+    }
+}
+
+fn read(answer: &[u8], api: &Url, now: UnixNanos) -> Result<QuoteToken, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Answer {
+        token: String,
+        dxlink_url: String,
+        level: Option<String>,
+        issued_at: Option<String>,
+        expires_at: Option<String>,
+    }
+    let answer: Answer = body::data(CALL, answer)?;
+    let time = |text: Option<String>| text.and_then(|text| text.parse::<Timestamp>().ok()).map(UnixNanos::from_timestamp);
+    let life = time(answer.expires_at).map_or(LONGEST_LIFE, |end| end.saturating_since(time(answer.issued_at).unwrap_or(now)));
+    let level = answer.level.unwrap_or_default();
+    Ok(QuoteToken {
+        secret: answer.token.into(),
+        url: check_streamer_url(&answer.dxlink_url, api)?,
+        level: if level.trim().eq_ignore_ascii_case("demo") { Level::Demo } else { Level::Live },
+        usable_for: usable_for(life),
+    })
+}
+
+fn usable_for(life: Duration) -> Duration {
+    // A token on its last minutes is still used for a while: renewing at once, again and again, would be worse.
+    let life = life.min(LONGEST_LIFE);
+    life.saturating_sub(RENEW_BEFORE_END).min(LATEST_USE).max(life / 2).max(Duration::from_secs(60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_used_until_well_before_their_end() {
+        let hours = |h: u64| Duration::from_secs(h * 3600);
+        for (life, expected) in [
+            (hours(24), hours(23)),
+            (hours(48), hours(23)),
+            (hours(2), Duration::from_secs(6600)),
+            (Duration::from_secs(700), Duration::from_secs(350)),
+            (Duration::ZERO, Duration::from_secs(60)),
+        ] {
+            assert_eq!(usable_for(life), expected, "{life:?}");
+        }
+    }
+
+    #[test]
+    fn answers_of_every_shape() {
+        let api = Url::parse("https://api.tastyworks.com").unwrap();
+        let now = UnixNanos::from_timestamp("2026-11-23T10:00:00Z".parse().unwrap());
+        let read = |extra: &str, url: &str| {
+            read(format!(r#"{{"data":{{"token":"canary","dxlink-url":"{url}"{extra}}},"context":"/x"}}"#).as_bytes(), &api, now)
+        };
+        let url = "wss://tasty-openapi-ws.dxfeed.com/realtime";
+        let token = read(r#","level":"api","websocket-url":"x","issued-at":"2026-11-23T10:00:00.000+00:00","expires-at":"2026-11-24T10:00:00.000+00:00""#, url).unwrap();
+        assert_eq!((token.level, token.usable_for), (Level::Live, LATEST_USE));
+        assert!(!format!("{token:?}").contains("canary"));
+        assert_eq!(read(r#","level":"demo""#, url).unwrap().level, Level::Demo);
+        assert_eq!(read(r#","expires-at":"2026-11-23T12:00:00Z""#, url).unwrap().usable_for, Duration::from_secs(6600));
+        assert_eq!(read(r#","expires-at":"soon""#, url).unwrap().usable_for, LATEST_USE);
+        assert!(matches!(read("", "wss://example.org"), Err(Error::UntrustedStreamer { .. })));
+    }
+}
