@@ -1,1 +1,34 @@
-//! broker-sim
+//! Doubles of broker APIs on real sockets, with a market behind them: for tests, examples and demos without an account.
+//!
+//! [`TastySim`] is tastytrade: OAuth, accounts, positions, instruments and quote tokens over REST, and Greeks, quotes and
+//! trades over DXLink. It answers like production where that is documented, and it is strict: whatever a client does
+//! wrong is answered as a server would and noted in [`TastySim::violations`], so that a test can prove a client right.
+//!
+//! Behind it trades one of two markets ([`MarketConfig`]): an invented one from a seed, or a real chain from an
+//! end-of-day file. Both compute their Greeks with `greeks-pricing`; none is a recording.
+//!
+//! What was sent is in the [`Ledger`], with the exact doubles, to be compared with what a program stored.
+//!
+//! # Conventions of a replayed chain
+//!
+//! - Black-Scholes-Merton on the spot and the implied volatility of the file.
+//! - The close is 16:00 in New York; an option expires at the first minute of its expiration date; a year has 365 days
+//!   of 24 hours. So vendors of such files count: their vega divided by their gamma says so.
+//! - Interest and dividends are recovered from the file ([`CarrySource::File`]) or given.
+//!
+//! # Positions never change by themselves
+//!
+//! There is no order endpoint. [`Control::open_position`] and [`Control::close_position`] stand for the trader.
+
+mod config;
+mod error;
+mod market;
+mod tasty;
+
+pub use config::{ChainMarket, ColumnOrder, DxLinkConfig, MarketConfig, RestConfig, SimConfig, SimulatedMarket};
+pub use error::SimError;
+pub use market::{Account, Carry, CarrySource, GreekValues, Holding, Listing, SimPosition, Stamp};
+pub use tasty::{
+    Control, Credentials, Disconnect, Ledger, LedgerEntry, LedgerView, RequestLine, Rule, ScriptedGreeks,
+    ScriptedQuote, Stats, TastySim, Violation,
+};

@@ -1,0 +1,421 @@
+//! A seeded market: spots walk, the smile follows, time passes, and every figure comes from the pricing formulas.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use greeks_model::{Contract, OptionType};
+use greeks_pricing::{Black76, BlackScholes, OptionKind};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::book::{Book, Holding, SimPosition};
+use super::calendar::{CLOSE, future_expiry, millis, new_york};
+use super::event::{Body, Event, GreekValues, Stamp, SymbolId};
+use super::listing::Listing;
+use super::universe::{ASSETS, CLASSES, RATE, class_of, strike, underlying_streamer};
+use super::{Due, Hub, Market, checked_rate, seconds};
+use crate::config::SimulatedMarket;
+use crate::{SimError, market::Kind};
+
+const YEAR_MILLIS: f64 = 365.0 * 86_400_000.0;
+
+/// Events that a market makes up for after a stall of the machine, in seconds of its rate.
+const CATCH_UP: f64 = 1.0;
+
+/// The shortest sleep: at high rates events leave in batches of this length.
+const BATCH: f64 = 0.004;
+
+/// The simulated market. The same settings give the same contracts, path and values; only the stamps tell the time.
+pub(crate) struct Simulated {
+    rng: fastrand::Rng,
+    zone: TimeZone,
+    /// Market time in milliseconds since 1970: moves on by one event's share with each event.
+    clock: f64,
+    rate: f64,
+    underlying_rate: f64,
+    elapsed: Duration,
+    credit: f64,
+    underlying_credit: f64,
+    assets: Vec<AssetState>,
+    underlyings: Vec<Quoted>,
+    options: Vec<Priced>,
+    turn: usize,
+    underlying_turn: usize,
+    stamps: HashMap<(SymbolId, Kind), Stamp>,
+}
+
+#[derive(Clone, Copy)]
+struct AssetState {
+    spot: f64,
+    open: f64,
+    volatility: f64,
+    /// Market time of the last step.
+    stepped: f64,
+}
+
+/// An underlying on the stream.
+#[derive(Clone, Copy)]
+struct Quoted {
+    symbol: SymbolId,
+    asset: usize,
+    price: Price,
+    tick: f64,
+}
+
+/// How the price of an underlying follows from its asset.
+#[derive(Clone, Copy)]
+enum Price {
+    Asset,
+    /// A future on the asset, delivered at this market time.
+    Forward(f64),
+}
+
+/// An option on the stream.
+#[derive(Clone, Copy)]
+struct Priced {
+    symbol: SymbolId,
+    asset: usize,
+    price: Price,
+    futures_style: bool,
+    kind: OptionKind,
+    strike: f64,
+    expiry: f64,
+    illiquid: bool,
+}
+
+impl Simulated {
+    /// The market and the book of its one customer.
+    pub(crate) fn new(config: &SimulatedMarket, hub: &Hub) -> Result<(Self, Book), SimError> {
+        let rate = checked_rate(config.rate)?;
+        if !(config.underlying_rate.is_finite() && config.underlying_rate >= 0.0) {
+            return Err(SimError::Config("the rate of underlying quotes must be a number, 0 or more".to_owned()));
+        }
+        let zone = new_york();
+        let opened = config.opened.unwrap_or_else(|| {
+            let today = Timestamp::now().to_zoned(zone.clone()).date();
+            zone.to_timestamp(today.to_datetime(super::calendar::OPEN)).unwrap_or(Timestamp::UNIX_EPOCH)
+        });
+        let mut rng = fastrand::Rng::with_seed(config.seed);
+        let clock = as_double(opened.as_millisecond());
+        let assets = ASSETS
+            .iter()
+            .map(|asset| {
+                let spot = asset.spot * (1.0 + 0.02 * (rng.f64() - 0.5));
+                AssetState { spot, open: spot, volatility: asset.volatility, stepped: clock }
+            })
+            .collect();
+        let mut market = Self {
+            rng,
+            zone,
+            clock,
+            rate,
+            underlying_rate: config.underlying_rate,
+            elapsed: Duration::ZERO,
+            credit: 0.0,
+            underlying_credit: 0.0,
+            assets,
+            underlyings: Vec::new(),
+            options: Vec::new(),
+            turn: 0,
+            underlying_turn: 0,
+            stamps: HashMap::new(),
+        };
+        let date = opened.to_zoned(market.zone.clone()).date();
+        let book = market.fill_book(date, config.positions, hub)?;
+        Ok((market, book))
+    }
+
+    fn fill_book(&mut self, date: Date, count: usize, hub: &Hub) -> Result<Book, SimError> {
+        let mut book = Book::new();
+        let mut taken: HashSet<Contract> = HashSet::new();
+        for place in 0..count {
+            let illiquid = place == 8;
+            let listing = self.pick(date, place, illiquid, count, &taken).ok_or_else(|| {
+                SimError::Config(format!("{count} option positions are more than the simulated market has contracts"))
+            })?;
+            taken.insert(listing.contract.clone());
+            self.follow(&listing, hub, illiquid)?;
+            let quantity = self.quantity();
+            let account = usize::from(place % 3 == 1);
+            let accounts: Vec<String> = book.accounts.iter().map(|account| account.number.clone()).collect();
+            if let Some(number) = accounts.get(account) {
+                book.set(number, listing.clone(), quantity);
+            }
+            // The first contract is held in both accounts, on opposite sides.
+            if let (0, Some(number)) = (place, accounts.get(1)) {
+                book.set(number, listing, -quantity.signum() * self.rng.i64(1..=9));
+            }
+        }
+        if count > 0 {
+            let closed = self.pick(date, 0, false, count.max(8), &taken);
+            if let Some((listing, account)) = closed.zip(book.accounts.first().map(|a| a.number.clone())) {
+                self.follow(&listing, hub, false)?;
+                book.set(&account, listing, 0);
+                book.positions.push(SimPosition { account, holding: Holding::Stock("AAPL".to_owned()), quantity: 200 });
+            }
+        }
+        Ok(book)
+    }
+
+    /// A contract that is not taken yet, the nearer to the money and to today the smaller the book.
+    fn pick(
+        &mut self,
+        date: Date,
+        place: usize,
+        illiquid: bool,
+        count: usize,
+        taken: &HashSet<Contract>,
+    ) -> Option<Listing> {
+        let class = CLASSES.get(if illiquid { 0 } else { place % CLASSES.len() })?;
+        let spot = self.assets.get(class.asset)?.spot;
+        let mut width = 3 + i64::try_from(count / (CLASSES.len() * 4)).ok()?;
+        for attempt in 0..400 {
+            let dates = 3 + attempt / 10;
+            let steps = if illiquid { -66 } else { (self.rng.i64(-width..=width) + self.rng.i64(-width..=width)) / 2 };
+            let kind = if illiquid || self.rng.bool() { OptionType::Call } else { OptionType::Put };
+            let n = if illiquid { attempt } else { self.rng.i32(0..dates) };
+            if let Some(listing) = class.contract(date, n, steps, kind, spot)
+                && !taken.contains(&listing.contract)
+            {
+                return Some(listing);
+            }
+            width += 1;
+        }
+        // This class is sold out: the next one may have more.
+        let next = (0..CLASSES.len()).filter_map(|k| CLASSES.get((place + k) % CLASSES.len()));
+        next.flat_map(|class| (0..40).flat_map(move |n| (-60..=60).map(move |steps| (class, n, steps)))).find_map(
+            |(class, n, steps)| {
+                let spot = self.assets.get(class.asset)?.spot;
+                [OptionType::Call, OptionType::Put]
+                    .into_iter()
+                    .filter_map(|kind| class.contract(date, n, steps, kind, spot))
+                    .find(|listing| !taken.contains(&listing.contract))
+            },
+        )
+    }
+
+    fn quantity(&mut self) -> i64 {
+        let size = self.rng.i64(1..=12);
+        if self.rng.bool() { size } else { -size }
+    }
+
+    /// Numbers the symbols of an option and of its underlying, and begins to quote both.
+    fn follow(&mut self, listing: &Listing, hub: &Hub, illiquid: bool) -> Result<(), SimError> {
+        let full = || SimError::Config("too many symbols".to_owned());
+        let symbol = hub.intern(&listing.streamer_symbol).ok_or_else(full)?;
+        let underlying = hub.intern(&underlying_streamer(listing)).ok_or_else(full)?;
+        let option =
+            self.model(listing, symbol, illiquid).ok_or_else(|| SimError::Unknown(listing.rest_symbol.clone()))?;
+        if !self.underlyings.iter().any(|known| known.symbol == underlying) {
+            let tick = ASSETS.get(option.asset).map_or(0.01, |asset| asset.tick);
+            let tick = if matches!(option.price, Price::Forward(_)) { 0.25 } else { tick };
+            self.underlyings.push(Quoted { symbol: underlying, asset: option.asset, price: option.price, tick });
+        }
+        self.options.push(option);
+        Ok(())
+    }
+
+    fn model(&self, listing: &Listing, symbol: SymbolId, illiquid: bool) -> Option<Priced> {
+        let (class, _) = class_of(&listing.contract)?;
+        let price = match (class.future, listing.contract.future()) {
+            (Some("ES"), Some(future)) => {
+                Price::Forward(as_double(millis(&self.zone, future_expiry(future)?.to_datetime(CLOSE))))
+            }
+            _ => Price::Asset,
+        };
+        Some(Priced {
+            symbol,
+            asset: class.asset,
+            price,
+            futures_style: class.future.is_some(),
+            kind: listing.kind(),
+            strike: strike(&listing.contract),
+            expiry: as_double(millis(&self.zone, listing.contract.expiration().to_datetime(CLOSE))),
+            illiquid,
+        })
+    }
+
+    /// One Greeks event of the next contract in turn; none if all have expired.
+    fn quote_next(&mut self, wall: i64) -> Option<Event> {
+        for _ in 0..self.options.len() {
+            let option = *self.options.get(self.turn)?;
+            self.turn = (self.turn + 1) % self.options.len();
+            if option.expiry > self.clock {
+                self.step(option.asset);
+                let values = self.value(&option)?;
+                return Some(self.stamped(option.symbol, Kind::Greeks, Body::Greeks(values), wall));
+            }
+        }
+        None
+    }
+
+    /// Moves an asset's spot and volatility to the present of the market: geometric Brownian motion, with a volatility
+    /// that rises when the spot falls and returns to its mean within days.
+    fn step(&mut self, asset: usize) {
+        let z = normal(&mut self.rng);
+        let (Some(state), Some(asset)) = (self.assets.get_mut(asset), ASSETS.get(asset)) else { return };
+        let years = (self.clock - state.stepped) / YEAR_MILLIS;
+        if years <= 0.0 {
+            return;
+        }
+        state.stepped = self.clock;
+        let deviation = state.volatility * years.sqrt();
+        state.spot *= (deviation * z - 0.5 * deviation * deviation).exp();
+        let back = (asset.volatility - state.volatility) * (years * 80.0).min(1.0);
+        state.volatility = (state.volatility + back - 0.6 * deviation * z).clamp(0.03, 1.5);
+    }
+
+    fn underlying_price(&self, asset: usize, price: Price) -> Option<f64> {
+        let spot = self.assets.get(asset)?.spot;
+        Some(match price {
+            Price::Asset => spot,
+            Price::Forward(delivery) => {
+                let years = ((delivery - self.clock) / YEAR_MILLIS).max(0.0);
+                spot * ((RATE - ASSETS.get(asset)?.dividend_yield) * years).exp()
+            }
+        })
+    }
+
+    fn value(&self, option: &Priced) -> Option<GreekValues> {
+        let asset = ASSETS.get(option.asset)?;
+        let spot = self.underlying_price(option.asset, option.price)?;
+        let years = (option.expiry - self.clock) / YEAR_MILLIS;
+        let level = self.assets.get(option.asset)?.volatility;
+        // Puts and calls of one strike share a volatility, so parity holds between them.
+        let distance = ((option.strike / spot).ln() / (level * years.sqrt())).clamp(-6.0, 6.0);
+        let volatility = (level + asset.skew * distance + 0.004 * distance * distance).clamp(0.02, 3.0);
+        let model = Model::of(option, spot, asset.dividend_yield, years);
+        if !option.illiquid {
+            return Some(GreekValues::of(volatility, &model.greeks(option.kind, volatility)));
+        }
+        // Nobody makes a tight market deep in the money: the price is known to the cent only, and that is often
+        // outside of what any volatility can explain.
+        let price = (model.greeks(option.kind, volatility).price * 100.0).round() / 100.0;
+        Some(match model.implied(option.kind, price) {
+            Some(solved) => GreekValues { price, ..GreekValues::of(solved, &model.greeks(option.kind, solved)) },
+            None => GreekValues::unsolved(price),
+        })
+    }
+
+    /// Quote and trade of the next underlying in turn.
+    fn quote_underlying(&mut self, wall: i64, out: &mut Vec<Event>) {
+        let Some(quoted) = self.underlyings.get(self.underlying_turn).copied() else { return };
+        self.underlying_turn = (self.underlying_turn + 1) % self.underlyings.len();
+        self.quote(quoted, wall, out);
+    }
+
+    fn quote(&mut self, quoted: Quoted, wall: i64, out: &mut Vec<Event>) {
+        let Some(price) = self.underlying_price(quoted.asset, quoted.price) else { return };
+        let ticks = price / quoted.tick;
+        let (bid, ask) = (ticks.floor() * quoted.tick, (ticks.floor() + 1.0) * quoted.tick);
+        // An index has levels but no sizes.
+        let index = quoted.asset == super::universe::SPX && matches!(quoted.price, Price::Asset);
+        let size = if index { f64::NAN } else { 100.0 };
+        let change = price - self.assets.get(quoted.asset).map_or(price, |state| state.open);
+        out.push(self.stamped(quoted.symbol, Kind::Quote, Body::Quote { bid: tidy(bid), ask: tidy(ask), size }, wall));
+        let last = tidy(ticks.round() * quoted.tick);
+        let trade = Body::Trade { price: last, size, change: tidy(change) };
+        out.push(self.stamped(quoted.symbol, Kind::Trade, trade, wall));
+    }
+
+    fn stamped(&mut self, symbol: SymbolId, kind: Kind, body: Body, wall: i64) -> Event {
+        let stamp = self.stamps.entry((symbol, kind)).or_default();
+        *stamp = stamp.next(wall);
+        Event { symbol, stamp: *stamp, body }
+    }
+}
+
+impl Market for Simulated {
+    fn advance(&mut self, elapsed: Duration, wall: i64, out: &mut Vec<Event>) -> Due {
+        let passed = elapsed.saturating_sub(self.elapsed).as_secs_f64();
+        self.elapsed = elapsed;
+        self.credit += passed.min(CATCH_UP) * self.rate;
+        while self.credit >= 1.0 {
+            self.credit -= 1.0;
+            self.clock += 1000.0 / self.rate;
+            out.extend(self.quote_next(wall));
+            self.underlying_credit += self.underlying_rate / self.rate;
+            while self.underlying_credit >= 1.0 {
+                self.underlying_credit -= 1.0;
+                self.quote_underlying(wall, out);
+            }
+        }
+        Due::At(elapsed + seconds(((1.0 - self.credit) / self.rate).max(BATCH)))
+    }
+
+    fn opening(&mut self, wall: i64, out: &mut Vec<Event>) {
+        for quoted in self.underlyings.clone() {
+            self.quote(quoted, wall, out);
+        }
+        for option in self.options.clone() {
+            if let Some(values) = self.value(&option) {
+                out.push(self.stamped(option.symbol, Kind::Greeks, Body::Greeks(values), wall));
+            }
+        }
+    }
+
+    fn set_rate(&mut self, rate: f64) {
+        self.rate = rate;
+        self.credit = self.credit.min(1.0);
+    }
+
+    fn list(&mut self, listing: &Listing, hub: &Hub) -> bool {
+        let known = hub.lookup(&listing.streamer_symbol);
+        if known.is_some_and(|symbol| self.options.iter().any(|option| option.symbol == symbol)) {
+            return true;
+        }
+        self.follow(listing, hub, false).is_ok()
+    }
+}
+
+/// One of the two formulas, with everything but the volatility filled in.
+enum Model {
+    Spot(BlackScholes),
+    Future(Black76),
+}
+
+impl Model {
+    fn of(option: &Priced, underlying: f64, dividend_yield: f64, years: f64) -> Self {
+        let strike = option.strike;
+        if option.futures_style {
+            Self::Future(Black76 { forward: underlying, strike, rate: RATE, years })
+        } else {
+            Self::Spot(BlackScholes { spot: underlying, strike, rate: RATE, dividend_yield, years })
+        }
+    }
+
+    fn greeks(&self, kind: OptionKind, volatility: f64) -> greeks_pricing::Greeks {
+        match self {
+            Self::Spot(model) => model.greeks(kind, volatility),
+            Self::Future(model) => model.greeks(kind, volatility),
+        }
+    }
+
+    fn implied(&self, kind: OptionKind, price: f64) -> Option<f64> {
+        match self {
+            Self::Spot(model) => model.implied_volatility(kind, price),
+            Self::Future(model) => model.implied_volatility(kind, price),
+        }
+    }
+}
+
+/// A standard normal number (Box and Muller).
+fn normal(rng: &mut fastrand::Rng) -> f64 {
+    let radius = (-2.0 * (1.0 - rng.f64()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * rng.f64()).cos()
+}
+
+/// Prices are quoted in decimals: drops the noise behind the ninth place.
+fn tidy(price: f64) -> f64 {
+    (price * 1e9).round() / 1e9
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of this age fit into 53 bits")]
+const fn as_double(millis: i64) -> f64 {
+    millis as f64
+}
+
+#[cfg(test)]
+#[path = "simulated_tests.rs"]
+mod tests;

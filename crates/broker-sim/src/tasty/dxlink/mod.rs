@@ -1,0 +1,140 @@
+//! The stream: a listener and its connections.
+
+mod columns;
+mod connection;
+mod feed;
+mod messages;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_tungstenite::accept_hdr_async_with_config;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::StatusCode;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_util::sync::CancellationToken;
+
+use self::connection::Connection;
+use super::state::{Registered, Shared};
+
+/// Where the stream lives on its host.
+pub(crate) const PATH: &str = "/realtime";
+
+/// For the HTTP upgrade.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Connections open at a time; more are refused.
+const MAX_CONNECTIONS: usize = 1_000;
+
+/// Accepts connections until `stop`, then closes them in good order.
+pub(crate) async fn listen(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    let mut number = 0;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a connection of the double failed");
+                }
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
+                    number += 1;
+                    connections.spawn(serve(stream, number, Arc::clone(&shared), stop.clone()));
+                }
+                Ok(_) => tracing::warn!("too many connections"),
+                Err(error) => {
+                    // Out of descriptors, for example: the next try comes after what is open had time to close.
+                    tracing::warn!(%error, "cannot accept");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve(stream: TcpStream, number: u64, shared: Arc<Shared>, stop: CancellationToken) {
+    let ended = CancellationToken::new();
+    // However this task ends, whoever waits for its end learns of it.
+    let _ended = ended.clone().drop_guard();
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    if shared.is_refusing() {
+        if timeout(HANDSHAKE_LIMIT, refuse(stream)).await.is_err() {
+            tracing::debug!(number, "a refused client did not read its refusal");
+        }
+        return;
+    }
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(16 << 20))
+        .max_frame_size(Some(16 << 20))
+        .max_write_buffer_size(64 << 20);
+    let handshake = accept_hdr_async_with_config(stream, check_path, Some(config));
+    let socket = match timeout(HANDSHAKE_LIMIT, handshake).await {
+        Ok(Ok(socket)) => socket,
+        Ok(Err(error)) => return tracing::debug!(number, %error, "handshake failed"),
+        Err(_) => return tracing::debug!(number, "handshake took too long"),
+    };
+    let (command, commands) = watch::channel(None);
+    shared.connections().insert(number, Registered { command, ended });
+    shared.counters.update(|stats| {
+        stats.connections += 1;
+        stats.open += 1;
+    });
+    let guard = Unregister { shared: Arc::clone(&shared), number };
+    let mut connection =
+        Connection { number, shared: Arc::clone(&shared), command: commands, stop, streaming: false, subscribed: 0 };
+    connection.run(socket).await;
+    shared.counters.update(|stats| {
+        stats.streaming -= u64::from(connection.streaming);
+        stats.greeks_subscribed -= connection.subscribed;
+    });
+    drop(guard);
+}
+
+/// Takes a connection off the list, also when its task is aborted.
+struct Unregister {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Drop for Unregister {
+    fn drop(&mut self) {
+        self.shared.connections().remove(&self.number);
+        self.shared.counters.update(|stats| stats.open -= 1);
+    }
+}
+
+#[expect(clippy::result_large_err, reason = "the signature is that of the handshake callback")]
+fn check_path(request: &Request, response: Response) -> Result<Response, ErrorResponse> {
+    if request.uri().path() == PATH {
+        return Ok(response);
+    }
+    let mut refusal = ErrorResponse::new(Some("there is no stream at this path".to_owned()));
+    *refusal.status_mut() = StatusCode::NOT_FOUND;
+    Err(refusal)
+}
+
+/// What a gateway answers while the servers behind it are away.
+async fn refuse(mut stream: TcpStream) {
+    const ANSWER: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let mut request = [0_u8; 4096];
+    let answered = async {
+        stream.read(&mut request).await?;
+        stream.write_all(ANSWER).await?;
+        stream.shutdown().await
+    };
+    if let Err(error) = answered.await {
+        tracing::debug!(%error, "a refused client went away");
+    }
+}

@@ -1,0 +1,214 @@
+//! The double of tastytrade.
+
+mod control;
+mod dxlink;
+mod ledger;
+mod rest;
+mod state;
+mod stats;
+mod violations;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use control::{Control, Disconnect, ScriptedGreeks, ScriptedQuote};
+pub use ledger::{Ledger, LedgerEntry, LedgerView};
+pub use state::{Credentials, RequestLine};
+pub use stats::Stats;
+pub use violations::{Rule, Violation};
+
+use self::state::Shared;
+use crate::SimError;
+use crate::config::{MarketConfig, SimConfig};
+use crate::market::{Account, Book, Event, Hub, Kind, Market, Replay, Runner, SimPosition, Simulated};
+
+/// For every task to end after [`TastySim::shutdown`].
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+
+/// A running double: REST server, DXLink server and market. Dropping it stops everything.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), broker_sim::SimError> {
+/// use broker_sim::{SimConfig, TastySim};
+///
+/// let sim = TastySim::start(SimConfig::simulated(7)).await?;
+/// println!("REST at {}, credentials {:?}", sim.api_url(), sim.credentials());
+/// assert!(sim.positions().iter().any(|position| position.is_open_option()));
+/// sim.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct TastySim {
+    shared: Arc<Shared>,
+    api: SocketAddr,
+    tasks: JoinSet<()>,
+    stop: DropGuard,
+}
+
+impl std::fmt::Debug for TastySim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TastySim").field("api", &self.api).finish_non_exhaustive()
+    }
+}
+
+impl TastySim {
+    /// Opens both listeners and the market.
+    ///
+    /// # Errors
+    /// [`SimError`] when an address is taken, a chain file cannot be read, or a setting makes no sense.
+    ///
+    /// # Cancel safety
+    /// A dropped start leaves nothing behind.
+    pub async fn start(config: SimConfig) -> Result<Self, SimError> {
+        let hub = Arc::new(Hub::new());
+        let (market, book, settle) = market(&config.market, &hub)?;
+        let (api_listener, api) = listen(config.listen).await?;
+        let (dxlink_listener, dxlink) = listen(config.dxlink_listen).await?;
+        let (commands, inbox) = mpsc::channel(64);
+        let dxlink_url = format!("ws://{dxlink}{}", dxlink::PATH);
+        let shared = Arc::new(Shared::new(config, Arc::clone(&hub), book, commands, dxlink_url));
+
+        let stop = CancellationToken::new();
+        let counted = Arc::clone(&shared);
+        let on_batch = Box::new(move |events: &[Event], finished| count(&counted, events, finished));
+        let runner = Runner { market, hub, commands: inbox, settle, on_batch };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(runner.run(stop.clone()));
+        tasks.spawn(rest::serve(api_listener, Arc::clone(&shared), stop.clone()));
+        tasks.spawn(dxlink::listen(dxlink_listener, Arc::clone(&shared), stop.clone()));
+        Ok(Self { shared, api, tasks, stop: stop.drop_guard() })
+    }
+
+    /// Base of the REST calls, `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn api_url(&self) -> String {
+        format!("http://{}", self.api)
+    }
+
+    /// The stream, `ws://127.0.0.1:PORT/realtime`; clients get it with their quote token.
+    #[must_use]
+    pub fn dxlink_url(&self) -> &str {
+        &self.shared.dxlink_url
+    }
+
+    /// What a client logs in with; new for each double.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        self.shared.tokens.credentials()
+    }
+
+    /// The handle that changes things while the double runs.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.shared))
+    }
+
+    /// What was sent.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.shared.ledger
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.get()
+    }
+
+    /// Waits until the counters fulfil `condition`; it is looked at on every change, so no event is waited for in vain.
+    ///
+    /// # Errors
+    /// [`SimError::Timeout`] when they do not within `limit`.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn wait_until(&self, limit: Duration, condition: impl FnMut(&Stats) -> bool) -> Result<Stats, SimError> {
+        self.shared.counters.wait(limit, condition).await
+    }
+
+    /// Mistakes that clients made, at most 1000. A test of a client asserts that there are none.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        self.shared.violations.all()
+    }
+
+    /// Symbols whose Greeks were subscribed though no position has them: not an error of the protocol, but streams are
+    /// silent about them forever, so a client that asks for them has built a symbol wrongly.
+    #[must_use]
+    pub fn unknown_symbols(&self) -> Vec<String> {
+        self.shared.unknown_symbols()
+    }
+
+    /// REST requests so far, at most 10,000.
+    #[must_use]
+    pub fn requests(&self) -> Vec<RequestLine> {
+        self.shared.requests()
+    }
+
+    /// All accounts, the closed one included.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<Account> {
+        self.shared.book().accounts.clone()
+    }
+
+    /// All rows of all accounts, stocks and closed positions included.
+    #[must_use]
+    pub fn positions(&self) -> Vec<SimPosition> {
+        self.shared.book().positions.clone()
+    }
+
+    /// Closes every connection in good order and waits for all tasks, at most ten seconds.
+    ///
+    /// # Cancel safety
+    /// When dropped, what still runs is aborted.
+    pub async fn shutdown(mut self) {
+        drop(self.stop);
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(SHUTDOWN_LIMIT, ended).await.is_err() {
+            tracing::warn!("the double did not end in time: its tasks are aborted");
+            self.tasks.shutdown().await;
+        }
+    }
+}
+
+type Opened = (Box<dyn Market>, Book, Option<Duration>);
+
+fn market(config: &MarketConfig, hub: &Hub) -> Result<Opened, SimError> {
+    Ok(match config {
+        MarketConfig::Simulated(config) => {
+            let (market, book) = Simulated::new(config, hub)?;
+            (Box::new(market), book, None)
+        }
+        MarketConfig::Chain(config) => {
+            let (market, book) = Replay::new(config, hub)?;
+            (Box::new(market), book, config.settle)
+        }
+    })
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), SimError> {
+    let refuse = |source| SimError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(refuse)?;
+    let bound = listener.local_addr().map_err(refuse)?;
+    Ok((listener, bound))
+}
+
+fn count(shared: &Shared, events: &[Event], finished: bool) {
+    if events.is_empty() && !finished {
+        return;
+    }
+    let greeks = events.iter().filter(|event| event.kind() == Kind::Greeks).count() as u64;
+    shared.counters.update(|stats| {
+        stats.greeks_emitted += greeks;
+        stats.underlying_emitted += events.len() as u64 - greeks;
+        stats.market_finished |= finished;
+    });
+}
