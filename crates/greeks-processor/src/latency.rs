@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use greeks_model::{SourceId, UnixNanos};
+use greeks_model::{Record, SourceId, UnixNanos};
 use hdrhistogram::Histogram;
 
 use crate::metrics::{EVENT_LATENCY_SECONDS, RECEIVE_TO_DURABLE};
@@ -55,11 +55,19 @@ impl Latency {
 
     /// Records one row of `source`: its frame was received at the first time, its commit acknowledged at the second.
     pub fn record(&self, source: &SourceId, received_at: UnixNanos, committed_at: UnixNanos) {
-        self.record_batch([(source, received_at)], committed_at);
+        self.record_rows([(source, received_at)], committed_at);
     }
 
-    /// Records the rows of one commit, each by its source and time of receipt.
-    pub fn record_batch<'a>(&self, rows: impl IntoIterator<Item = (&'a SourceId, UnixNanos)>, committed_at: UnixNanos) {
+    /// Records the rows among the records of one commit.
+    pub fn record_commit(&self, records: &[Record], committed_at: UnixNanos) {
+        let rows = records.iter().filter_map(|record| match record {
+            Record::Snapshot(row) => Some((&row.series.broker, row.received_at)),
+            _ => None,
+        });
+        self.record_rows(rows, committed_at);
+    }
+
+    fn record_rows<'a>(&self, rows: impl IntoIterator<Item = (&'a SourceId, UnixNanos)>, committed_at: UnixNanos) {
         let mut lanes = self.lock();
         for (source, received_at) in rows {
             let took = committed_at.saturating_since(received_at);
@@ -187,6 +195,10 @@ fn histogram() -> Option<Histogram<u32>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use greeks_model::{AccountId, Decimal, GapReason, GapRecord, GreekSnapshot, Series};
+
     use super::*;
     use crate::recorder::Recorded;
 
@@ -221,7 +233,9 @@ mod tests {
     #[test]
     fn sources_are_counted_apart_and_together() {
         let latency = Latency::new();
-        latency.record_batch([(&source("a"), at(-100)), (&source("b"), at(-300)), (&source("b"), at(-300))], at(0));
+        for (name, millis) in [("a", -100), ("b", -300), ("b", -300)] {
+            latency.record(&source(name), at(millis), at(0));
+        }
         let [a, b] = ["a", "b"].map(|name| latency.percentiles_of(&source(name), at(0)));
         assert!(a.count == 1 && close(a.p95, 100.0), "{a:?}");
         assert!(b.count == 2 && close(b.p50, 300.0), "{b:?}");
@@ -266,13 +280,24 @@ mod tests {
     }
 
     #[test]
-    fn the_histogram_is_fed_in_seconds() {
+    fn the_rows_of_a_commit_feed_the_histogram_in_seconds() {
+        let series = Series {
+            broker: source("a"),
+            account_id: AccountId::new("A1").unwrap(),
+            contract: "SPXW  261124P06650000".parse().unwrap(),
+            underlying: "SPX".into(),
+            multiplier: Decimal::ONE_HUNDRED,
+        };
+        let series = Arc::new(series);
+        let row = |millis| Record::Snapshot(GreekSnapshot::new(Arc::clone(&series), at(-9_000), at(millis), 1.0));
+        let (source, from, to) = (source("a"), at(-9_000), None);
+        let gap = Record::Gap(GapRecord { source, from, to, reason: GapReason::Silence, count: None });
         let recorded = Recorded::default();
-        recorded.while_recording(|| {
-            Latency::new().record_batch([(&source("a"), at(-500)), (&source("a"), at(-250))], at(0))
-        });
+        let latency = Latency::new();
+        recorded.while_recording(|| latency.record_commit(&[row(-500), gap, row(-250)], at(0)));
         let name = r#"greekd_event_latency_seconds{source="a",stage="receive_to_durable"}"#;
         assert_eq!(recorded.get(name), Some(2.0));
         assert_eq!(recorded.get(&format!("sum:{name}")), Some(0.75));
+        assert_eq!(latency.percentiles(at(0)).count, 2);
     }
 }

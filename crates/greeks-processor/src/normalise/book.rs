@@ -76,10 +76,11 @@ impl Book {
         let wanted = open.len();
         let held: Vec<Held> = open.into_iter().filter_map(|p| resolve(source, account, p, instruments)).collect();
         let refused = wanted - held.len();
-        if refused != account.refused {
+        // Answers come every few seconds and are mostly alike: told once.
+        if refused > account.refused {
             tracing::warn!(%source, account = %account.id, refused, "positions that cannot be understood");
-            account.refused = refused;
         }
+        account.refused = refused;
         if seen.is_some() && held.iter().map(|h| h.position).eq(account.held.iter().map(|h| h.position)) {
             return Replaced { changed: None, refused };
         }

@@ -35,8 +35,9 @@ struct Fingerprint {
 }
 
 impl Fingerprint {
-    fn of(row: &GreekSnapshot, given: UnixNanos) -> Self {
-        Self { given_micros: given.as_micros(), value_bits: row.broker_values().map(|v| v.map(f64::to_bits)) }
+    fn of(row: &GreekSnapshot, given: Option<UnixNanos>) -> Option<Self> {
+        let value_bits = row.broker_values().map(|value| value.map(f64::to_bits));
+        given.map(|given| Self { given_micros: given.as_micros(), value_bits })
     }
 }
 
@@ -53,7 +54,7 @@ impl Memory {
         // The broker's own time is lost when it was substituted: such a row cannot be known again.
         let given = (!row.flags.contains(Flags::EVENT_TIME_SUBSTITUTED)).then_some(row.event_time);
         if let Some(line) = self.lines.get_mut(line.0) {
-            line.remember(row, given, 0);
+            line.remember(Fingerprint::of(row, given), row.event_time, 0);
         }
     }
 
@@ -66,7 +67,8 @@ impl Memory {
         epoch: u64,
     ) -> bool {
         let Some(line) = self.lines.get_mut(line.0) else { return false };
-        if line.last.is_some() && line.last == given.map(|given| Fingerprint::of(row, given)) {
+        let fingerprint = Fingerprint::of(row, given);
+        if fingerprint.is_some() && fingerprint == line.last {
             return false;
         }
         if line.newest.is_some_and(|newest| row.event_time.as_micros() < newest.as_micros()) {
@@ -75,15 +77,15 @@ impl Memory {
         if line.epoch != epoch {
             row.flags |= Flags::FIRST_AFTER_CONNECT;
         }
-        line.remember(row, given, epoch);
+        line.remember(fingerprint, row.event_time, epoch);
         true
     }
 }
 
 impl Line {
-    fn remember(&mut self, row: &GreekSnapshot, given: Option<UnixNanos>, epoch: u64) {
-        self.last = given.map(|given| Fingerprint::of(row, given));
-        self.newest = self.newest.max(Some(row.event_time));
+    fn remember(&mut self, fingerprint: Option<Fingerprint>, event_time: UnixNanos, epoch: u64) {
+        self.last = fingerprint;
+        self.newest = self.newest.max(Some(event_time));
         self.epoch = epoch;
     }
 }

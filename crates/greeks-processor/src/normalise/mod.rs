@@ -104,7 +104,8 @@ impl Normaliser {
 
     /// Remembers a row accepted by an earlier process, so that it is not stored again. To be called before streaming,
     /// in the order of acceptance: the newest row of each series in the database first, then what the journal still
-    /// holds. Rows of other sources are passed over.
+    /// holds. Rows of other sources are passed over. Of a series that is not seeded, what a broker sends again after
+    /// the restart is stored again.
     pub fn seed(&mut self, row: &GreekSnapshot) {
         if row.series.broker != self.source {
             return;

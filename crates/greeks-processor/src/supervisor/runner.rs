@@ -128,7 +128,8 @@ impl Runner {
         let mut watched = self.link.status.subscribe();
         let mut stream = Stream::new(&self.link);
         let cancel = self.link.cancel.clone();
-        let mut session = pin!(AssertUnwindSafe(source.run_session(&cx)).catch_unwind());
+        // The call is made inside the guard: a source may panic before it has a future to give.
+        let mut session = pin!(AssertUnwindSafe(async { source.run_session(&cx).await }).catch_unwind());
         let mut drop_at = None;
         let result = loop {
             let stable_at = stream.stable_at(self.policy.stable_after);
