@@ -13,7 +13,7 @@ use greeks_model::{
 };
 use metrics::{Counter, Gauge};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::retry::{Attempts, Outcome};
 use super::{FirstOutcome, RetryPolicy};
@@ -31,6 +31,8 @@ pub(super) struct Runner {
     grace: Duration,
     first: watch::Sender<Option<FirstOutcome>>,
     retry_now: Arc<Notify>,
+    /// When a source that was told to stop is out of time.
+    stop_by: Option<Instant>,
     attempts: Attempts,
     random: fastrand::Rng,
     gauges: StateGauges,
@@ -45,6 +47,14 @@ struct Ended {
     /// The last moment up to which the stream was whole, when there was one.
     whole_until: Option<UnixNanos>,
     was_stable: bool,
+}
+
+/// The time between two sessions.
+struct Pause {
+    /// `None` until someone says so.
+    until: Option<Instant>,
+    /// What made it necessary.
+    reason: &'static str,
 }
 
 impl Runner {
@@ -69,6 +79,7 @@ impl Runner {
             grace,
             first,
             retry_now,
+            stop_by: None,
             attempts: Attempts::default(),
             random: fastrand::Rng::new(),
             gauges,
@@ -80,12 +91,19 @@ impl Runner {
     pub(super) async fn run(mut self, mut source: Box<dyn QuoteSource>) {
         while self.begin().await {
             let ended = self.session(&mut *source).await;
+            let whole_until = ended.whole_until;
             let stopping = self.link.cancel.is_cancelled();
-            if let Some(since) = ended.whole_until {
+            let pause = if stopping { None } else { Some(self.settle(ended)) };
+            if stopping {
+                self.change(|status| status.state = SessionState::Disconnected { retry_at: None });
+            }
+            // After the state: there may be no room for the event for a long time.
+            if let Some(since) = whole_until {
                 let reason = if stopping { GapReason::Stopped } else { GapReason::Disconnected };
                 self.send(SourceEvent::Gap { since, reason }).await;
             }
-            if stopping || self.link.events.is_closed() || !self.pause(ended).await {
+            let Some(pause) = pause else { break };
+            if !self.wait(&pause).await {
                 break;
             }
         }
@@ -108,14 +126,17 @@ impl Runner {
 
     /// Sends an event as soon as there is room; gives up when the source is to stop and there is none in time, or when
     /// nobody listens.
-    async fn send(&self, event: SourceEvent) -> bool {
-        let stopped_long_ago = async {
-            self.link.cancel.cancelled().await;
-            sleep(self.grace).await;
+    async fn send(&mut self, event: SourceEvent) -> bool {
+        let (cancel, grace) = (self.link.cancel.clone(), self.grace);
+        let stop_by = &mut self.stop_by;
+        let out_of_time = async {
+            cancel.cancelled().await;
+            sleep_until(*stop_by.get_or_insert_with(|| Instant::now() + grace)).await;
         };
         tokio::select! {
+            biased;
             sent = self.link.events.send(event) => sent.is_ok(),
-            () = stopped_long_ago => {
+            () = out_of_time => {
                 tracing::warn!(source = %self.id, "no room for the last event of the source");
                 false
             }
@@ -130,12 +151,11 @@ impl Runner {
         let cancel = self.link.cancel.clone();
         // The call is made inside the guard: a source may panic before it has a future to give.
         let mut session = pin!(AssertUnwindSafe(async { source.run_session(&cx).await }).catch_unwind());
-        let mut drop_at = None;
         let result = loop {
             let stable_at = stream.stable_at(self.policy.stable_after);
             tokio::select! {
                 biased;
-                () = cancel.cancelled(), if drop_at.is_none() => drop_at = Some(Instant::now() + self.grace),
+                () = cancel.cancelled(), if self.stop_by.is_none() => self.stop_by = Some(Instant::now() + self.grace),
                 Ok(()) = watched.changed() => {
                     let state = watched.borrow_and_update().state.clone();
                     self.gauges.show(&state);
@@ -150,7 +170,7 @@ impl Runner {
                         self.link.status.send_modify(|status| status.reconnect_attempt = 0);
                     }
                 }
-                () = sleep_until(drop_at.unwrap_or_else(Instant::now)), if drop_at.is_some() => break None,
+                () = sleep_until(self.stop_by.unwrap_or_else(Instant::now)), if self.stop_by.is_some() => break None,
             }
         };
         // A source may stream and end between two looks at its state.
@@ -193,19 +213,16 @@ impl Runner {
         Ended { outcome, error, whole_until: stream.whole_until(&self.link), was_stable: stream.is_stable() }
     }
 
-    /// Says how the session ended and waits until the next is due. False when the source is to stop.
-    async fn pause(&mut self, ended: Ended) -> bool {
+    /// Says how the session ended, and decides when the next is due.
+    fn settle(&mut self, ended: Ended) -> Pause {
         let reason = ended.outcome.label();
         let delay = self.attempts.next(&self.policy, &ended.outcome, ended.was_stable, &mut self.random);
-        let source = &self.id;
-        let error = ended.error.as_deref();
+        let error = ended.error.unwrap_or_else(|| "the session was closed in good order".to_owned());
         // A source that waits for a person fails alike every few seconds: once is enough in the log.
-        if error.is_some()
-            && *error.unwrap_or_default() == *self.link.status.borrow().last_error.as_deref().unwrap_or_default()
-        {
-            tracing::debug!(%source, reason, error, retry_in = ?delay, "session ended as before");
+        if self.link.status.borrow().last_error.as_ref() == Some(&error) {
+            tracing::debug!(source = %self.id, reason, error, retry_in = ?delay, "session ended as before");
         } else {
-            tracing::warn!(%source, reason, error, retry_in = ?delay, "session ended");
+            tracing::warn!(source = %self.id, reason, error, retry_in = ?delay, "session ended");
         }
         let retry_at = delay.map(|delay| self.link.clock.now().saturating_add(delay));
         let attempt = self.attempts.count;
@@ -213,12 +230,17 @@ impl Runner {
             *status = SourceStatus {
                 state: SessionState::Disconnected { retry_at },
                 reconnect_attempt: attempt,
-                last_error: ended.error.or_else(|| Some("the session was closed in good order".to_owned())),
+                last_error: Some(error),
             };
         });
+        Pause { until: delay.map(|delay| Instant::now() + delay), reason }
+    }
+
+    /// Waits until the next session is due. False when the source is to stop.
+    async fn wait(&self, pause: &Pause) -> bool {
         let due = async {
-            match delay {
-                Some(delay) => sleep(delay).await,
+            match pause.until {
+                Some(until) => sleep_until(until).await,
                 None => std::future::pending().await,
             }
         };
@@ -229,7 +251,7 @@ impl Runner {
             () = self.retry_now.notified() => {}
             () = due => {}
         }
-        if let Some((_, counter)) = self.reconnects.iter().find(|(label, _)| *label == reason) {
+        if let Some((_, counter)) = self.reconnects.iter().find(|(label, _)| *label == pause.reason) {
             counter.increment(1);
         }
         true

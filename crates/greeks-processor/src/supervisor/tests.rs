@@ -365,3 +365,19 @@ async fn errors_are_told_with_their_causes_and_not_without_end() {
     let long = error(2).await;
     assert_eq!((long.chars().count(), long.ends_with("ü..")), (502, true));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_state_is_told_even_when_there_is_no_room_for_the_gap() {
+    let mut supervisor = Supervisor::new(config());
+    let sessions = [vec![Step::State(SessionState::Connected), Step::Send(started()), failing(Retry::Backoff)]];
+    let handle = supervisor.spawn(Box::new(ScriptedSource::new(id("a"), sessions)), 2).unwrap();
+    let mut events = events(&mut supervisor);
+    // Two events fill the channel: the gap has to wait, and with it the next session.
+    state(&handle, |status| matches!(status.state, SessionState::Disconnected { retry_at: Some(_) })).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(matches!(handle.status().borrow().state, SessionState::Disconnected { .. }));
+    assert_eq!(events.recv().await, Some(started()));
+    assert_eq!(events.recv().await, Some(started()));
+    assert_eq!(events.recv().await, Some(gap(GapReason::Disconnected)));
+    assert_eq!(events.recv().await, Some(started()));
+}
