@@ -1,5 +1,6 @@
 //! Which database, and how to get there.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -50,6 +51,19 @@ pub enum SslMode {
     VerifyCa,
     /// TLS, and the certificate must come from a trusted authority and name the host.
     VerifyFull,
+}
+
+impl SslMode {
+    /// The name libpq gives it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
+    }
 }
 
 impl FromStr for SslMode {
@@ -124,6 +138,13 @@ impl DatabaseConfig {
         self
     }
 
+    /// Sets the file of root certificates, as `sslrootcert` does.
+    #[must_use]
+    pub fn with_root_cert(mut self, file: &Path) -> Self {
+        self.root_cert = Some(file.to_path_buf());
+        self
+    }
+
     /// Sets what TLS is done with: without it [`SslMode::Prefer`] stays plain and stricter modes fail to connect.
     #[must_use]
     pub fn with_tls(mut self, tls: Arc<TlsSettings>) -> Self {
@@ -170,6 +191,32 @@ impl DatabaseConfig {
             Some(Host::Unix(dir)) => dir.display().to_string(),
             None => self.config.get_hostaddrs().first().map_or_else(String::new, |address| format!("{address}:{port}")),
         }
+    }
+
+    /// The settings as variables that PostgreSQL's own programs read, the password among them: for the environment of a
+    /// child process, never for its arguments.
+    pub fn libpq_environment(&self) -> Vec<(&'static str, OsString)> {
+        let host = match self.config.get_hosts().first() {
+            Some(Host::Tcp(name)) => name.into(),
+            #[cfg(unix)]
+            Some(Host::Unix(dir)) => dir.into(),
+            None => self.config.get_hostaddrs().first().map_or_else(OsString::new, |at| at.to_string().into()),
+        };
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let mut all = vec![
+            ("PGHOST", host),
+            ("PGPORT", port.to_string().into()),
+            ("PGUSER", self.user().into()),
+            ("PGDATABASE", self.database().into()),
+            ("PGSSLMODE", self.ssl_mode().as_str().into()),
+        ];
+        all.extend(self.root_cert().map(|file| ("PGSSLROOTCERT", file.into())));
+        if let Some(password) = self.config.get_password() {
+            // A password is bytes that need not be text; on Unix neither does a variable.
+            let password: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(password);
+            all.push(("PGPASSWORD", password.into()));
+        }
+        all
     }
 
     pub(crate) fn tls(&self) -> Option<&Arc<TlsSettings>> {

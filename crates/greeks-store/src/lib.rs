@@ -20,3 +20,5 @@ pub use memory_log::{MemoryLog, MemoryLogAbort, MemoryLogWriter, memory_log};
 pub use migrate::{MigrateError, Migrated, known_version, migrate};
 pub use partitions::{InvalidMonth, Month};
 pub use tls::{TlsSettings, TlsSetupError};
+/// Re-exported because its types appear in public interfaces.
+pub use tokio_postgres;

@@ -78,6 +78,8 @@ pub(super) enum WriteError {
     Deadline(u64),
     #[error("{sent} rows were sent and {stored} stored")]
     Miscount { sent: u64, stored: u64 },
+    #[error("the database has no row in ingest_progress for this incarnation")]
+    NoMark,
     #[error(transparent)]
     Series(#[from] UnknownSeries),
 }
@@ -87,7 +89,7 @@ impl WriteError {
         match self {
             Self::Connect(error) => Failure::of(error.code()),
             Self::Sql(error) => Failure::of_error(error),
-            Self::Deadline(_) => Failure::Transient,
+            Self::Deadline(_) | Self::NoMark => Failure::Transient,
             Self::Schema { .. } | Self::Miscount { .. } | Self::Series(_) => Failure::Operator,
         }
     }
@@ -119,8 +121,14 @@ impl Writer {
         if found != known {
             return Err(WriteError::Schema { found, known });
         }
-        connection.execute(REGISTER, &[&incarnation, &to_i64(believed), &instance]).await?;
-        let (stream, stored) = read_mark(&connection, incarnation).await?;
+        let known = read_mark(&connection, incarnation).await?;
+        let (stream, stored) = match known {
+            Some(known) => known,
+            None => {
+                connection.execute(REGISTER, &[&incarnation, &to_i64(believed), &instance]).await?;
+                read_mark(&connection, incarnation).await?.ok_or(WriteError::NoMark)?
+            }
+        };
         let mark = connection.prepare(MARK).await?;
         let copy = connection.prepare(rows::COPY).await?;
         let partitions = Partitions::load(&connection).await?;
@@ -182,7 +190,7 @@ impl Writer {
             return Ok(Written::Stored { ticks });
         }
         self.connection.batch_execute("ROLLBACK").await?;
-        (_, self.stored) = read_mark(&self.connection, self.incarnation).await?;
+        (_, self.stored) = read_mark(&self.connection, self.incarnation).await?.ok_or(WriteError::NoMark)?;
         Ok(Written::Moved)
     }
 
@@ -275,10 +283,14 @@ async fn send_and(
     Ok(stored)
 }
 
-async fn read_mark(client: &tokio_postgres::Client, incarnation: Uuid) -> Result<(i32, Seq), tokio_postgres::Error> {
+/// The stream's number and the mark of an incarnation, if it is registered.
+async fn read_mark(
+    client: &tokio_postgres::Client,
+    incarnation: Uuid,
+) -> Result<Option<(i32, Seq)>, tokio_postgres::Error> {
     let sql = "SELECT stream, last_seq FROM ingest_progress WHERE incarnation = $1";
-    let row = client.query_one(sql, &[&incarnation]).await?;
-    Ok((row.get(0), Seq(row.get::<_, i64>(1).unsigned_abs())))
+    let row = client.query_opt(sql, &[&incarnation]).await?;
+    Ok(row.map(|row| (row.get(0), Seq(row.get::<_, i64>(1).unsigned_abs()))))
 }
 
 fn to_i64(seq: Seq) -> i64 {

@@ -26,8 +26,10 @@ mod error;
 mod layout;
 mod leftovers;
 mod process;
+mod running;
 mod server;
 
 pub use config::PrivateConfig;
 pub use error::PrivateError;
+pub use running::running_elsewhere;
 pub use server::PrivateServer;
