@@ -218,7 +218,16 @@ mod tests {
             assert_eq!(mic_of(streamer), Some(mic));
             assert_eq!(named.underlying.to_string(), future.to_string());
         }
-        for symbol in ["", "./", "./ESZ6", "AAPL  261218C00232500", "./ESZ6 EW4X6 261327P5000", "./ESZ6 EW4X6 261127X5000", "./ESZ6 EW4X6 261127P5e3", "/ESZ26"] {
+        for symbol in [
+            "",
+            "./",
+            "./ESZ6",
+            "AAPL  261218C00232500",
+            "./ESZ6 EW4X6 261327P5000",
+            "./ESZ6 EW4X6 261127X5000",
+            "./ESZ6 EW4X6 261127P5e3",
+            "/ESZ26",
+        ] {
             assert_eq!(future_option(symbol, "/ESZ6"), Err(SymbolError::FutureOption), "{symbol}");
         }
     }

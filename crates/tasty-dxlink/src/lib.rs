@@ -1,12 +1,48 @@
-//! tasty-dxlink
-#![allow(dead_code)]
+//! tastytrade as a source of live option Greeks.
+//!
+//! [`TastySource`] signs in with an OAuth grant, reads the open option positions of each account, and streams their
+//! Greeks, and quotes of what they are written on, over DXLink. It implements [`QuoteSource`]: one call of
+//! `run_session` is one connection, and what a failed one means for the next is in its error.
+//!
+//! [`QuoteSource`]: greeks_model::QuoteSource
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tasty_dxlink::{TastyConfig, TastySource};
+//!
+//! # fn tls() -> Arc<rustls::ClientConfig> {
+//! #     let provider = Arc::new(rustls::crypto::ring::default_provider());
+//! #     let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+//! #     Arc::new(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+//! # }
+//! let mut config = TastyConfig::new("refresh token".into(), "client secret".into());
+//! config.user_agent = "my-tool/1.0".into();
+//! let source = TastySource::new(config, tls())?;
+//! // Hand it to a supervisor, or call `run_session` with a `SourceContext` of your own.
+//! # use greeks_model::QuoteSource;
+//! assert_eq!(source.id().as_str(), "tastytrade");
+//! # Ok::<(), tasty_dxlink::Error>(())
+//! ```
+//!
+//! Facts about the wire come from the dxLink AsyncAPI document, dxFeed's symbology guide and API reference, and
+//! tastytrade's developer pages.
+
+mod book;
+mod check;
 mod config;
 mod contracts;
+mod discovery;
+mod driver;
 mod error;
-mod metrics;
+pub mod metrics;
 mod rest;
 mod session;
+mod source;
 mod wire;
 
+pub use check::{CheckReport, check};
 pub use config::{PRODUCTION_API_URL, TastyConfig};
 pub use error::Error;
+/// Re-exported because it appears in [`TastyConfig`].
+pub use secrecy::SecretString;
+pub use source::TastySource;

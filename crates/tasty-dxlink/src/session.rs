@@ -98,6 +98,7 @@ pub(crate) struct Session {
     last_sent: Instant,
     last_inbound: Instant,
     silence: SilenceWatch,
+    lost_channel: Option<UnixNanos>,
 }
 
 impl Session {
@@ -125,6 +126,7 @@ impl Session {
             last_sent: now,
             last_inbound: now,
             silence: SilenceWatch::new(settings.silent_after),
+            lost_channel: None,
             settings,
         };
         session.negotiate(None, None);
@@ -196,8 +198,12 @@ impl Session {
         Ok(Received::Control)
     }
 
-    /// Does what is due at `now`.
-    pub(crate) fn on_tick(&mut self, now: Instant) -> Result<(), Error> {
+    /// Does what is due at `now`. While `reading` is false the socket is not read on this side, and what the server has
+    /// not said cannot be held against it.
+    pub(crate) fn on_tick(&mut self, now: Instant, reading: bool) -> Result<(), Error> {
+        if !reading {
+            self.pause_judgement(now);
+        }
         if let Some(step) = self.overdue_step(now) {
             self.say_timed_out(step);
             return Err(Error::StepTimeout { step, after: self.settings.step_timeout });
@@ -272,11 +278,6 @@ impl Session {
         std::mem::take(&mut self.feed.tally)
     }
 
-    /// Reading was paused on this side: the server's silence in that time says nothing.
-    pub(crate) fn resumed_reading(&mut self, now: Instant) {
-        self.last_inbound = now;
-    }
-
     /// Whether the stream stands: authorised, everything subscribed, and the server alive since.
     pub(crate) fn is_streaming(&self) -> bool {
         let wanted = self.channels.iter().any(|channel| channel.subscriptions.is_wanted());
@@ -291,6 +292,23 @@ impl Session {
     /// Whether the token has been sent and the server has not judged it.
     pub(crate) fn awaits_authorization(&self) -> bool {
         self.auth == Auth::Sent
+    }
+
+    /// Since when a channel may have missed events because the server closed it, if that happened since the last call.
+    pub(crate) fn take_lost_channel(&mut self) -> Option<UnixNanos> {
+        self.lost_channel.take()
+    }
+
+    /// Whether a channel that the server closed is not open again.
+    pub(crate) fn has_lost_channel(&self) -> bool {
+        self.channels.iter().any(Channel::is_lost)
+    }
+
+    /// How many instruments are subscribed.
+    pub(crate) fn subscribed_instruments(&self) -> usize {
+        let sent = self.channels.iter().flat_map(|channel| channel.subscriptions.sent());
+        // An underlying is subscribed twice, for its quotes and its trades.
+        sent.filter(|(kind, _)| *kind != EventKind::Trade).count()
     }
 
     /// Subscriptions wanted and sent.
@@ -308,6 +326,19 @@ impl Session {
     /// Symbols found silent since the last call.
     pub(crate) fn take_newly_silent(&mut self) -> Vec<String> {
         self.silence.take_news().into_iter().map(|id| self.feed.symbols.text(id).to_owned()).collect()
+    }
+
+    fn pause_judgement(&mut self, now: Instant) {
+        self.last_inbound = now;
+        let grace = now + SHORTEST_SEND_INTERVAL;
+        if let Some(due) = &mut self.step_due {
+            *due = grace.max(*due);
+        }
+        for channel in &mut self.channels {
+            if let State::Requested { due } = &mut channel.state {
+                *due = grace.max(*due);
+            }
+        }
     }
 
     fn negotiate(&mut self, keepalive: Option<Duration>, accept_keepalive: Option<Duration>) {
@@ -399,13 +430,16 @@ impl Session {
         self.feed.close(number);
         self.silence.forget(channel.subscriptions.sent().iter().map(|(_, symbol)| *symbol));
         self.answered = false;
+        // The stream was whole at least up to the frame that says so.
+        self.lost_channel = Some(self.received_at);
         let pause = channel.closed(now)?;
         tracing::warn!(channel = number, ?pause, "the streamer closed a channel; asking for it again");
         Ok(())
     }
 
     fn on_error(&mut self, channel: u64, code: &str, text: &str) -> Result<(), Error> {
-        let (code, text) = (clean(code, &[self.settings.token.expose_secret()]), self.clean(text));
+        let secrets = [self.settings.token.expose_secret()];
+        let (code, text) = (clean(code, &secrets), clean(text, &secrets));
         let streaming = channel == 0 && self.auth == Auth::Authorized;
         match code.as_str() {
             // Before authorisation the server can lose track of the session it has just opened (seen in production).
@@ -420,10 +454,6 @@ impl Session {
                 Ok(())
             }
         }
-    }
-
-    fn clean(&self, text: &str) -> String {
-        clean(text, &[self.settings.token.expose_secret()])
     }
 
     fn overdue_step(&self, now: Instant) -> Option<&'static str> {

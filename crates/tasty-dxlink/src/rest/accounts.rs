@@ -76,7 +76,8 @@ fn read_accounts(body: &[u8]) -> Result<Vec<AccountId>, Error> {
     let (items, _) = body::items(ACCOUNTS, body)?;
     let mut accounts = Vec::new();
     for item in items {
-        let item: Item<'_> = serde_json::from_str(item.get()).map_err(|source| Error::Body { call: ACCOUNTS, source })?;
+        let item: Item<'_> =
+            serde_json::from_str(item.get()).map_err(|source| Error::Body { call: ACCOUNTS, source })?;
         let closed = item.account.is_closed.is_some_and(|raw| matches!(raw.get(), "true" | "\"true\""));
         let Ok(account) = AccountId::new(body::plain(item.account.account_number).trim()) else {
             tracing::warn!("an account without a usable number was left out");

@@ -95,7 +95,13 @@ pub(super) fn reason(status: u16, body: &[u8]) -> Reason {
     let text = |raw: Option<&RawValue>| raw.map(plain).unwrap_or_default().trim().to_owned();
     let Ok(outer) = serde_json::from_slice::<Outer<'_>>(body) else {
         let html = body.trim_ascii_start().starts_with(b"<");
-        return unreadable(if html { "an HTML page" } else if body.is_empty() { "no body" } else { "an unknown body" });
+        return unreadable(if html {
+            "an HTML page"
+        } else if body.is_empty() {
+            "no body"
+        } else {
+            "an unknown body"
+        });
     };
     let inner = outer.error.filter(|raw| raw.get().starts_with('{'));
     let inner = inner.and_then(|raw| serde_json::from_str::<Outer<'_>>(raw.get()).ok());
@@ -131,10 +137,22 @@ mod tests {
     #[test]
     fn error_bodies_of_every_kind() {
         for (body, code, text) in [
-            (r#"{"error":{"code":"token_invalid","message":"This token is invalid"}}"#, "token_invalid", "token_invalid: This token is invalid"),
-            (r#"{"error":"invalid_grant","error_description":"Grant revoked"}"#, "invalid_grant", "invalid_grant: Grant revoked"),
+            (
+                r#"{"error":{"code":"token_invalid","message":"This token is invalid"}}"#,
+                "token_invalid",
+                "token_invalid: This token is invalid",
+            ),
+            (
+                r#"{"error":"invalid_grant","error_description":"Grant revoked"}"#,
+                "invalid_grant",
+                "invalid_grant: Grant revoked",
+            ),
             (r#"{"error":"invalid_client"}"#, "invalid_client", "invalid_client"),
-            (r#"{"error_code":"invalid_grant","error_description":"Grant revoked"}"#, "invalid_grant", "invalid_grant: Grant revoked"),
+            (
+                r#"{"error_code":"invalid_grant","error_description":"Grant revoked"}"#,
+                "invalid_grant",
+                "invalid_grant: Grant revoked",
+            ),
             (r#"{"code":"not_found","message":"x"}"#, "not_found", "not_found: x"),
             ("<html><body>401 unauthorized_client</body></html>", "unauthorized_client", "an HTML page, status 401"),
             ("  <!DOCTYPE html>", "", "an HTML page, status 401"),

@@ -15,12 +15,14 @@ struct Instrument<'a> {
 impl Rest {
     /// The streamer symbol of an equity option; `None` when the API has none.
     pub(crate) async fn equity_option_symbol(&self, symbol: &str) -> Result<Option<String>, Error> {
-        self.streamer_symbol("GET /instruments/equity-options/{symbol}", &["instruments", "equity-options", symbol]).await
+        self.streamer_symbol("GET /instruments/equity-options/{symbol}", &["instruments", "equity-options", symbol])
+            .await
     }
 
     /// The streamer symbol of an option on a future; `None` when the API has none.
     pub(crate) async fn future_option_symbol(&self, symbol: &str) -> Result<Option<String>, Error> {
-        self.streamer_symbol("GET /instruments/future-options/{symbol}", &["instruments", "future-options", symbol]).await
+        self.streamer_symbol("GET /instruments/future-options/{symbol}", &["instruments", "future-options", symbol])
+            .await
     }
 
     /// The streamer symbol of a future; `None` when the API has none. Clients in use differ on whether the path holds

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::error::{clean, is_certificate_fault};
 use crate::{Error, TastyConfig};
 
-pub(crate) use accounts::{PositionRow, Positions};
+pub(crate) use accounts::PositionRow;
 pub(crate) use quote_token::{Level, QuoteToken};
 
 use oauth::AccessToken;
@@ -88,7 +88,11 @@ impl Rest {
     }
 
     async fn get_with(
-        &self, token: &AccessToken, call: &'static str, path: &[&str], query: &[(&str, &str)],
+        &self,
+        token: &AccessToken,
+        call: &'static str,
+        path: &[&str],
+        query: &[(&str, &str)],
     ) -> Result<Answer, Error> {
         let mut request = self.request(Method::GET, path)?.bearer_auth(token.secret.expose_secret());
         if !query.is_empty() {

@@ -64,8 +64,10 @@ fn read(answer: &[u8], api: &Url, now: UnixNanos) -> Result<QuoteToken, Error> {
         expires_at: Option<String>,
     }
     let answer: Answer = body::data(CALL, answer)?;
-    let time = |text: Option<String>| text.and_then(|text| text.parse::<Timestamp>().ok()).map(UnixNanos::from_timestamp);
-    let life = time(answer.expires_at).map_or(LONGEST_LIFE, |end| end.saturating_since(time(answer.issued_at).unwrap_or(now)));
+    let time =
+        |text: Option<String>| text.and_then(|text| text.parse::<Timestamp>().ok()).map(UnixNanos::from_timestamp);
+    let life =
+        time(answer.expires_at).map_or(LONGEST_LIFE, |end| end.saturating_since(time(answer.issued_at).unwrap_or(now)));
     let level = answer.level.unwrap_or_default();
     Ok(QuoteToken {
         secret: answer.token.into(),
@@ -104,7 +106,11 @@ mod tests {
         let api = Url::parse("https://api.tastyworks.com").unwrap();
         let now = UnixNanos::from_timestamp("2026-11-23T10:00:00Z".parse().unwrap());
         let read = |extra: &str, url: &str| {
-            read(format!(r#"{{"data":{{"token":"canary","dxlink-url":"{url}"{extra}}},"context":"/x"}}"#).as_bytes(), &api, now)
+            read(
+                format!(r#"{{"data":{{"token":"canary","dxlink-url":"{url}"{extra}}},"context":"/x"}}"#).as_bytes(),
+                &api,
+                now,
+            )
         };
         let url = "wss://tasty-openapi-ws.dxfeed.com/realtime";
         let token = read(r#","level":"api","websocket-url":"x","issued-at":"2026-11-23T10:00:00.000+00:00","expires-at":"2026-11-24T10:00:00.000+00:00""#, url).unwrap();

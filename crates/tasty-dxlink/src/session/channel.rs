@@ -63,6 +63,11 @@ impl Channel {
         self.number == number && matches!(self.state, State::Requested { .. } | State::Open)
     }
 
+    /// Whether the server closed the channel and it is not open again.
+    pub(super) fn is_lost(&self) -> bool {
+        self.closures > 0 && self.state != State::Open
+    }
+
     /// Takes a closure by the server; gives the pause before the next request.
     pub(super) fn closed(&mut self, now: Instant) -> Result<Duration, Error> {
         self.closures += 1;

@@ -59,7 +59,7 @@ impl Bench {
 
     fn pass(&mut self, seconds: f64) -> Result<(), Error> {
         self.now += Duration::from_secs_f64(seconds);
-        self.session.on_tick(self.now)
+        self.session.on_tick(self.now, true)
     }
 
     fn outputs(&mut self) -> Vec<String> {
@@ -267,7 +267,7 @@ fn something_is_sent_every_third_of_the_smallest_time_out() {
         // What comes in does not count as a sign of our own life.
         bench.frame(r#"{"type":"KEEPALIVE","channel":0}"#).unwrap();
         bench.pass(0.01).unwrap();
-        bench.session.on_tick(bench.now).unwrap();
+        bench.session.on_tick(bench.now, true).unwrap();
         assert_eq!(bench.kinds(), ["KEEPALIVE"], "{server} {accepts}");
         assert_eq!(bench.kinds(), [""; 0]);
     }
@@ -287,8 +287,8 @@ fn silence_kills_the_link_after_the_larger_time_out() {
     }
     let mut bench = Bench::authorized();
     bench.pass(64.0).unwrap();
-    bench.session.resumed_reading(bench.now);
-    bench.pass(64.0).unwrap();
+    bench.session.on_tick(bench.now + Duration::from_secs(20), false).unwrap();
+    bench.pass(84.0).unwrap();
     assert_eq!(bench.frame("garbage").unwrap(), Received::Dropped(Defect::Malformed));
     bench.pass(64.0).unwrap();
 }

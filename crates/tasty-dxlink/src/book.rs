@@ -1,0 +1,95 @@
+//! What is held, account by account, as last read.
+
+use std::collections::{BTreeMap, HashMap};
+
+use greeks_model::{AccountId, Instrument, Position, PositionSnapshot, SourceContext, SourceEvent};
+
+use crate::Error;
+use crate::discovery::{AccountHoldings, Findings};
+use crate::session::Wanted;
+use crate::wire::Role;
+
+/// Holdings of all accounts. An account whose positions could not be read keeps those it had.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    accounts: BTreeMap<AccountId, Account>,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    wanted: Vec<Wanted>,
+    /// Options that no subscription can be made for.
+    unresolved: usize,
+    /// Positions that could not be understood.
+    skipped: usize,
+    /// Whether the last look at it failed.
+    failed: bool,
+}
+
+/// What is wrong with the book.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BookFaults {
+    pub(crate) failed_accounts: usize,
+    pub(crate) not_streamed: usize,
+}
+
+impl Book {
+    /// Takes over what was found; gives an event for each account that could be read.
+    ///
+    /// # Errors
+    /// The first fault that only a person can mend.
+    pub(crate) fn update(&mut self, findings: Vec<Findings>, cx: &SourceContext) -> Result<Vec<SourceEvent>, Error> {
+        let mut events = Vec::new();
+        for Findings { account, result } in findings {
+            match result {
+                Ok(holdings) => {
+                    let (entry, snapshot) = read(&account, holdings, cx);
+                    self.accounts.insert(account, entry);
+                    events.push(SourceEvent::Positions(snapshot));
+                }
+                Err(error) if error.needs_operator() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%account, error = &error as &dyn std::error::Error, "positions could not be read");
+                    self.accounts.entry(account).or_default().failed = true;
+                }
+            }
+        }
+        Ok(events)
+    }
+
+    /// Forgets accounts that are not streamed any more.
+    pub(crate) fn keep(&mut self, accounts: &[AccountId]) {
+        self.accounts.retain(|account, _| accounts.contains(account));
+    }
+
+    /// Everything to subscribe, each once.
+    pub(crate) fn wanted(&self) -> Vec<Wanted> {
+        let mut seen = HashMap::new();
+        let all = self.accounts.values().flat_map(|account| &account.wanted);
+        all.filter(|wanted| seen.insert((wanted.symbol.as_str(), wanted.instrument), ()).is_none()).cloned().collect()
+    }
+
+    pub(crate) fn faults(&self) -> BookFaults {
+        BookFaults {
+            failed_accounts: self.accounts.values().filter(|account| account.failed).count(),
+            not_streamed: self.accounts.values().map(|account| account.skipped + account.unresolved).sum(),
+        }
+    }
+}
+
+fn read(account: &AccountId, holdings: AccountHoldings, cx: &SourceContext) -> (Account, PositionSnapshot) {
+    let mut entry = Account { skipped: holdings.skipped, ..Account::default() };
+    let mut positions = Vec::with_capacity(holdings.holdings.len());
+    for holding in holdings.holdings {
+        let instrument = cx.instrument(&Instrument::Option(holding.option.contract));
+        let underlying = cx.instrument(&Instrument::Underlying(holding.option.underlying));
+        positions.push(Position { instrument, underlying, quantity: holding.quantity, multiplier: holding.multiplier });
+        entry.unresolved += usize::from(holding.symbol.is_none());
+        let option = holding.symbol.map(|symbol| Wanted { symbol, role: Role::Option, instrument });
+        let underlying =
+            holding.underlying_symbol.map(|symbol| Wanted { symbol, role: Role::Underlying, instrument: underlying });
+        entry.wanted.extend(option.into_iter().chain(underlying));
+    }
+    let observed_at = holdings.observed_at;
+    (entry, PositionSnapshot { account_id: account.clone(), observed_at, positions })
+}

@@ -1,0 +1,75 @@
+//! A look at everything a session needs, without streaming.
+
+use std::fmt;
+use std::sync::Arc;
+
+use greeks_model::{AccountId, UnixNanos};
+
+use crate::config::host_only;
+use crate::contracts;
+use crate::discovery::Discoverer;
+use crate::rest::{Level, Rest};
+use crate::{Error, TastyConfig};
+
+/// What [`check`] found. `Display` gives lines for people, with account numbers masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// The accounts that would be streamed.
+    pub accounts: Vec<AccountId>,
+    /// Open option positions in them.
+    pub option_positions: usize,
+    /// Option positions that cannot be understood.
+    pub skipped_positions: usize,
+    /// Whether quotes are delayed: the quote token is of level "demo".
+    pub delayed: bool,
+    /// Scheme and host of the DXLink streamer.
+    pub streamer: String,
+}
+
+impl fmt::Display for CheckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let accounts: Vec<String> = self.accounts.iter().map(ToString::to_string).collect();
+        writeln!(f, "credentials: accepted")?;
+        writeln!(f, "accounts: {}", if accounts.is_empty() { "none".into() } else { accounts.join(", ") })?;
+        writeln!(f, "option positions: {}, not understood: {}", self.option_positions, self.skipped_positions)?;
+        writeln!(f, "quotes: {}", if self.delayed { "delayed (level demo)" } else { "live" })?;
+        write!(f, "streamer: {}", self.streamer)
+    }
+}
+
+/// Tries the credentials, the accounts, their positions and the quote token; opens no stream. `now` is the wall clock.
+///
+/// # Errors
+/// The first thing that fails, with what to do about it in its text.
+///
+/// # Cancel safety
+/// May be dropped at any time.
+pub async fn check(
+    config: &TastyConfig,
+    tls: &Arc<rustls::ClientConfig>,
+    now: UnixNanos,
+) -> Result<CheckReport, Error> {
+    let discoverer = Discoverer::new(Rest::new(config, config.checked()?, tls)?);
+    let accounts = discoverer.accounts(config).await?;
+    let (mut option_positions, mut skipped_positions) = (0, 0);
+    for account in &accounts {
+        let positions = discoverer.rest().positions(account).await?;
+        skipped_positions += positions.skipped.len();
+        for row in &positions.rows {
+            let read = if row.on_future { contracts::future_option } else { contracts::equity_option };
+            match read(&row.symbol, &row.underlying_symbol) {
+                Ok(_) => option_positions += 1,
+                Err(_) => skipped_positions += 1,
+            }
+        }
+    }
+    let token = discoverer.rest().quote_token(now).await?;
+    Ok(CheckReport {
+        accounts,
+        option_positions,
+        skipped_positions,
+        delayed: token.level == Level::Demo,
+        streamer: host_only(token.url.as_str()),
+    })
+}

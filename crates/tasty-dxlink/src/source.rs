@@ -1,0 +1,230 @@
+//! The source: dial, authenticate, discover, drive.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use greeks_model::{
+    AccountId, GapReason, QuoteSource, Retry, SessionEnd, SessionState, SourceContext, SourceError, SourceEvent,
+    SourceId,
+};
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{Connector, connect_async_tls_with_config};
+
+use crate::book::Book;
+use crate::config::host_only;
+use crate::discovery::Discoverer;
+use crate::driver::{Driver, Socket, Tools};
+use crate::error::is_certificate_fault;
+use crate::metrics::Meter;
+use crate::rest::{Level, QuoteToken, Rest};
+use crate::session::{ChunkLimits, Session, Settings};
+use crate::{Error, TastyConfig};
+
+/// The name of this source, as in `greek_snapshots.broker`.
+const SOURCE: &str = "tastytrade";
+/// The DXLink protocol this client speaks.
+const PROTOCOL: &str = "0.1";
+/// Nothing this client writes comes near this size.
+const MAX_WRITE_BUFFER: usize = 1 << 20;
+/// How long the end of the stream may take to be reported.
+const LAST_EVENT: Duration = Duration::from_secs(1);
+
+/// tastytrade's option positions as a stream of Greeks.
+#[derive(Debug)]
+pub struct TastySource {
+    id: SourceId,
+    config: TastyConfig,
+    tls: Arc<rustls::ClientConfig>,
+    discoverer: Arc<Discoverer>,
+    book: Book,
+    meter: Meter,
+    /// A token that was not at fault when its session ended before it began.
+    token: Option<QuoteToken>,
+    /// Quote tokens refused in a row.
+    refused: u32,
+}
+
+impl TastySource {
+    /// A source that has not begun. `tls` is used for REST and websocket alike and names its own crypto provider.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] when a setting cannot work, [`Error::Client`] when the HTTP client cannot be built.
+    pub fn new(config: TastyConfig, tls: Arc<rustls::ClientConfig>) -> Result<Self, Error> {
+        let id = SourceId::new(SOURCE).map_err(|error| Error::configuration("source", error.to_string()))?;
+        let discoverer = Arc::new(Discoverer::new(Rest::new(&config, config.checked()?, &tls)?));
+        let meter = Meter::new(SOURCE);
+        Ok(Self { id, config, tls, discoverer, book: Book::default(), meter, token: None, refused: 0 })
+    }
+
+    async fn session(&mut self, cx: &SourceContext) -> Result<SessionEnd, Error> {
+        let ready = tokio::select! {
+            biased;
+            () = cx.cancelled() => return Ok(SessionEnd::Cancelled),
+            ready = self.prepare(cx) => ready?,
+        };
+        let Some(Ready { accounts, token, session, socket, renew_at }) = ready else {
+            return Ok(SessionEnd::Cancelled);
+        };
+        let tools = Tools {
+            cx,
+            config: &self.config,
+            discoverer: &self.discoverer,
+            meter: &self.meter,
+            accounts,
+            delayed: token.level == Level::Demo,
+            renew_at,
+        };
+        self.token = Some(token);
+        let mut driver = Driver::new(tools, session, &mut self.book);
+        let result = driver.run(socket).await;
+        let (streamed, authorized) = (driver.has_streamed(), driver.is_authorized());
+        if authorized {
+            self.refused = 0;
+        }
+        if let Some(reason) = result.as_ref().err().filter(|_| streamed).and_then(gap_reason) {
+            report_gap(cx, reason).await;
+        }
+        result
+    }
+
+    /// Everything before the stream. `None` when nobody takes the events any more.
+    async fn prepare(&mut self, cx: &SourceContext) -> Result<Option<Ready>, Error> {
+        let accounts = self.discoverer.accounts(&self.config).await?;
+        self.book.keep(&accounts);
+        let findings = Arc::clone(&self.discoverer).discover(accounts.clone(), cx.clone()).await;
+        if !findings.is_empty() && findings.iter().all(|it| it.result.is_err()) {
+            // Not one account could be read: there is nothing to stream for.
+            let error = findings.into_iter().find_map(|it| it.result.err());
+            return error.map_or(Ok(None), Err);
+        }
+        for event in self.book.update(findings, cx)? {
+            if cx.events().send(event).await.is_err() {
+                return Ok(None);
+            }
+        }
+        let token = match self.token.take() {
+            Some(token) => token,
+            None => self.discoverer.rest().quote_token(cx.now()).await?,
+        };
+        let socket = dial(&token, &self.config, &self.tls).await?;
+        tracing::info!(host = token.url.host_str(), accounts = accounts.len(), "connected to the streamer");
+        let now = Instant::now();
+        let session = Session::new(settings(&self.config, &token, cx.keep_payload()), now.into_std());
+        let renew_at = now + token.usable_for;
+        Ok(Some(Ready { accounts, token, session, socket, renew_at }))
+    }
+
+    /// Gives a refused token one immediate successor.
+    fn judge(&mut self, error: Error) -> SourceError {
+        // A token outlives its session only when the streamer lost that session before it could judge the token.
+        if !matches!(error, Error::SessionNotFound) {
+            self.token = None;
+        }
+        if matches!(error, Error::Unauthorized) {
+            self.refused = self.refused.saturating_add(1);
+            if self.refused == 1 {
+                return SourceError::new(Retry::Now, error);
+            }
+        }
+        error.into()
+    }
+}
+
+#[async_trait]
+impl QuoteSource for TastySource {
+    fn id(&self) -> &SourceId {
+        &self.id
+    }
+
+    async fn run_session(&mut self, cx: &SourceContext) -> Result<SessionEnd, SourceError> {
+        cx.set_state(SessionState::Connecting)?;
+        match self.session(cx).await {
+            Ok(end) => {
+                self.token = None;
+                Ok(end)
+            }
+            Err(error) => Err(self.judge(error)),
+        }
+    }
+}
+
+/// What a session begins with.
+struct Ready {
+    accounts: Vec<AccountId>,
+    token: QuoteToken,
+    session: Session,
+    socket: Socket,
+    renew_at: Instant,
+}
+
+fn settings(config: &TastyConfig, token: &QuoteToken, keep_payload: bool) -> Settings {
+    Settings {
+        version: format!("{PROTOCOL}-{}", config.user_agent),
+        token: token.secret.clone(),
+        step_timeout: config.step_timeout,
+        keepalive: config.keepalive_timeout,
+        silence_margin: config.silence_margin,
+        greeks_aggregation: config.greeks_aggregation,
+        underlying_aggregation: config.underlying_aggregation,
+        chunk: ChunkLimits { bytes: config.chunk_bytes, symbols: config.chunk_symbols },
+        chunk_pause: config.chunk_pause,
+        silent_after: config.silent_after,
+        delayed: token.level == Level::Demo,
+        keep_payload,
+    }
+}
+
+/// Opens the websocket: TCP, TLS and the upgrade within one step's time.
+async fn dial(token: &QuoteToken, config: &TastyConfig, tls: &Arc<rustls::ClientConfig>) -> Result<Socket, Error> {
+    let host = host_only(token.url.as_str());
+    let failed = |source: tungstenite::Error| {
+        if is_certificate_fault(&source) {
+            return Error::UntrustedPeer { host: host.clone(), source: Box::new(source) };
+        }
+        Error::Dial { host: host.clone(), source: Box::new(source) }
+    };
+    let mut request = token.url.as_str().into_client_request().map_err(failed)?;
+    let agent = HeaderValue::from_str(&config.user_agent)
+        .map_err(|_| Error::configuration("user_agent", "cannot be sent as a header"))?;
+    request.headers_mut().insert(header::USER_AGENT, agent);
+    let limits = WebSocketConfig::default()
+        .max_message_size(Some(config.max_message_bytes))
+        .max_frame_size(Some(config.max_message_bytes))
+        .max_write_buffer_size(MAX_WRITE_BUFFER);
+    let connector = match token.url.scheme() {
+        "wss" => Connector::Rustls(Arc::clone(tls)),
+        _ => Connector::Plain,
+    };
+    let dialled = connect_async_tls_with_config(request, Some(limits), true, Some(connector));
+    match timeout(config.step_timeout, dialled).await {
+        Ok(result) => result.map(|(socket, _)| socket).map_err(failed),
+        Err(_) => Err(Error::StepTimeout { step: "websocket", after: config.step_timeout }),
+    }
+}
+
+/// The ends of a stream that say more than "disconnected", which its supervisor reports by itself.
+fn gap_reason(error: &Error) -> Option<GapReason> {
+    match error {
+        Error::Silence { .. } => Some(GapReason::Silence),
+        Error::MessageTooLarge { .. } => Some(GapReason::OversizedMessage),
+        Error::ConnectionLost { source: Some(source) } => match **source {
+            tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => None,
+            tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_) => Some(GapReason::ProtocolViolation),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+async fn report_gap(cx: &SourceContext, reason: GapReason) {
+    let activity = cx.activity();
+    let Some(since) = activity.last_message().max(activity.last_heartbeat()) else { return };
+    if !matches!(timeout(LAST_EVENT, cx.events().send(SourceEvent::Gap { since, reason })).await, Ok(Ok(()))) {
+        tracing::warn!(reason = reason.as_str(), "the reason of a gap could not be handed on");
+    }
+}

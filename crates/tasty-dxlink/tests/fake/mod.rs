@@ -1,0 +1,337 @@
+//! A scripted tastytrade: a small HTTP responder and a websocket server that says what a test tells it to.
+#![allow(dead_code)]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use greeks_model::testkit::{self, ContextEnds};
+use greeks_model::{QuoteSource, SessionEnd, SessionState, SourceError, SourceEvent};
+use tasty_dxlink::{TastyConfig, TastySource};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
+
+pub const REFRESH: &str = "canary-refresh";
+pub const SECRET: &str = "canary-secret";
+pub const QUOTE: &str = "canary-quote";
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub line: String,
+    pub headers: String,
+    pub body: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: String,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn ok(body: impl Into<String>) -> Self {
+        Self { status: 200, headers: String::new(), body: body.into() }
+    }
+
+    pub fn status(status: u16, body: impl Into<String>) -> Self {
+        Self { status, headers: String::new(), body: body.into() }
+    }
+}
+
+type Answer = Box<dyn Fn(&Request) -> Option<Reply> + Send>;
+
+/// Both servers, and what they were asked.
+pub struct Broker {
+    pub api: String,
+    pub streamer: String,
+    listener: TcpListener,
+    pub requests: Arc<Mutex<Vec<Request>>>,
+    overrides: Arc<Mutex<Vec<Answer>>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub const POSITION_A: &str = r#"{"account-number":"5WT00001","instrument-type":"Equity Option","symbol":"AAPL  261218C00232500","underlying-symbol":"AAPL","quantity":3,"quantity-direction":"Short","multiplier":100}"#;
+pub const POSITION_B: &str = r#"{"account-number":"5WT00001","instrument-type":"Equity Option","symbol":"SPXW  261124P06650000","underlying-symbol":"SPX","quantity":"1","quantity-direction":"Long","multiplier":"100","streamer-symbol":".SPXW261124P6650"}"#;
+pub const POSITION_F: &str = r#"{"account-number":"5WT00001","instrument-type":"Future Option","symbol":"./MNQZ5D4AU5 250922C24575","underlying-symbol":"/MNQZ5","quantity":1,"quantity-direction":"Long","multiplier":2}"#;
+
+pub fn items(items: &[&str]) -> String {
+    format!(r#"{{"data":{{"items":[{}]}},"context":"/x"}}"#, items.join(","))
+}
+
+impl Broker {
+    pub async fn start() -> Self {
+        let rest = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = format!("http://{}", rest.local_addr().unwrap());
+        let streamer = format!("ws://{}/realtime", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let overrides: Arc<Mutex<Vec<Answer>>> = Arc::default();
+        let task = tokio::spawn(serve(rest, streamer.clone(), Arc::clone(&requests), Arc::clone(&overrides)));
+        Self { api, streamer, listener, requests, overrides, task }
+    }
+
+    /// Answers requests for which `answer` gives a reply; later ones come first.
+    pub fn on(&self, answer: impl Fn(&Request) -> Option<Reply> + Send + 'static) {
+        self.overrides.lock().unwrap().insert(0, Box::new(answer));
+    }
+
+    /// Answers GETs whose path holds `part`.
+    pub fn answer(&self, part: &'static str, reply: Reply) {
+        self.on(move |request| request.line.contains(part).then(|| reply.clone()));
+    }
+
+    pub fn positions(&self, positions: &[&str]) {
+        self.answer("/positions", Reply::ok(items(positions)));
+    }
+
+    pub fn config(&self) -> TastyConfig {
+        let mut config = TastyConfig::new(REFRESH.into(), SECRET.into());
+        config.api_url = self.api.clone();
+        config.rest_spacing = Duration::ZERO;
+        config.chunk_pause = Duration::ZERO;
+        config
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        self.requests.lock().unwrap().iter().map(|request| request.line.clone()).collect()
+    }
+
+    pub fn count(&self, part: &str) -> usize {
+        self.lines().iter().filter(|line| line.contains(part)).count()
+    }
+
+    /// The next websocket.
+    pub async fn accept(&self) -> Streamer {
+        let (socket, _) = timeout(PATIENCE, self.listener.accept()).await.expect("nobody dialled").unwrap();
+        let limits = tokio_tungstenite::tungstenite::protocol::WebSocketConfig::default()
+            .max_message_size(None)
+            .max_frame_size(None);
+        Streamer { socket: accept_async_with_config(socket, Some(limits)).await.unwrap() }
+    }
+
+    /// The next websocket, up to AUTHORIZED.
+    pub async fn authorize(&self) -> Streamer {
+        let mut streamer = self.accept().await;
+        streamer.expect("SETUP").await;
+        streamer.say(include_str!("../fixtures/setup.json")).await;
+        streamer.say(include_str!("../fixtures/auth_unauthorized.json")).await;
+        let auth = streamer.expect("AUTH").await;
+        assert!(auth.contains(QUOTE), "{auth}");
+        streamer.say(include_str!("../fixtures/auth_authorized.json")).await;
+        streamer
+    }
+
+    /// The next websocket, up to the subscriptions of both channels.
+    pub async fn subscribe(&self) -> Streamer {
+        let mut streamer = self.authorize().await;
+        for channel in [1, 3] {
+            let request = streamer.expect("CHANNEL_REQUEST").await;
+            assert!(request.contains(&format!("\"channel\":{channel},")), "{request}");
+        }
+        for channel in [1, 3] {
+            streamer.say(&format!(r#"{{"type":"CHANNEL_OPENED","channel":{channel},"service":"FEED"}}"#)).await;
+            streamer.expect("FEED_SETUP").await;
+            streamer.expect("FEED_SUBSCRIPTION").await;
+        }
+        streamer
+    }
+}
+
+async fn serve(rest: TcpListener, streamer: String, log: Arc<Mutex<Vec<Request>>>, overrides: Arc<Mutex<Vec<Answer>>>) {
+    let mut tasks = tokio::task::JoinSet::new();
+    while let Ok((mut socket, _)) = rest.accept().await {
+        let (streamer, log, overrides) = (streamer.clone(), Arc::clone(&log), Arc::clone(&overrides));
+        tasks.spawn(async move {
+            let Some(request) = read_request(&mut socket).await else { return };
+            log.lock().unwrap().push(request.clone());
+            let number = log.lock().unwrap().len();
+            let special = overrides.lock().unwrap().iter().find_map(|answer| answer(&request));
+            let reply = special.unwrap_or_else(|| plain_answer(&request, &streamer, number));
+            let head = format!(
+                "HTTP/1.1 {} X\r\nContent-Length: {}\r\nConnection: close\r\n{}\r\n",
+                reply.status,
+                reply.body.len(),
+                reply.headers
+            );
+            // The client may have gone.
+            let _ = socket.write_all((head + &reply.body).as_bytes()).await;
+        });
+    }
+}
+
+fn plain_answer(request: &Request, streamer: &str, number: usize) -> Reply {
+    let authorized = request.headers.contains("authorization: bearer canary-access");
+    let path = request.line.split(' ').nth(1).unwrap_or_default();
+    match path {
+        "/oauth/token" if request.body.contains(REFRESH) && request.body.contains(SECRET) => {
+            Reply::ok(format!(r#"{{"access_token":"canary-access-{number}","token_type":"Bearer","expires_in":900}}"#))
+        }
+        "/oauth/token" => Reply::status(400, r#"{"error":"invalid_grant"}"#),
+        _ if !authorized => Reply::status(401, r#"{"error":{"code":"token_invalid","message":"x"}}"#),
+        "/customers/me/accounts" => Reply::ok(include_str!("../fixtures/accounts.json")),
+        "/accounts/5WT00001/positions" => Reply::ok(items(&[POSITION_A, POSITION_B])),
+        "/accounts/5WT00002/positions" => Reply::ok(items(&[])),
+        "/api-quote-tokens" => Reply::ok(format!(
+            r#"{{"data":{{"token":"{QUOTE}-{number}","dxlink-url":"{streamer}","level":"api"}},"context":"/api-quote-tokens"}}"#
+        )),
+        _ => Reply::status(404, r#"{"error":{"code":"not_found","message":"x"}}"#),
+    }
+}
+
+async fn read_request(socket: &mut TcpStream) -> Option<Request> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut buffer = [0; 4096];
+        let read = socket.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
+        bytes.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let (line, headers) = head.split_once("\r\n")?;
+        let headers = headers.to_ascii_lowercase();
+        let length =
+            headers.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+        if body.len() >= length {
+            return Some(Request { line: line.into(), headers, body: body.into() });
+        }
+    }
+}
+
+/// The server's end of a websocket.
+pub struct Streamer {
+    pub socket: WebSocketStream<TcpStream>,
+}
+
+impl Streamer {
+    pub async fn say(&mut self, text: &str) {
+        self.socket.send(Message::text(text.trim())).await.unwrap();
+    }
+
+    /// The next message that is no KEEPALIVE; must be of this type.
+    pub async fn expect(&mut self, kind: &str) -> String {
+        loop {
+            let text = self.hear().await;
+            if text.contains(&format!("\"type\":\"{kind}\"")) {
+                return text;
+            }
+            assert!(text.contains("KEEPALIVE"), "expected {kind}, got {text}");
+        }
+    }
+
+    pub async fn hear(&mut self) -> String {
+        loop {
+            match timeout(PATIENCE, self.socket.next()).await.expect("nothing came") {
+                Some(Ok(Message::Text(text))) => return text.to_string(),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Reads until the client's close frame or the end of the connection.
+    pub async fn until_closed(&mut self) -> bool {
+        loop {
+            match timeout(PATIENCE, self.socket.next()).await.expect("not closed") {
+                Some(Ok(Message::Close(_))) => return true,
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return false,
+            }
+        }
+    }
+}
+
+/// A source under test and the ends of its context.
+pub struct Client {
+    pub ends: ContextEnds,
+    cx: greeks_model::SourceContext,
+    source: Option<TastySource>,
+    running: Option<JoinHandle<(TastySource, Result<SessionEnd, SourceError>)>>,
+}
+
+impl Client {
+    pub fn new(config: TastyConfig, capacity: usize) -> Self {
+        let (cx, ends) = testkit::context(capacity, false);
+        Self { ends, cx, source: Some(TastySource::new(config, tls()).unwrap()), running: None }
+    }
+
+    /// Begins a session.
+    pub fn start(&mut self) {
+        let mut source = self.source.take().unwrap();
+        let cx = self.cx.clone();
+        // What a supervisor does between two sessions.
+        for state in [SessionState::Disconnected { retry_at: None }, SessionState::Connecting] {
+            cx.set_state(state).unwrap();
+        }
+        self.running = Some(tokio::spawn(async move {
+            let result = source.run_session(&cx).await;
+            (source, result)
+        }));
+    }
+
+    /// Waits for the end of the session.
+    pub async fn end(&mut self) -> Result<SessionEnd, SourceError> {
+        let (source, result) = timeout(PATIENCE, self.running.take().unwrap()).await.expect("no end").unwrap();
+        self.source = Some(source);
+        result
+    }
+
+    /// Waits for the failure of the session; checks that it tells no secret.
+    pub async fn failure(&mut self) -> SourceError {
+        let error = self.end().await.unwrap_err();
+        let text = format!("{error} {error:?} {}", error.cause);
+        assert!(!text.contains("canary") && !text.contains("5WT0000"), "{text}");
+        error
+    }
+
+    pub async fn event(&mut self) -> SourceEvent {
+        timeout(PATIENCE, self.ends.events.recv()).await.expect("no event").expect("closed")
+    }
+
+    /// The next event that tells no positions.
+    pub async fn quote(&mut self) -> SourceEvent {
+        loop {
+            match self.event().await {
+                SourceEvent::Positions(_) => {}
+                other => return other,
+            }
+        }
+    }
+
+    pub async fn state(&mut self, wanted: impl Fn(&SessionState) -> bool) -> SessionState {
+        let status = timeout(PATIENCE, self.ends.status.wait_for(|status| wanted(&status.state))).await;
+        status.expect("the state did not come").unwrap().state.clone()
+    }
+}
+
+pub fn tls() -> Arc<rustls::ClientConfig> {
+    tls_with(rustls::RootCertStore::empty())
+}
+
+pub fn tls_with(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+pub const CONFIG: &str = r#"{"type":"FEED_CONFIG","channel":1,"dataFormat":"COMPACT","aggregationPeriod":0,"eventFields":{"Greeks":["eventSymbol","time","delta"]}}"#;
+
+/// One FEED_DATA for [`CONFIG`].
+pub fn deltas(rows: &[(&str, f64)]) -> String {
+    let rows: Vec<String> =
+        rows.iter().map(|(symbol, delta)| format!(r#""{symbol}",1700000000000,{delta:?}"#)).collect();
+    format!(r#"{{"type":"FEED_DATA","channel":1,"data":["Greeks",[{}]]}}"#, rows.join(","))
+}
+
+pub const SYMBOL_A: &str = ".AAPL261218C232.5";
+pub const SYMBOL_B: &str = ".SPXW261124P6650";
