@@ -9,6 +9,7 @@ pub mod metrics;
 mod migrate;
 mod partitions;
 pub mod private;
+mod queries;
 mod tls;
 
 pub use commit::{
@@ -19,6 +20,9 @@ pub use database::{DatabaseConfig, DatabaseConfigError, SslMode};
 pub use memory_log::{MemoryLog, MemoryLogAbort, MemoryLogWriter, memory_log};
 pub use migrate::{MigrateError, Migrated, known_version, migrate};
 pub use partitions::{InvalidMonth, Month};
+pub use queries::{
+    Cursor, DatabaseCheck, InvalidCursor, PartitionInfo, Queries, QueryError, SnapshotFilter, SnapshotPage, SnapshotRow,
+};
 pub use tls::{TlsSettings, TlsSetupError};
 /// Re-exported because its types appear in public interfaces.
 pub use tokio_postgres;
