@@ -26,10 +26,17 @@ struct Account {
     refused: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Held {
     position: Position,
     series: Arc<Series>,
+}
+
+impl Account {
+    fn holding(&self, instrument: InstrumentId) -> Option<&Held> {
+        let at = self.held.binary_search_by_key(&instrument, |held| held.position.instrument);
+        at.ok().and_then(|at| self.held.get(at))
+    }
 }
 
 /// One account's position in a contract.
@@ -73,9 +80,14 @@ impl Book {
         let Some(account) = self.accounts.get_mut(index) else { return Replaced::default() };
 
         let open = net(&snapshot.positions);
-        let wanted = open.len();
-        let held: Vec<Held> = open.into_iter().filter_map(|p| resolve(source, account, p, instruments)).collect();
-        let refused = wanted - held.len();
+        let mut refused = 0;
+        let mut held = Vec::with_capacity(open.len());
+        for position in open {
+            let resolved = resolve(source, account, position, instruments);
+            refused += usize::from(resolved.is_none());
+            // What cannot be understood must not read as closed: what was known of it stays.
+            held.extend(resolved.or_else(|| account.holding(position.instrument).cloned()));
+        }
         // Answers come every few seconds and are mostly alike: told once.
         if refused > account.refused {
             tracing::warn!(%source, account = %account.id, refused, "positions that cannot be understood");
@@ -138,8 +150,7 @@ fn resolve(source: &SourceId, account: &Account, position: Position, instruments
     if !position.quantity.is_finite() {
         return None;
     }
-    let before = account.held.binary_search_by_key(&position.instrument, |held| held.position.instrument);
-    if let Some(held) = before.ok().and_then(|at| account.held.get(at))
+    if let Some(held) = account.holding(position.instrument)
         && same_terms(&held.position, position.underlying, position.multiplier)
     {
         return Some(Held { position, series: Arc::clone(&held.series) });

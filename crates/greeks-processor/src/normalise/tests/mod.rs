@@ -311,7 +311,7 @@ fn positions_are_recorded_when_they_change() {
 }
 
 #[test]
-fn lots_are_added_up_and_nonsense_is_counted() {
+fn lots_are_added_up() {
     let mut bench = bench();
     let lots = vec![bench.position(2.0), bench.position(-3.0)];
     bench.answer("A1", lots);
@@ -320,7 +320,11 @@ fn lots_are_added_up_and_nonsense_is_counted() {
     bench.answer("A1", flat);
     assert_eq!(bench.quote(|u| u.delta = Some(0.6)), []);
     assert_eq!(bench.normaliser.counts().positions_refused, 0);
+}
 
+#[test]
+fn a_position_that_cannot_be_understood_is_counted_and_never_reads_as_closed() {
+    let mut bench = bench();
     let other = bench.instruments.intern(&Instrument::Option("SPXW  261124C06650000".parse().unwrap()));
     let good = Position { instrument: other, ..bench.position(1.0) };
     let swapped = Position { instrument: bench.underlying, underlying: bench.option, ..bench.position(1.0) };
@@ -328,6 +332,11 @@ fn lots_are_added_up_and_nonsense_is_counted() {
     let records = bench.answer("A1", vec![swapped, good, unheard]);
     assert!(matches!(records.as_slice(), [Record::Positions(p)] if p.positions.len() == 1));
     assert_eq!(bench.normaliser.counts().positions_refused, 2);
+
+    bench.hold("A1", 5.0);
+    assert_eq!(bench.hold("A1", f64::NAN), [], "a quantity that is not a number changes nothing");
+    assert_eq!(one(bench.quote(|u| u.delta = Some(0.5))).quantity, 5.0);
+    assert_eq!(bench.normaliser.counts().positions_refused, 3);
 }
 
 #[test]
