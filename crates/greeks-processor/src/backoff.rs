@@ -37,7 +37,7 @@ impl Backoff {
     pub fn delay(&self, n: u32, random: &mut fastrand::Rng) -> Duration {
         let range = self.ceiling(n).saturating_sub(self.floor);
         let nanos = u64::try_from(range.as_nanos()).unwrap_or(u64::MAX);
-        self.floor.saturating_add(Duration::from_nanos(random.u64(..=nanos))).min(self.cap)
+        self.floor.saturating_add(Duration::from_nanos(random.u64(..=nanos)))
     }
 }
 

@@ -139,12 +139,15 @@ fn seeds_and_open_gaps_reach_the_normaliser_of_their_source() {
     }
     second.senders.clear();
     let sink = MemorySink::new();
-    let total = Pipeline::spawn(second.config, second.inbox, Box::new(sink.clone())).unwrap().join().unwrap();
+    let recorded = Recorded::default();
+    let pipeline = recorded.while_recording(|| Pipeline::spawn(second.config, second.inbox, Box::new(sink.clone())));
+    let total = pipeline.unwrap().join().unwrap();
     assert_eq!((total.rows, total.duplicates), (1, 1));
     assert_eq!(deltas(&sink.records()), [("b".to_owned(), 0.1)]);
     let closed: Vec<_> = sink.records().into_iter().filter(|record| matches!(record, Record::Gap(_))).collect();
     let received_at = UnixNanos::from_nanos(START.as_nanos() - 500_000_000);
     assert_eq!(closed, [Record::Gap(GapRecord { to: Some(received_at), ..gap })]);
+    assert_eq!(recorded.get(r#"greekd_gaps_total{source="a",reason="stopped"}"#), Some(0.0), "closed, not opened");
 }
 
 #[tokio::test]

@@ -329,9 +329,11 @@ async fn a_source_ends_when_nobody_takes_its_events() {
     let handle = supervisor.spawn(Box::new(ScriptedSource::new(id("a"), sessions)), 64).unwrap();
     let received = events(&mut supervisor);
     state(&handle, |status| matches!(status.state, SessionState::Disconnected { retry_at: Some(_) })).await;
+    let begin = Instant::now();
     drop(received);
     let status = state(&handle, |status| status.state == SessionState::Disconnected { retry_at: None }).await;
     assert_eq!(status.last_error.as_deref(), Some("nobody takes the events any more"));
+    assert_eq!(begin.elapsed().as_secs(), 0, "it does not wait for its next attempt to find out");
 }
 
 #[tokio::test]
