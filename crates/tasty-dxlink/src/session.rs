@@ -6,55 +6,31 @@
 //! `reset` is never sent: a channel number is used once per connection, so no channel holds older state.
 
 mod channel;
+mod liveness;
+mod settings;
 mod silence;
 mod subscriptions;
+mod update;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use greeks_model::{Flags, InstrumentId, QuoteUpdate, SourceEvent, UnixNanos};
-use secrecy::{ExposeSecret, SecretString};
+use greeks_model::{InstrumentId, SourceEvent, UnixNanos};
+use secrecy::ExposeSecret;
 
 use crate::Error;
 use crate::error::clean;
-use crate::wire::{self, AuthState, Defect, EventKind, Feed, Message, Outgoing, Role, Row, Tally};
+use crate::wire::{self, AuthState, Defect, EventKind, Feed, Message, Outgoing, Role, Tally};
 
 use channel::{Channel, Purpose, State};
+use liveness::Liveness;
+pub(crate) use settings::{Settings, Wanted};
 use silence::SilenceWatch;
 pub(crate) use subscriptions::ChunkLimits;
+use update::to_update;
 
-/// Where a server's time-out is absent or zero.
-const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(60);
-/// A server may not switch the watch for silence off by naming a huge time-out.
-const LONGEST_KEEPALIVE: Duration = Duration::from_secs(300);
-const SHORTEST_SEND_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What a session needs to know.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    /// `protocol-implementation/version`.
-    pub(crate) version: String,
-    pub(crate) token: SecretString,
-    pub(crate) step_timeout: Duration,
-    pub(crate) keepalive: Duration,
-    pub(crate) silence_margin: Duration,
-    pub(crate) greeks_aggregation: Duration,
-    pub(crate) underlying_aggregation: Duration,
-    pub(crate) chunk: ChunkLimits,
-    pub(crate) chunk_pause: Duration,
-    pub(crate) silent_after: Duration,
-    /// Marks every update: the token is of level "demo".
-    pub(crate) delayed: bool,
-    pub(crate) keep_payload: bool,
-}
-
-/// Something to subscribe.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Wanted {
-    pub(crate) symbol: String,
-    pub(crate) role: Role,
-    pub(crate) instrument: InstrumentId,
-}
+/// What the server has not said while this side did not read gets so much time more.
+const GRACE_AFTER_PAUSE: Duration = Duration::from_secs(1);
 
 /// What one frame was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,10 +69,7 @@ pub(crate) struct Session {
     next_chunk_at: Instant,
     /// Whether the server has spoken since the last subscription went out.
     answered: bool,
-    send_every: Duration,
-    dead_after: Duration,
-    last_sent: Instant,
-    last_inbound: Instant,
+    liveness: Liveness,
     silence: SilenceWatch,
     lost_channel: Option<UnixNanos>,
 }
@@ -108,7 +81,7 @@ impl Session {
         let setup =
             Outgoing::Setup { version: &settings.version, keepalive: seconds, accept_keepalive: seconds }.to_text();
         let feed = Feed { keep_payload: settings.keep_payload, ..Feed::default() };
-        let mut session = Self {
+        Self {
             feed,
             instruments: Vec::new(),
             received_at: UnixNanos::EPOCH,
@@ -121,16 +94,11 @@ impl Session {
             next_channel: 1,
             next_chunk_at: now,
             answered: false,
-            send_every: DEFAULT_KEEPALIVE,
-            dead_after: DEFAULT_KEEPALIVE,
-            last_sent: now,
-            last_inbound: now,
+            liveness: Liveness::new(settings.keepalive, settings.silence_margin, now),
             silence: SilenceWatch::new(settings.silent_after),
             lost_channel: None,
             settings,
-        };
-        session.negotiate(None, None);
-        session
+        }
     }
 
     /// Replaces what is to be subscribed.
@@ -160,7 +128,7 @@ impl Session {
 
     /// Takes one text frame.
     pub(crate) fn on_frame(&mut self, text: &str, now: Instant, received_at: UnixNanos) -> Result<Received, Error> {
-        self.last_inbound = now;
+        self.liveness.received(now);
         self.received_at = received_at;
         let incoming = match wire::read(text, &mut self.feed) {
             Ok(incoming) => incoming,
@@ -176,7 +144,7 @@ impl Session {
                 return Ok(Received::Data);
             }
             Message::Setup { keepalive, accept_keepalive } => {
-                self.negotiate(keepalive, accept_keepalive);
+                self.liveness.negotiate(keepalive, accept_keepalive);
                 if !self.setup_seen {
                     self.setup_seen = true;
                     self.step_due = Some(now + self.settings.step_timeout);
@@ -208,11 +176,11 @@ impl Session {
             self.say_timed_out(step);
             return Err(Error::StepTimeout { step, after: self.settings.step_timeout });
         }
-        if now.saturating_duration_since(self.last_inbound) >= self.dead_after {
+        if let Some(after) = self.liveness.dead(now) {
             self.say_timed_out("nothing received");
-            return Err(Error::Silence { after: self.dead_after });
+            return Err(Error::Silence { after });
         }
-        if now.saturating_duration_since(self.last_sent) >= self.send_every && self.outputs.is_empty() {
+        if self.liveness.must_send(now) && self.outputs.is_empty() {
             self.outputs.push_back(Outgoing::Keepalive.to_text());
         }
         self.request_channels(now);
@@ -223,15 +191,14 @@ impl Session {
     /// The next message to send, if one may go out now. It counts as sent.
     pub(crate) fn poll_output(&mut self, now: Instant) -> Option<String> {
         let text = self.outputs.pop_front().or_else(|| self.next_chunk(now))?;
-        self.last_sent = now;
+        self.liveness.sent(now);
         Some(text)
     }
 
     /// When [`Session::on_tick`] or [`Session::poll_output`] has something to do at the latest.
     pub(crate) fn deadline(&self) -> Instant {
-        let mut deadline = self.last_inbound + self.dead_after;
+        let mut deadline = self.liveness.deadline();
         let mut sooner = |other: Instant| deadline = deadline.min(other);
-        sooner(self.last_sent + self.send_every);
         self.step_due.into_iter().for_each(&mut sooner);
         self.silence.next_scan().into_iter().for_each(&mut sooner);
         for channel in &self.channels {
@@ -329,8 +296,8 @@ impl Session {
     }
 
     fn pause_judgement(&mut self, now: Instant) {
-        self.last_inbound = now;
-        let grace = now + SHORTEST_SEND_INTERVAL;
+        self.liveness.received(now);
+        let grace = now + GRACE_AFTER_PAUSE;
         if let Some(due) = &mut self.step_due {
             *due = grace.max(*due);
         }
@@ -339,16 +306,6 @@ impl Session {
                 *due = grace.max(*due);
             }
         }
-    }
-
-    fn negotiate(&mut self, keepalive: Option<Duration>, accept_keepalive: Option<Duration>) {
-        let own = self.settings.keepalive;
-        let server = keepalive.unwrap_or(DEFAULT_KEEPALIVE).min(LONGEST_KEEPALIVE);
-        let server_accepts = accept_keepalive.unwrap_or(DEFAULT_KEEPALIVE);
-        // Which of the numbers governs is disputed between the specification and its reference client: keep to the
-        // smallest when sending, allow the largest when listening.
-        self.send_every = (own.min(server).min(server_accepts) / 3).max(SHORTEST_SEND_INTERVAL);
-        self.dead_after = own.max(server) + self.settings.silence_margin;
     }
 
     fn on_auth_state(&mut self, state: AuthState, now: Instant) -> Result<(), Error> {
@@ -501,34 +458,6 @@ impl Session {
         };
         self.setup_seen && self.auth == Auth::Authorized && self.channels.iter().all(settled)
     }
-}
-
-/// dxFeed's Greeks are in this program's units already: volatility is a fraction, theta is per day, vega per point of
-/// volatility and rho per percent of rate (dxFeed API, `com.dxfeed.event.option.Greeks`).
-fn to_update(row: &Row, instrument: InstrumentId, received_at: UnixNanos, delayed: bool) -> QuoteUpdate {
-    let mut update = QuoteUpdate::new(instrument, received_at);
-    update.event_time = (row.time > 0).then(|| UnixNanos::from_millis(row.time));
-    if delayed {
-        update.flags |= Flags::DELAYED;
-    }
-    let numbers = &row.numbers;
-    match row.kind {
-        EventKind::Greeks => {
-            update.delta = numbers.delta;
-            update.gamma = numbers.gamma;
-            update.theta = numbers.theta;
-            update.vega = numbers.vega;
-            update.rho = numbers.rho;
-            update.implied_volatility = numbers.volatility;
-            update.option_price = numbers.price;
-        }
-        EventKind::Quote => {
-            update.bid_price = numbers.bid_price;
-            update.ask_price = numbers.ask_price;
-        }
-        EventKind::Trade => update.last_price = numbers.price,
-    }
-    update
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The protocol's rules, one message at a time, illegal orders included.
 
-use greeks_model::{Instrument, InstrumentTable, Underlying};
+use greeks_model::{Flags, Instrument, InstrumentTable, QuoteUpdate, Underlying};
 
 use super::*;
 

@@ -15,31 +15,31 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
 
-pub const REFRESH: &str = "canary-refresh";
-pub const SECRET: &str = "canary-secret";
-pub const QUOTE: &str = "canary-quote";
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const REFRESH: &str = "canary-refresh";
+pub(crate) const SECRET: &str = "canary-secret";
+pub(crate) const QUOTE: &str = "canary-quote";
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
-pub struct Request {
-    pub line: String,
-    pub headers: String,
-    pub body: String,
+pub(crate) struct Request {
+    pub(crate) line: String,
+    pub(crate) headers: String,
+    pub(crate) body: String,
 }
 
 #[derive(Clone, Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: String,
-    pub body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: String,
+    pub(crate) body: String,
 }
 
 impl Reply {
-    pub fn ok(body: impl Into<String>) -> Self {
+    pub(crate) fn ok(body: impl Into<String>) -> Self {
         Self { status: 200, headers: String::new(), body: body.into() }
     }
 
-    pub fn status(status: u16, body: impl Into<String>) -> Self {
+    pub(crate) fn status(status: u16, body: impl Into<String>) -> Self {
         Self { status, headers: String::new(), body: body.into() }
     }
 }
@@ -47,11 +47,11 @@ impl Reply {
 type Answer = Box<dyn Fn(&Request) -> Option<Reply> + Send>;
 
 /// Both servers, and what they were asked.
-pub struct Broker {
-    pub api: String,
-    pub streamer: String,
+pub(crate) struct Broker {
+    pub(crate) api: String,
+    pub(crate) streamer: String,
     listener: TcpListener,
-    pub requests: Arc<Mutex<Vec<Request>>>,
+    pub(crate) requests: Arc<Mutex<Vec<Request>>>,
     overrides: Arc<Mutex<Vec<Answer>>>,
     task: JoinHandle<()>,
 }
@@ -62,16 +62,16 @@ impl Drop for Broker {
     }
 }
 
-pub const POSITION_A: &str = r#"{"account-number":"5WT00001","instrument-type":"Equity Option","symbol":"AAPL  261218C00232500","underlying-symbol":"AAPL","quantity":3,"quantity-direction":"Short","multiplier":100}"#;
-pub const POSITION_B: &str = r#"{"account-number":"5WT00001","instrument-type":"Equity Option","symbol":"SPXW  261124P06650000","underlying-symbol":"SPX","quantity":"1","quantity-direction":"Long","multiplier":"100","streamer-symbol":".SPXW261124P6650"}"#;
-pub const POSITION_F: &str = r#"{"account-number":"5WT00001","instrument-type":"Future Option","symbol":"./MNQZ5D4AU5 250922C24575","underlying-symbol":"/MNQZ5","quantity":1,"quantity-direction":"Long","multiplier":2}"#;
+pub(crate) const POSITION_A: &str = r#"{"account-number":"5WT00001","instrument-type":"Equity Option","symbol":"AAPL  261218C00232500","underlying-symbol":"AAPL","quantity":3,"quantity-direction":"Short","multiplier":100}"#;
+pub(crate) const POSITION_B: &str = r#"{"account-number":"5WT00001","instrument-type":"Equity Option","symbol":"SPXW  261124P06650000","underlying-symbol":"SPX","quantity":"1","quantity-direction":"Long","multiplier":"100","streamer-symbol":".SPXW261124P6650"}"#;
+pub(crate) const POSITION_F: &str = r#"{"account-number":"5WT00001","instrument-type":"Future Option","symbol":"./MNQZ5D4AU5 250922C24575","underlying-symbol":"/MNQZ5","quantity":1,"quantity-direction":"Long","multiplier":2}"#;
 
-pub fn items(items: &[&str]) -> String {
+pub(crate) fn items(items: &[&str]) -> String {
     format!(r#"{{"data":{{"items":[{}]}},"context":"/x"}}"#, items.join(","))
 }
 
 impl Broker {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let rest = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = format!("http://{}", rest.local_addr().unwrap());
@@ -83,20 +83,20 @@ impl Broker {
     }
 
     /// Answers requests for which `answer` gives a reply; later ones come first.
-    pub fn on(&self, answer: impl Fn(&Request) -> Option<Reply> + Send + 'static) {
+    pub(crate) fn on(&self, answer: impl Fn(&Request) -> Option<Reply> + Send + 'static) {
         self.overrides.lock().unwrap().insert(0, Box::new(answer));
     }
 
     /// Answers GETs whose path holds `part`.
-    pub fn answer(&self, part: &'static str, reply: Reply) {
+    pub(crate) fn answer(&self, part: &'static str, reply: Reply) {
         self.on(move |request| request.line.contains(part).then(|| reply.clone()));
     }
 
-    pub fn positions(&self, positions: &[&str]) {
+    pub(crate) fn positions(&self, positions: &[&str]) {
         self.answer("/positions", Reply::ok(items(positions)));
     }
 
-    pub fn config(&self) -> TastyConfig {
+    pub(crate) fn config(&self) -> TastyConfig {
         let mut config = TastyConfig::new(REFRESH.into(), SECRET.into());
         config.api_url = self.api.clone();
         config.rest_spacing = Duration::ZERO;
@@ -104,16 +104,16 @@ impl Broker {
         config
     }
 
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.requests.lock().unwrap().iter().map(|request| request.line.clone()).collect()
     }
 
-    pub fn count(&self, part: &str) -> usize {
+    pub(crate) fn count(&self, part: &str) -> usize {
         self.lines().iter().filter(|line| line.contains(part)).count()
     }
 
     /// The next websocket.
-    pub async fn accept(&self) -> Streamer {
+    pub(crate) async fn accept(&self) -> Streamer {
         let (socket, _) = timeout(PATIENCE, self.listener.accept()).await.expect("nobody dialled").unwrap();
         let limits = tokio_tungstenite::tungstenite::protocol::WebSocketConfig::default()
             .max_message_size(None)
@@ -122,7 +122,7 @@ impl Broker {
     }
 
     /// The next websocket, up to AUTHORIZED.
-    pub async fn authorize(&self) -> Streamer {
+    pub(crate) async fn authorize(&self) -> Streamer {
         let mut streamer = self.accept().await;
         streamer.expect("SETUP").await;
         streamer.say(include_str!("../fixtures/setup.json")).await;
@@ -134,7 +134,7 @@ impl Broker {
     }
 
     /// The next websocket, up to the subscriptions of both channels.
-    pub async fn subscribe(&self) -> Streamer {
+    pub(crate) async fn subscribe(&self) -> Streamer {
         let mut streamer = self.authorize().await;
         for channel in [1, 3] {
             let request = streamer.expect("CHANNEL_REQUEST").await;
@@ -209,17 +209,17 @@ async fn read_request(socket: &mut TcpStream) -> Option<Request> {
 }
 
 /// The server's end of a websocket.
-pub struct Streamer {
-    pub socket: WebSocketStream<TcpStream>,
+pub(crate) struct Streamer {
+    pub(crate) socket: WebSocketStream<TcpStream>,
 }
 
 impl Streamer {
-    pub async fn say(&mut self, text: &str) {
+    pub(crate) async fn say(&mut self, text: &str) {
         self.socket.send(Message::text(text.trim())).await.unwrap();
     }
 
     /// The next message that is no KEEPALIVE; must be of this type.
-    pub async fn expect(&mut self, kind: &str) -> String {
+    pub(crate) async fn expect(&mut self, kind: &str) -> String {
         loop {
             let text = self.hear().await;
             if text.contains(&format!("\"type\":\"{kind}\"")) {
@@ -229,7 +229,7 @@ impl Streamer {
         }
     }
 
-    pub async fn hear(&mut self) -> String {
+    pub(crate) async fn hear(&mut self) -> String {
         loop {
             match timeout(PATIENCE, self.socket.next()).await.expect("nothing came") {
                 Some(Ok(Message::Text(text))) => return text.to_string(),
@@ -240,7 +240,7 @@ impl Streamer {
     }
 
     /// Reads until the client's close frame or the end of the connection.
-    pub async fn until_closed(&mut self) -> bool {
+    pub(crate) async fn until_closed(&mut self) -> bool {
         loop {
             match timeout(PATIENCE, self.socket.next()).await.expect("not closed") {
                 Some(Ok(Message::Close(_))) => return true,
@@ -252,21 +252,21 @@ impl Streamer {
 }
 
 /// A source under test and the ends of its context.
-pub struct Client {
-    pub ends: ContextEnds,
+pub(crate) struct Client {
+    pub(crate) ends: ContextEnds,
     cx: greeks_model::SourceContext,
     source: Option<TastySource>,
     running: Option<JoinHandle<(TastySource, Result<SessionEnd, SourceError>)>>,
 }
 
 impl Client {
-    pub fn new(config: TastyConfig, capacity: usize) -> Self {
+    pub(crate) fn new(config: TastyConfig, capacity: usize) -> Self {
         let (cx, ends) = testkit::context(capacity, false);
         Self { ends, cx, source: Some(TastySource::new(config, tls()).unwrap()), running: None }
     }
 
     /// Begins a session.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let mut source = self.source.take().unwrap();
         let cx = self.cx.clone();
         // What a supervisor does between two sessions.
@@ -280,26 +280,26 @@ impl Client {
     }
 
     /// Waits for the end of the session.
-    pub async fn end(&mut self) -> Result<SessionEnd, SourceError> {
+    pub(crate) async fn end(&mut self) -> Result<SessionEnd, SourceError> {
         let (source, result) = timeout(PATIENCE, self.running.take().unwrap()).await.expect("no end").unwrap();
         self.source = Some(source);
         result
     }
 
     /// Waits for the failure of the session; checks that it tells no secret.
-    pub async fn failure(&mut self) -> SourceError {
+    pub(crate) async fn failure(&mut self) -> SourceError {
         let error = self.end().await.unwrap_err();
         let text = format!("{error} {error:?} {}", error.cause);
         assert!(!text.contains("canary") && !text.contains("5WT0000"), "{text}");
         error
     }
 
-    pub async fn event(&mut self) -> SourceEvent {
+    pub(crate) async fn event(&mut self) -> SourceEvent {
         timeout(PATIENCE, self.ends.events.recv()).await.expect("no event").expect("closed")
     }
 
     /// The next event that tells no positions.
-    pub async fn quote(&mut self) -> SourceEvent {
+    pub(crate) async fn quote(&mut self) -> SourceEvent {
         loop {
             match self.event().await {
                 SourceEvent::Positions(_) => {}
@@ -308,30 +308,30 @@ impl Client {
         }
     }
 
-    pub async fn state(&mut self, wanted: impl Fn(&SessionState) -> bool) -> SessionState {
+    pub(crate) async fn state(&mut self, wanted: impl Fn(&SessionState) -> bool) -> SessionState {
         let status = timeout(PATIENCE, self.ends.status.wait_for(|status| wanted(&status.state))).await;
         status.expect("the state did not come").unwrap().state.clone()
     }
 }
 
-pub fn tls() -> Arc<rustls::ClientConfig> {
+pub(crate) fn tls() -> Arc<rustls::ClientConfig> {
     tls_with(rustls::RootCertStore::empty())
 }
 
-pub fn tls_with(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
+pub(crate) fn tls_with(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-pub const CONFIG: &str = r#"{"type":"FEED_CONFIG","channel":1,"dataFormat":"COMPACT","aggregationPeriod":0,"eventFields":{"Greeks":["eventSymbol","time","delta"]}}"#;
+pub(crate) const CONFIG: &str = r#"{"type":"FEED_CONFIG","channel":1,"dataFormat":"COMPACT","aggregationPeriod":0,"eventFields":{"Greeks":["eventSymbol","time","delta"]}}"#;
 
 /// One FEED_DATA for [`CONFIG`].
-pub fn deltas(rows: &[(&str, f64)]) -> String {
+pub(crate) fn deltas(rows: &[(&str, f64)]) -> String {
     let rows: Vec<String> =
         rows.iter().map(|(symbol, delta)| format!(r#""{symbol}",1700000000000,{delta:?}"#)).collect();
     format!(r#"{{"type":"FEED_DATA","channel":1,"data":["Greeks",[{}]]}}"#, rows.join(","))
 }
 
-pub const SYMBOL_A: &str = ".AAPL261218C232.5";
-pub const SYMBOL_B: &str = ".SPXW261124P6650";
+pub(crate) const SYMBOL_A: &str = ".AAPL261218C232.5";
+pub(crate) const SYMBOL_B: &str = ".SPXW261124P6650";

@@ -1,0 +1,36 @@
+//! What a session is given.
+
+use std::time::Duration;
+
+use greeks_model::InstrumentId;
+use secrecy::SecretString;
+
+use super::ChunkLimits;
+use crate::wire::Role;
+
+/// What a session needs to know.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// `protocol-implementation/version`.
+    pub(crate) version: String,
+    pub(crate) token: SecretString,
+    pub(crate) step_timeout: Duration,
+    pub(crate) keepalive: Duration,
+    pub(crate) silence_margin: Duration,
+    pub(crate) greeks_aggregation: Duration,
+    pub(crate) underlying_aggregation: Duration,
+    pub(crate) chunk: ChunkLimits,
+    pub(crate) chunk_pause: Duration,
+    pub(crate) silent_after: Duration,
+    /// Marks every update: the token is of level "demo".
+    pub(crate) delayed: bool,
+    pub(crate) keep_payload: bool,
+}
+
+/// Something to subscribe.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Wanted {
+    pub(crate) symbol: String,
+    pub(crate) role: Role,
+    pub(crate) instrument: InstrumentId,
+}
