@@ -2,5 +2,6 @@
 
 pub mod cluster;
 pub mod daemon;
+pub mod expected;
 pub mod scratch;
 pub mod wait;

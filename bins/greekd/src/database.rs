@@ -1,13 +1,18 @@
 //! The database of this run: one that somebody else runs, or a private server for as long as greekd lives.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use greeks_model::{GapRecord, GreekSnapshot};
 use greeks_store::private::{PrivateConfig, PrivateError, PrivateServer, running_elsewhere};
-use greeks_store::{DatabaseConfig, MigrateError, TlsSettings, migrate};
+use greeks_store::{DatabaseConfig, MigrateError, Queries, QueryError, TlsSettings, migrate};
 
 use crate::exit::{Code, Failure, chain};
 use crate::settings::{DatabaseChoice, Settings};
 use crate::tls;
+
+const RESTART_FIRST: Duration = Duration::from_millis(100);
+const RESTART_LAST: Duration = Duration::from_secs(30);
 
 /// Where rows go.
 #[derive(Debug)]
@@ -20,9 +25,7 @@ impl Database {
     /// Starts the private server where no database is configured; does not connect to one that is.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
         match &settings.database {
-            DatabaseChoice::External(config) => {
-                Ok(Self { config: with_tls(config.as_ref().clone())?, server: None })
-            }
+            DatabaseChoice::External(config) => Ok(Self { config: with_tls(config.as_ref().clone())?, server: None }),
             DatabaseChoice::Private => {
                 let server = PrivateServer::start(private_config(settings)).await.map_err(|error| refused(&error))?;
                 Ok(Self { config: server.database(), server: Some(server) })
@@ -50,13 +53,21 @@ impl Database {
         match migrate(&self.config).await {
             Ok(migrated) => Ok(migrated.version),
             Err(error @ MigrateError::Newer { .. }) => Err(Failure::new(Code::Config, error)),
-            Err(error) => {
-                let what = format!("the database at {} cannot be used: {}", self.config.address(), chain(&error));
-                Err(Failure::new(Code::Unavailable, what).remedy(
-                    "start it, or correct DATABASE_URL; without that setting greekd runs a PostgreSQL of its own",
-                ))
-            }
+            Err(error) => Err(self.unreachable(&error)),
         }
+    }
+
+    pub(crate) fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
+        let what = format!("the database at {} cannot be used: {}", self.config.address(), chain(error));
+        Failure::new(Code::Unavailable, what)
+            .remedy("start it, or correct DATABASE_URL; without that setting greekd runs a PostgreSQL of its own")
+    }
+
+    /// What earlier processes stored last, so that it is not stored again, and the gaps they left open.
+    pub(crate) async fn memory(&self) -> Result<(Vec<GreekSnapshot>, Vec<GapRecord>), Failure> {
+        let refuse = |error: QueryError| self.unreachable(&error);
+        let queries = Queries::new(&self.config, 1).map_err(refuse)?;
+        Ok((queries.last_rows().await.map_err(refuse)?, queries.open_gaps().await.map_err(refuse)?))
     }
 
     pub(crate) const fn config(&self) -> &DatabaseConfig {
@@ -72,6 +83,26 @@ impl Database {
         match &self.server {
             Some(server) => format!("private PostgreSQL {} at {}", server.major_version(), self.config.address()),
             None => format!("database {} at {}", self.config.database(), self.config.address()),
+        }
+    }
+
+    /// Starts the private server again whenever it ends by itself; never resolves.
+    pub(crate) async fn keep_running(&mut self) {
+        let Some(server) = &mut self.server else { return std::future::pending().await };
+        let mut delay = RESTART_FIRST;
+        loop {
+            let mut exited = server.exited();
+            // An error means that the watcher is gone, and with it the server.
+            let status = exited.wait_for(Option::is_some).await.ok().and_then(|status| *status);
+            tracing::error!(status = status.map(|s| s.to_string()), restart_in = ?delay, "the private PostgreSQL ended");
+            tokio::time::sleep(delay).await;
+            match server.restart().await {
+                Ok(()) => delay = RESTART_FIRST,
+                Err(error) => {
+                    tracing::error!(error = chain(&error), "the private PostgreSQL does not start");
+                    delay = (delay * 2).min(RESTART_LAST);
+                }
+            }
         }
     }
 
@@ -110,8 +141,9 @@ fn refused(error: &PrivateError) -> Failure {
 
 fn with_tls(config: DatabaseConfig) -> Result<DatabaseConfig, Failure> {
     let settings = match config.root_cert() {
-        Some(file) => TlsSettings::with_root_file(tls::provider(), file)
-            .map_err(|error| Failure::new(Code::Config, chain(&error)).remedy("correct sslrootcert or PGSSLROOTCERT"))?,
+        Some(file) => TlsSettings::with_root_file(tls::provider(), file).map_err(|error| {
+            Failure::new(Code::Config, chain(&error)).remedy("correct sslrootcert or PGSSLROOTCERT")
+        })?,
         None => TlsSettings::new(tls::provider(), tls::system_roots()),
     };
     Ok(config.with_tls(Arc::new(settings)))

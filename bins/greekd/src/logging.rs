@@ -7,10 +7,11 @@ use tracing_subscriber::EnvFilter;
 use crate::exit::{Code, Failure};
 use crate::settings::{Log, LogFormat};
 
-/// Installs the subscriber. Libraries below us log at info what a person wants to know, so that is the default; what
+/// Installs the subscriber. A `daemon` says what it does; other commands answer on stdout and log warnings only. What
 /// other people's crates say is shown from warnings up.
-pub(crate) fn init(log: &Log, verbose: u8) -> Result<(), Failure> {
+pub(crate) fn init(log: &Log, verbose: u8, daemon: bool) -> Result<(), Failure> {
     let default = match verbose {
+        0 if !daemon => "warn",
         0 => "warn,greekd=info,tasty_dxlink=info,greeks_store=info,greeks_processor=info,broker_sim=info",
         1 => "info,greekd=debug,tasty_dxlink=debug,greeks_store=debug,greeks_processor=debug,broker_sim=debug",
         _ => "trace",

@@ -2,11 +2,72 @@
 //!
 //! This program wires the libraries of the workspace together. It is the only place that reads the environment,
 //! installs the log and decides exit codes.
+// A command line talks to people on stdout and stderr.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod check;
 mod cli;
+mod daemon;
+mod database;
+mod db;
+mod demo;
 mod exit;
 mod logging;
+mod run;
 mod settings;
+mod signals;
+mod sim;
+mod snapshots;
+mod sources;
 mod tls;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command, DbCommand, SimCommand};
+use crate::exit::{Code, Failure};
+use crate::settings::Settings;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("greekd: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn start(cli: Cli) -> Result<ExitCode, Failure> {
+    let (verbose, own_dir) = (cli.verbose, cli.overrides().data_dir.is_some());
+    let settings = Settings::load(&cli.overrides())?;
+    let command = cli.into_command();
+    logging::init(&settings.log, verbose, matches!(command, Command::Run | Command::Sim(_)))?;
+    for note in &settings.notes {
+        tracing::warn!("{note}");
+    }
+    // Libraries take the provider they are given; what takes none finds the same one here.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        return Err(Failure::new(Code::Runtime, "another TLS provider is installed"));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Code::Runtime, format!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Run => run::run(&settings).await,
+            Command::Demo(args) => demo::run(settings, args, own_dir).await,
+            Command::Check => check::run(&settings).await,
+            Command::Snapshots(args) => snapshots::run(&settings, &args).await,
+            Command::Sim(SimCommand::Tastytrade(args)) => sim::tastytrade(&args).await,
+            Command::Db(DbCommand::Migrate) => db::migrate(&settings).await,
+            Command::Db(DbCommand::Psql { args }) => db::psql(&settings, args).await,
+        }
+    });
+    // Work that blocks, such as a name lookup, must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}

@@ -2,6 +2,7 @@
 
 mod check;
 mod filter;
+mod gaps;
 mod pool;
 mod row;
 mod snapshots;

@@ -1,0 +1,253 @@
+//! The whole data path of one process: sources, pipeline, committer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use greeks_model::{Clock, QuoteSource, Seq, SourceId};
+use greeks_processor::{
+    Counts, Latency, Percentiles, Pipeline, PipelineConfig, PipelineStats, Slo, SloConfig, SloEvent, SourceHandle,
+    Supervisor, SupervisorConfig,
+};
+use greeks_store::{
+    Commit, CommitError, CommitPolicy, Committer, CommitterConfig, CommitterStatus, MemoryLogAbort, memory_log,
+};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, timeout_at};
+
+use crate::database::Database;
+use crate::exit::{Code, Failure, chain};
+use crate::settings::Settings;
+
+/// Events on their way from one source to the pipeline. A frame can hold hundreds; when it is full the socket waits.
+const SOURCE_CAPACITY: usize = 8_192;
+/// Records waiting for the database, about 40 MB at most; when it is full the pipeline waits, and with it the sockets.
+const LOG_CAPACITY: usize = 100_000;
+/// For the sources to close their connections.
+const SOURCES_STOP: Duration = Duration::from_secs(4);
+/// For everything: a service manager that waits 10 s must not have to kill us.
+const STOP: Duration = Duration::from_secs(9);
+
+/// A running data path.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    view: View,
+    supervisor: Supervisor,
+    pipeline: Pipeline,
+    committer: JoinHandle<Result<Seq, CommitError>>,
+    log_abort: MemoryLogAbort,
+    slo: Slo,
+}
+
+/// What can be seen of a running data path.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    clock: Arc<dyn Clock>,
+    latency: Arc<Latency>,
+    stats: Arc<PipelineStats>,
+    sources: Vec<SourceHandle>,
+    committer: watch::Receiver<CommitterStatus>,
+}
+
+/// The figures of one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Figures {
+    pub(crate) counts: Counts,
+    pub(crate) stored: u64,
+    pub(crate) latency: Percentiles,
+    pub(crate) database: CommitterStatus,
+    /// Each source with the name of its state, and what an operator should know.
+    pub(crate) sources: Vec<(SourceId, &'static str, Option<String>)>,
+}
+
+impl View {
+    pub(crate) fn figures(&self) -> Figures {
+        let database = self.committer.borrow().clone();
+        let source = |handle: &SourceHandle| {
+            let status = handle.status().borrow();
+            let reason = match &status.state {
+                greeks_model::SessionState::Degraded { reason } => Some(reason.clone()),
+                greeks_model::SessionState::Disconnected { .. } => status.last_error.clone(),
+                _ => None,
+            };
+            (handle.id().clone(), status.state.as_str(), reason)
+        };
+        Figures {
+            counts: self.stats.total(),
+            stored: database.rows_written,
+            latency: self.latency.percentiles(self.clock.now()),
+            sources: self.sources.iter().map(source).collect(),
+            database,
+        }
+    }
+
+    /// Resolves when the committer has ended, however it did.
+    async fn committer_ended(&self) {
+        let mut status = self.committer.clone();
+        while status.changed().await.is_ok() {}
+    }
+
+    /// Resolves when every source was refused for its credentials at its first attempt; never otherwise.
+    async fn all_refused(&self) {
+        for source in &self.sources {
+            if !source.first_outcome().await.is_refused() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Daemon {
+    /// Starts everything. The schema must be up to date.
+    pub(crate) async fn start(
+        settings: &Settings,
+        database: &Database,
+        sources: Vec<Box<dyn QuoteSource>>,
+    ) -> Result<Self, Failure> {
+        let config = SupervisorConfig { keep_payload: settings.keep_payload, ..SupervisorConfig::default() };
+        let (instruments, clock) = (Arc::clone(&config.instruments), Arc::clone(&config.clock));
+        let mut pipeline = PipelineConfig::new(instruments, Arc::clone(&clock));
+        (pipeline.seeds, pipeline.open_gaps) = database.memory().await?;
+
+        let (sink, log) = memory_log(LOG_CAPACITY);
+        let log_abort = sink.abort_handle();
+        let latency = Arc::new(Latency::new());
+        let recorded = Arc::clone(&latency);
+        let (committer, status) = Committer::new(
+            committer_config(settings, database),
+            Box::new(log),
+            Box::new(move |commit: Commit<'_>| recorded.record_commit(commit.records, commit.at)),
+            Arc::clone(&clock),
+        );
+        let mut supervisor = Supervisor::new(config);
+        let mut handles = Vec::new();
+        for source in sources {
+            let handle = supervisor.spawn(source, SOURCE_CAPACITY);
+            handles.push(handle.map_err(|error| Failure::new(Code::Config, chain(&error)))?);
+        }
+        let pipeline = Pipeline::spawn(pipeline, supervisor.take_inbox(), Box::new(sink))
+            .map_err(|error| Failure::new(Code::Runtime, chain(&error)))?;
+        let view = View { clock, latency, stats: Arc::clone(pipeline.stats()), sources: handles, committer: status };
+        let slo = Slo::new(SloConfig { limit: settings.slo_p95, ..SloConfig::default() });
+        Ok(Self { view, supervisor, pipeline, committer: tokio::spawn(committer.run()), log_abort, slo })
+    }
+
+    pub(crate) const fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Runs until `until` resolves, calling `each_second` with what there is to see.
+    ///
+    /// # Errors
+    /// [`Failure`] when the data path cannot go on, or when every broker refused the credentials at the start.
+    pub(crate) async fn run(
+        &mut self,
+        until: impl Future<Output = ()>,
+        mut each_second: impl FnMut(&View),
+    ) -> Result<(), Failure> {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        second.tick().await;
+        let view = self.view.clone();
+        tokio::pin! {
+            let refused = view.all_refused();
+            let stored_last = view.committer_ended();
+            let until = until;
+        }
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut until => return Ok(()),
+                () = &mut refused => return Err(self.refusal()),
+                () = self.pipeline.ended() => return Err(Failure::new(Code::Runtime, "the pipeline has stopped")),
+                () = &mut stored_last => return Err(Failure::new(Code::Runtime, "the committer has stopped")),
+                _ = second.tick() => {
+                    self.watch_slo();
+                    each_second(&self.view);
+                }
+            }
+        }
+    }
+
+    /// Stops the sources, takes in what they had received, and stores it.
+    ///
+    /// # Errors
+    /// [`Failure`] when something that was accepted could not be stored in time, with how much.
+    pub(crate) async fn stop(self) -> Result<Figures, Failure> {
+        let deadline = Instant::now() + STOP;
+        let Self { view, supervisor, pipeline, mut committer, log_abort, .. } = self;
+        for source in supervisor.stop(SOURCES_STOP).await {
+            tracing::warn!(%source, "did not end its session in time");
+        }
+        // A pipeline that waits for room in a full log ends only when it is refused.
+        let joined = tokio::task::spawn_blocking(move || pipeline.join());
+        tokio::pin!(joined);
+        let joined = match timeout_at(deadline - Duration::from_secs(2), &mut joined).await {
+            Ok(joined) => joined,
+            Err(_) => {
+                log_abort.abort();
+                joined.await
+            }
+        };
+        let stopped = timeout_at(deadline, &mut committer).await;
+        if stopped.is_err() {
+            committer.abort();
+        }
+        let figures = view.figures();
+        match joined {
+            Err(error) => {
+                return Err(Failure::new(Code::Runtime, format!("the pipeline could not be joined: {error}")));
+            }
+            Ok(Err(error)) => return Err(Failure::new(Code::Runtime, chain(&error))),
+            Ok(Ok(_)) => {}
+        }
+        match stopped {
+            Ok(Ok(Ok(_))) => Ok(figures),
+            Ok(ended) => Err(committer_failure(ended)),
+            Err(_) => {
+                let lost = figures.counts.rows.saturating_sub(figures.stored + figures.database.quarantined);
+                let why = figures.database.last_error.as_deref().unwrap_or("it did not answer in time");
+                Err(Failure::new(Code::Runtime, format!("{lost} accepted rows could not be stored: {why}"))
+                    .remedy("see to the database before the next start"))
+            }
+        }
+    }
+
+    fn watch_slo(&mut self) {
+        let now = self.view.clock.now();
+        match self.slo.observe(&self.view.latency.percentiles(now), now) {
+            Some(SloEvent::Breach { p95, limit, count }) => {
+                tracing::warn!(?p95, ?limit, rows = count, "received to durable takes longer than promised");
+            }
+            Some(SloEvent::Recovered { p95, lasted }) => {
+                tracing::info!(?p95, ?lasted, "received to durable is as promised again");
+            }
+            None => {}
+        }
+    }
+
+    fn refusal(&self) -> Failure {
+        let said = self.view.figures().sources.into_iter().filter_map(|(id, _, why)| Some(format!("{id}: {}", why?)));
+        Failure::new(Code::Credentials, said.collect::<Vec<_>>().join("; "))
+    }
+}
+
+fn committer_config(settings: &Settings, database: &Database) -> CommitterConfig {
+    let instance = format!("greekd {} pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
+    let mut config = CommitterConfig::new(database.config().clone(), instance);
+    let mut policy = CommitPolicy::default();
+    policy.rate = settings.commit.rate.into();
+    policy.burst = settings.commit.burst;
+    policy.max_waiting = settings.commit.flush_max_records;
+    policy.max_delay = settings.commit.flush_max_delay;
+    config.policy = policy;
+    config
+}
+
+fn committer_failure(ended: Result<Result<Seq, CommitError>, tokio::task::JoinError>) -> Failure {
+    match ended {
+        Ok(Ok(_)) => Failure::new(Code::Runtime, "the committer has stopped"),
+        Ok(Err(error)) => Failure::new(Code::Runtime, chain(&error)),
+        Err(error) => Failure::new(Code::Runtime, format!("the committer failed: {error}")),
+    }
+}

@@ -1,0 +1,205 @@
+//! Rows as text. JSON and CSV hold every column under its name in `greek_snapshots`, and numbers that read back to the
+//! same doubles; the table is for eyes.
+
+use std::io::{self, Write};
+
+use greeks_store::SnapshotRow;
+use serde::Serialize;
+
+/// One row as an object; the order is that of the view's columns.
+#[derive(Serialize)]
+struct Object<'a> {
+    event_time: String,
+    received_at: String,
+    persisted_at: String,
+    broker: &'a str,
+    account_id: &'a str,
+    underlying: &'a str,
+    contract_key: &'a str,
+    expiration: String,
+    strike: String,
+    option_type: &'a str,
+    quantity: f64,
+    multiplier: String,
+    delta: Option<f64>,
+    gamma: Option<f64>,
+    theta: Option<f64>,
+    vega: Option<f64>,
+    rho: Option<f64>,
+    implied_volatility: Option<f64>,
+    option_price: Option<f64>,
+    underlying_price: Option<f64>,
+    flags: u16,
+    /// JSON in JSON output, the same text in CSV.
+    source_payload: Option<&'a serde_json::value::RawValue>,
+}
+
+impl<'a> From<&'a SnapshotRow> for Object<'a> {
+    fn from(row: &'a SnapshotRow) -> Self {
+        Self {
+            event_time: row.event_time.to_string(),
+            received_at: row.received_at.to_string(),
+            persisted_at: row.persisted_at.to_string(),
+            broker: &row.broker,
+            account_id: &row.account_id,
+            underlying: &row.underlying,
+            contract_key: &row.contract_key,
+            expiration: row.expiration.to_string(),
+            // Decimals as text: a JSON number would be read as a double.
+            strike: row.strike.to_string(),
+            option_type: &row.option_type,
+            quantity: row.quantity,
+            multiplier: row.multiplier.to_string(),
+            delta: row.delta,
+            gamma: row.gamma,
+            theta: row.theta,
+            vega: row.vega,
+            rho: row.rho,
+            implied_volatility: row.implied_volatility,
+            option_price: row.option_price,
+            underlying_price: row.underlying_price,
+            flags: row.flags.bits(),
+            source_payload: row.source_payload.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+        }
+    }
+}
+
+/// An array with one object a line.
+pub(super) fn json(rows: &[SnapshotRow], out: &mut impl Write) -> io::Result<()> {
+    out.write_all(b"[")?;
+    for (place, row) in rows.iter().enumerate() {
+        out.write_all(if place == 0 { b"\n" } else { b",\n" })?;
+        serde_json::to_writer(&mut *out, &Object::from(row))?;
+    }
+    out.write_all(b"\n]\n")
+}
+
+/// A header and one line a row; unknown values are empty.
+pub(super) fn csv(rows: &[SnapshotRow], out: &mut impl Write) -> io::Result<()> {
+    let mut writer = csv::Writer::from_writer(out);
+    writer.write_record(COLUMNS)?;
+    for row in rows {
+        let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+        let object = Object::from(row);
+        writer.write_record([
+            object.event_time.as_str(),
+            &object.received_at,
+            &object.persisted_at,
+            object.broker,
+            object.account_id,
+            object.underlying,
+            object.contract_key,
+            &object.expiration,
+            &object.strike,
+            object.option_type,
+            &object.quantity.to_string(),
+            &object.multiplier,
+            &number(object.delta),
+            &number(object.gamma),
+            &number(object.theta),
+            &number(object.vega),
+            &number(object.rho),
+            &number(object.implied_volatility),
+            &number(object.option_price),
+            &number(object.underlying_price),
+            &object.flags.to_string(),
+            row.source_payload.as_deref().unwrap_or_default(),
+        ])?;
+    }
+    writer.flush()
+}
+
+const COLUMNS: [&str; 22] = [
+    "event_time",
+    "received_at",
+    "persisted_at",
+    "broker",
+    "account_id",
+    "underlying",
+    "contract_key",
+    "expiration",
+    "strike",
+    "option_type",
+    "quantity",
+    "multiplier",
+    "delta",
+    "gamma",
+    "theta",
+    "vega",
+    "rho",
+    "implied_volatility",
+    "option_price",
+    "underlying_price",
+    "flags",
+    "source_payload",
+];
+
+/// The columns a person looks at, aligned: text to the left, numbers to the right, unknown as a dash.
+pub(super) fn table(rows: &[SnapshotRow], out: &mut impl Write) -> io::Result<()> {
+    const HEADER: [(&str, bool); 13] = [
+        ("event time", true),
+        ("broker", true),
+        ("account", true),
+        ("contract", true),
+        ("qty", false),
+        ("delta", false),
+        ("gamma", false),
+        ("theta/d", false),
+        ("vega/pt", false),
+        ("rho/%", false),
+        ("IV", false),
+        ("price", false),
+        ("underlying", false),
+    ];
+    let lines: Vec<[String; 13]> = rows.iter().map(cells).collect();
+    let mut widths = HEADER.map(|(title, _)| title.chars().count());
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let titles = HEADER.map(|(title, _)| title.to_owned());
+    for line in std::iter::once(&titles).chain(&lines) {
+        let mut text = String::new();
+        for ((cell, width), (_, left)) in line.iter().zip(widths).zip(HEADER) {
+            let padded = if left { format!("{cell:<width$}  ") } else { format!("{cell:>width$}  ") };
+            text.push_str(&padded);
+        }
+        writeln!(out, "{}", text.trim_end())?;
+    }
+    if rows.is_empty() {
+        writeln!(out, "(no rows)")?;
+    }
+    Ok(())
+}
+
+fn cells(row: &SnapshotRow) -> [String; 13] {
+    let show = |value: Option<f64>, digits: usize| {
+        value.map_or_else(|| "-".into(), |value| format!("{value:.digits$}").replacen('-', "\u{2212}", 1))
+    };
+    let millis = UnixMillis(row.event_time);
+    [
+        millis.to_string(),
+        row.broker.clone(),
+        row.account_id.clone(),
+        row.contract_key.clone(),
+        row.quantity.to_string().replacen('-', "\u{2212}", 1),
+        show(row.delta, 4),
+        show(row.gamma, 5),
+        show(row.theta, 4),
+        show(row.vega, 4),
+        show(row.rho, 4),
+        show(row.implied_volatility, 4),
+        show(row.option_price, 4),
+        show(row.underlying_price, 2),
+    ]
+}
+
+/// A time to the millisecond, which is what brokers give.
+struct UnixMillis(greeks_model::UnixNanos);
+
+impl std::fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.3}", self.0.to_timestamp())
+    }
+}
