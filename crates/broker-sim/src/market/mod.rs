@@ -5,6 +5,7 @@ mod calendar;
 mod carry;
 mod chain;
 mod event;
+mod filling;
 mod hub;
 mod listing;
 mod replay;
@@ -24,7 +25,7 @@ pub(crate) use book::Book;
 pub(crate) use event::{Body, Event, Kind, SymbolId};
 pub(crate) use hub::Hub;
 pub(crate) use replay::Replay;
-pub(crate) use runner::{Command, Runner};
+pub(crate) use runner::{Command, OnBatch, Runner};
 pub(crate) use simulated::Simulated;
 pub(crate) use universe::{class_of, underlying_rest, underlying_streamer};
 

@@ -19,6 +19,9 @@ pub(crate) enum Command {
     List(Box<Listing>, oneshot::Sender<bool>),
 }
 
+/// Told of each batch, and whether the market has finished.
+pub(crate) type OnBatch = Box<dyn Fn(&[Event], bool) + Send>;
+
 /// A market on the wall clock.
 pub(crate) struct Runner {
     pub(crate) market: Box<dyn Market>,
@@ -26,8 +29,7 @@ pub(crate) struct Runner {
     pub(crate) commands: mpsc::Receiver<Command>,
     /// Begin once somebody is subscribed and has kept still for this long.
     pub(crate) settle: Option<Duration>,
-    /// Told how many events each batch had, and whether the market has finished.
-    pub(crate) on_batch: Box<dyn Fn(&[Event], bool) + Send>,
+    pub(crate) on_batch: OnBatch,
 }
 
 impl Runner {

@@ -1,19 +1,18 @@
 //! A seeded market: spots walk, the smile follows, time passes, and every figure comes from the pricing formulas.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
-use greeks_model::{Contract, OptionType};
 use greeks_pricing::{Black76, BlackScholes, OptionKind};
 use jiff::Timestamp;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::book::{Book, Holding, SimPosition};
+use super::book::Book;
 use super::calendar::{CLOSE, future_expiry, millis, new_york};
 use super::event::{Body, Event, GreekValues, Stamp, SymbolId};
+use super::filling::fill;
 use super::listing::Listing;
-use super::universe::{ASSETS, CLASSES, RATE, class_of, strike, underlying_streamer};
+use super::universe::{ASSETS, RATE, class_of, strike, underlying_streamer};
 use super::{Due, Hub, Market, checked_rate, seconds};
 use crate::config::SimulatedMarket;
 use crate::{SimError, market::Kind};
@@ -122,82 +121,12 @@ impl Simulated {
             stamps: HashMap::new(),
         };
         let date = opened.to_zoned(market.zone.clone()).date();
-        let book = market.fill_book(date, config.positions, hub)?;
+        let spots: Vec<f64> = market.assets.iter().map(|asset| asset.spot).collect();
+        let (book, quoted) = fill(&mut market.rng, date, config.positions, &spots)?;
+        for (listing, illiquid) in &quoted {
+            market.follow(listing, hub, *illiquid)?;
+        }
         Ok((market, book))
-    }
-
-    fn fill_book(&mut self, date: Date, count: usize, hub: &Hub) -> Result<Book, SimError> {
-        let mut book = Book::new();
-        let mut taken: HashSet<Contract> = HashSet::new();
-        for place in 0..count {
-            let illiquid = place == 8;
-            let listing = self.pick(date, place, illiquid, count, &taken).ok_or_else(|| {
-                SimError::Config(format!("{count} option positions are more than the simulated market has contracts"))
-            })?;
-            taken.insert(listing.contract.clone());
-            self.follow(&listing, hub, illiquid)?;
-            let quantity = self.quantity();
-            let account = usize::from(place % 3 == 1);
-            let accounts: Vec<String> = book.accounts.iter().map(|account| account.number.clone()).collect();
-            if let Some(number) = accounts.get(account) {
-                book.set(number, listing.clone(), quantity);
-            }
-            // The first contract is held in both accounts, on opposite sides.
-            if let (0, Some(number)) = (place, accounts.get(1)) {
-                book.set(number, listing, -quantity.signum() * self.rng.i64(1..=9));
-            }
-        }
-        if count > 0 {
-            let closed = self.pick(date, 0, false, count.max(8), &taken);
-            if let Some((listing, account)) = closed.zip(book.accounts.first().map(|a| a.number.clone())) {
-                self.follow(&listing, hub, false)?;
-                book.set(&account, listing, 0);
-                book.positions.push(SimPosition { account, holding: Holding::Stock("AAPL".to_owned()), quantity: 200 });
-            }
-        }
-        Ok(book)
-    }
-
-    /// A contract that is not taken yet, the nearer to the money and to today the smaller the book.
-    fn pick(
-        &mut self,
-        date: Date,
-        place: usize,
-        illiquid: bool,
-        count: usize,
-        taken: &HashSet<Contract>,
-    ) -> Option<Listing> {
-        let class = CLASSES.get(if illiquid { 0 } else { place % CLASSES.len() })?;
-        let spot = self.assets.get(class.asset)?.spot;
-        let mut width = 3 + i64::try_from(count / (CLASSES.len() * 4)).ok()?;
-        for attempt in 0..400 {
-            let dates = 3 + attempt / 10;
-            let steps = if illiquid { -66 } else { (self.rng.i64(-width..=width) + self.rng.i64(-width..=width)) / 2 };
-            let kind = if illiquid || self.rng.bool() { OptionType::Call } else { OptionType::Put };
-            let n = if illiquid { attempt } else { self.rng.i32(0..dates) };
-            if let Some(listing) = class.contract(date, n, steps, kind, spot)
-                && !taken.contains(&listing.contract)
-            {
-                return Some(listing);
-            }
-            width += 1;
-        }
-        // This class is sold out: the next one may have more.
-        let next = (0..CLASSES.len()).filter_map(|k| CLASSES.get((place + k) % CLASSES.len()));
-        next.flat_map(|class| (0..40).flat_map(move |n| (-60..=60).map(move |steps| (class, n, steps)))).find_map(
-            |(class, n, steps)| {
-                let spot = self.assets.get(class.asset)?.spot;
-                [OptionType::Call, OptionType::Put]
-                    .into_iter()
-                    .filter_map(|kind| class.contract(date, n, steps, kind, spot))
-                    .find(|listing| !taken.contains(&listing.contract))
-            },
-        )
-    }
-
-    fn quantity(&mut self) -> i64 {
-        let size = self.rng.i64(1..=12);
-        if self.rng.bool() { size } else { -size }
     }
 
     /// Numbers the symbols of an option and of its underlying, and begins to quote both.

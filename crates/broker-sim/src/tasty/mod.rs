@@ -27,7 +27,7 @@ pub use violations::{Rule, Violation};
 use self::state::Shared;
 use crate::SimError;
 use crate::config::{MarketConfig, SimConfig};
-use crate::market::{Account, Book, Event, Hub, Kind, Market, Replay, Runner, SimPosition, Simulated};
+use crate::market::{Account, Book, Event, Hub, Kind, Market, OnBatch, Replay, Runner, SimPosition, Simulated};
 
 /// For every task to end after [`TastySim::shutdown`].
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
@@ -78,7 +78,7 @@ impl TastySim {
 
         let stop = CancellationToken::new();
         let counted = Arc::clone(&shared);
-        let on_batch = Box::new(move |events: &[Event], finished| count(&counted, events, finished));
+        let on_batch: OnBatch = Box::new(move |events: &[Event], finished| count(&counted, events, finished));
         let runner = Runner { market, hub, commands: inbox, settle, on_batch };
         let mut tasks = JoinSet::new();
         tasks.spawn(runner.run(stop.clone()));

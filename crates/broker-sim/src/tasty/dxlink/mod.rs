@@ -130,7 +130,9 @@ async fn refuse(mut stream: TcpStream) {
     const ANSWER: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let mut request = [0_u8; 4096];
     let answered = async {
-        stream.read(&mut request).await?;
+        if stream.read(&mut request).await? == 0 {
+            return Ok(());
+        }
         stream.write_all(ANSWER).await?;
         stream.shutdown().await
     };

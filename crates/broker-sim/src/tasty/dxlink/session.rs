@@ -253,7 +253,7 @@ impl Session {
     }
 
     fn open(&mut self, channel: u64, service: &str, contract: Option<&str>) {
-        if channel % 2 == 0 {
+        if channel.is_multiple_of(2) {
             return self.refuse(channel, Rule::ChannelNumber, "a client opens odd channels");
         }
         if self.channels.contains_key(&channel) {

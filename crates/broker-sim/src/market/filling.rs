@@ -1,0 +1,113 @@
+//! Which contracts the customer of the simulated market holds.
+
+use std::collections::HashSet;
+
+use fastrand::Rng;
+use greeks_model::{Contract, OptionType};
+use jiff::civil::Date;
+
+use super::book::{Book, Holding, SimPosition};
+use super::listing::Listing;
+use super::universe::{CLASSES, Class};
+use crate::SimError;
+
+/// The place in the book of the contract that nobody makes a market in.
+const ILLIQUID: usize = 8;
+
+/// Strikes below the money of that contract: so deep that no time value is left.
+const DEEP: i64 = -66;
+
+/// Contracts that one book holds at most: about as many as the classes list near the money.
+const MAX_COUNT: usize = 10_000;
+
+/// A book of `count` option contracts, and every contract to be quoted with whether it is illiquid.
+///
+/// The first contract is held in both accounts, on opposite sides; besides there are a stock and a position that was
+/// closed today.
+pub(super) fn fill(
+    rng: &mut Rng,
+    date: Date,
+    count: usize,
+    spots: &[f64],
+) -> Result<(Book, Vec<(Listing, bool)>), SimError> {
+    if count > MAX_COUNT {
+        return Err(SimError::Config(format!("{count} option positions: at most {MAX_COUNT}")));
+    }
+    let mut book = Book::new();
+    let mut picker = Picker { rng, date, count, spots, taken: HashSet::new() };
+    let mut quoted = Vec::with_capacity(count + 1);
+    let numbers: Vec<String> = book.accounts.iter().map(|account| account.number.clone()).collect();
+    let [first, second, ..] = numbers.as_slice() else { return Ok((book, quoted)) };
+    for place in 0..count {
+        let illiquid = place == ILLIQUID;
+        let listing = picker.pick(place, illiquid).ok_or_else(|| {
+            SimError::Config(format!("{count} option positions are more than the simulated market has contracts"))
+        })?;
+        let quantity = picker.quantity();
+        book.set(if place % 3 == 1 { second } else { first }, listing.clone(), quantity);
+        if place == 0 {
+            book.set(second, listing.clone(), -quantity.signum() * picker.rng.i64(1..=9));
+        }
+        quoted.push((listing, illiquid));
+    }
+    if let Some(closed) = (count > 0).then(|| picker.pick(0, false)).flatten() {
+        book.set(first, closed.clone(), 0);
+        let stock = Holding::Stock("AAPL".to_owned());
+        book.positions.push(SimPosition { account: first.clone(), holding: stock, quantity: 200 });
+        quoted.push((closed, false));
+    }
+    Ok((book, quoted))
+}
+
+struct Picker<'a> {
+    rng: &'a mut Rng,
+    date: Date,
+    count: usize,
+    spots: &'a [f64],
+    taken: HashSet<Contract>,
+}
+
+impl Picker<'_> {
+    /// A contract that is not taken yet, the nearer to the money and to today the smaller the book.
+    fn pick(&mut self, place: usize, illiquid: bool) -> Option<Listing> {
+        let class = CLASSES.get(if illiquid { 0 } else { place % CLASSES.len() })?;
+        let found = if illiquid { self.deep(class) } else { self.at_random(class) };
+        let listing = found.or_else(|| self.first_free(place))?;
+        self.taken.insert(listing.contract.clone());
+        Some(listing)
+    }
+
+    fn quantity(&mut self) -> i64 {
+        let size = self.rng.i64(1..=12);
+        if self.rng.bool() { size } else { -size }
+    }
+
+    fn deep(&self, class: &Class) -> Option<Listing> {
+        (0..12).find_map(|n| self.free(class, n, DEEP, OptionType::Call))
+    }
+
+    fn at_random(&mut self, class: &Class) -> Option<Listing> {
+        let base = 3 + i64::try_from(self.count / (CLASSES.len() * 4)).ok()?;
+        (0..400_i32).find_map(|attempt| {
+            let width = base + i64::from(attempt);
+            let steps = (self.rng.i64(-width..=width) + self.rng.i64(-width..=width)) / 2;
+            let kind = if self.rng.bool() { OptionType::Call } else { OptionType::Put };
+            let n = self.rng.i32(0..3 + attempt / 10);
+            self.free(class, n, steps, kind)
+        })
+    }
+
+    /// Where a class is sold out, any class may have more.
+    fn first_free(&self, place: usize) -> Option<Listing> {
+        let classes = (0..CLASSES.len()).filter_map(|k| CLASSES.get((place + k) % CLASSES.len()));
+        let grid = classes.flat_map(|class| (0..40).flat_map(move |n| (-60..=60).map(move |steps| (class, n, steps))));
+        let kinds = [OptionType::Call, OptionType::Put];
+        grid.flat_map(|(class, n, steps)| kinds.map(|kind| (class, n, steps, kind)))
+            .find_map(|(class, n, steps, kind)| self.free(class, n, steps, kind))
+    }
+
+    fn free(&self, class: &Class, n: i32, steps: i64, kind: OptionType) -> Option<Listing> {
+        let listing = class.contract(self.date, n, steps, kind, *self.spots.get(class.asset)?)?;
+        (!self.taken.contains(&listing.contract)).then_some(listing)
+    }
+}
