@@ -37,7 +37,7 @@ impl Book {
     /// Takes over what was found; gives an event for each account that could be read.
     ///
     /// # Errors
-    /// The first fault that only a person can mend.
+    /// [`Error::CredentialsRejected`]: no other call will fare better. Everything else concerns one account.
     pub(crate) fn update(&mut self, findings: Vec<Findings>, cx: &SourceContext) -> Result<Vec<SourceEvent>, Error> {
         let mut events = Vec::new();
         for Findings { account, result } in findings {
@@ -47,7 +47,7 @@ impl Book {
                     self.accounts.insert(account, entry);
                     events.push(SourceEvent::Positions(snapshot));
                 }
-                Err(error) if error.needs_operator() => return Err(error),
+                Err(error @ Error::CredentialsRejected { .. }) => return Err(error),
                 Err(error) => {
                     tracing::warn!(%account, error = &error as &dyn std::error::Error, "positions could not be read");
                     self.accounts.entry(account).or_default().failed = true;

@@ -71,8 +71,10 @@ impl Discoverer {
         &self.rest
     }
 
-    /// The open accounts to stream: those configured, or all.
+    /// The open accounts to stream: those configured, or all. Called once per session.
     pub(crate) async fn accounts(&self, config: &TastyConfig) -> Result<Vec<AccountId>, Error> {
+        // What the API did not know yesterday it may know today.
+        self.memory().symbols.retain(|_, found| found.is_some());
         let open = self.rest.accounts().await?;
         let Some(chosen) = &config.accounts else { return Ok(open) };
         match chosen.iter().find(|account| !open.contains(account)) {

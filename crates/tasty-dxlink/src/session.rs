@@ -130,6 +130,10 @@ impl Session {
     pub(crate) fn on_frame(&mut self, text: &str, now: Instant, received_at: UnixNanos) -> Result<Received, Error> {
         self.liveness.received(now);
         self.received_at = received_at;
+        if !self.has_events() {
+            self.next_row = 0;
+            self.feed.clear_rows();
+        }
         let incoming = match wire::read(text, &mut self.feed) {
             Ok(incoming) => incoming,
             Err(defect) => return Ok(Received::Dropped(defect)),
@@ -221,8 +225,6 @@ impl Session {
             let update = to_update(row, *instrument, self.received_at, self.settings.delayed);
             return Some(SourceEvent::Quote { update, payload });
         }
-        self.next_row = 0;
-        self.feed.clear_rows();
         None
     }
 

@@ -446,3 +446,21 @@ fn options_that_never_answer_are_reported() {
     bench.frame(&greeks(1, ".B", "1")).unwrap();
     assert_eq!(bench.session.silent_options(), 0);
 }
+
+#[test]
+fn rows_make_room_for_those_of_the_next_frame() {
+    let mut bench = Bench::authorized();
+    bench.want(&[".A"], &[]);
+    for i in 0..100 {
+        bench.frame(&greeks(1, ".A", &i.to_string())).unwrap();
+        while bench.session.has_events() {
+            assert!(bench.session.next_event().is_some());
+        }
+        assert_eq!(bench.session.feed.rows.len(), 1);
+    }
+    assert!(bench.session.next_event().is_none());
+    // Two frames before the first is taken: none is lost.
+    bench.frame(&greeks(1, ".A", "1")).unwrap();
+    bench.frame(&greeks(1, ".A", "2")).unwrap();
+    assert_eq!(bench.events().iter().map(|u| u.delta).collect::<Vec<_>>(), [Some(1.0), Some(2.0)]);
+}

@@ -118,6 +118,9 @@ impl Feed {
         let Some(layouts) = self.channels.iter_mut().find(|layouts| layouts.number == channel) else {
             return 0;
         };
+        if event_fields.get() == "null" {
+            return 0;
+        }
         let Ok(by_type) = serde_json::from_str::<HashMap<String, &RawValue>>(event_fields.get()) else {
             return 1;
         };

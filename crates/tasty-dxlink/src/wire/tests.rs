@@ -118,6 +118,7 @@ fn unusable_configs_change_nothing() {
     }
     assert_eq!(configure(&mut feed, r#"{"type":"FEED_CONFIG","channel":9,"eventFields":{"Greeks":[]}}"#), 0);
     assert_eq!(configure(&mut feed, r#"{"type":"FEED_CONFIG","channel":1,"eventFields":{"Candle":[]}}"#), 0);
+    assert_eq!(configure(&mut feed, r#"{"type":"FEED_CONFIG","channel":1,"eventFields":null}"#), 0);
     read(GREEKS, &mut feed).unwrap();
     assert_eq!(feed.rows.len(), 2);
 }
@@ -455,6 +456,46 @@ proptest! {
                 let mut feed = Feed { keep_payload, ..feed() };
                 let result = read(&text, &mut feed).is_ok();
                 prop_assert!(result || feed.rows.is_empty());
+            }
+        }
+    }
+}
+
+/// Every message of the corpus, whole, cut at each byte, and with each byte changed: read or dropped whole, never worse.
+#[test]
+fn the_corpus_and_its_neighbours_do_no_harm() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
+    let mut messages = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        messages.extend(text.lines().map(str::to_owned));
+    }
+    assert!(messages.len() > 30, "{}", messages.len());
+    let harmless = |text: &[u8]| {
+        let Ok(text) = std::str::from_utf8(text) else { return };
+        for keep_payload in [false, true] {
+            let mut feed = Feed { keep_payload, ..feed() };
+            if let Ok(incoming) = read(text, &mut feed) {
+                if let Message::FeedConfig { event_fields: Some(fields) } = incoming.message {
+                    feed.configure(incoming.channel, fields);
+                    feed.rows.clear();
+                    let again = read(GREEKS, &mut feed);
+                    assert!(again.is_ok() || feed.rows.is_empty());
+                }
+            } else {
+                assert!(feed.rows.is_empty(), "{text}");
+            }
+        }
+    };
+    for message in &messages {
+        let bytes = message.as_bytes();
+        harmless(bytes);
+        for at in 0..bytes.len() {
+            harmless(&bytes[..at]);
+            for change in [b'"', b'[', b'}', b'0', b'\\', b' '] {
+                let mut changed = bytes.to_vec();
+                changed[at] = change;
+                harmless(&changed);
             }
         }
     }
