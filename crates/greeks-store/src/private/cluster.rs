@@ -98,11 +98,13 @@ pub(super) fn server_command(
         }
         None => std::process::Command::new(postgres),
     };
-    command.arg("-D").arg(&layout.cluster).arg("-k").arg(&layout.sockets).arg("-p").arg(PORT.to_string());
+    command.arg("-D").arg(&layout.cluster);
     let given = config.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in SETTINGS.into_iter().chain(given).chain(DURABILITY) {
         command.arg("-c").arg(format!("{name}={value}"));
     }
+    // The last one counts: we have to find the socket again.
+    command.arg("-k").arg(&layout.sockets).arg("-p").arg(PORT.to_string());
     isolate(&mut command, account);
     let log = layout.open_log()?;
     let copy = log.try_clone().map_err(PrivateError::io("open", &layout.log))?;

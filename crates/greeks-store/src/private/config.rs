@@ -18,7 +18,7 @@ pub struct PrivateConfig {
     /// The account that runs the server when we are root; default `postgres`, else `nobody`.
     /// A cluster that exists already is run by its owner.
     pub run_as: Option<String>,
-    /// Further server settings. They cannot weaken durability: those are set after them.
+    /// Further server settings. They can neither weaken durability nor move the socket: those are set after them.
     pub settings: Vec<(String, String)>,
     /// Whether a new cluster is synced to disk before it is used.
     pub sync_new_cluster: bool,
