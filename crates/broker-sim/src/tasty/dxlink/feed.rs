@@ -75,6 +75,8 @@ pub(crate) struct Feed {
     changed: Vec<(Kind, SymbolId)>,
     /// Events that must not be conflated.
     queue: Vec<Event>,
+    /// Data that has not to wait is due since then.
+    opened: Instant,
     flushed: Option<Instant>,
     pub(crate) conflated: u64,
 }
@@ -105,6 +107,7 @@ impl Feed {
             silent: HashSet::new(),
             changed: Vec::new(),
             queue: Vec::new(),
+            opened: Instant::now(),
             flushed: None,
             conflated: 0,
         }
@@ -215,10 +218,9 @@ impl Feed {
         if self.queue.is_empty() && self.changed.is_empty() {
             return None;
         }
-        let ready = Instant::now();
         Some(match self.flushed {
             Some(flushed) if self.contract != Contract::Stream => flushed + setup.period,
-            _ => ready,
+            _ => self.opened,
         })
     }
 
