@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use greeks_model::Clock;
-use greeks_model::{OperatorReason, Retry, SourceError};
+use greeks_model::{Clock, OperatorReason, Retry, SourceError};
 use greeks_processor::SystemClock;
 use greeks_store::{Queries, QueryError};
 

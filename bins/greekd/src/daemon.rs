@@ -132,10 +132,6 @@ impl Daemon {
         Ok(Self { view, supervisor, pipeline, committer: tokio::spawn(committer.run()), log_abort, slo })
     }
 
-    pub(crate) const fn view(&self) -> &View {
-        &self.view
-    }
-
     /// Runs until `until` resolves, calling `each_second` with what there is to see.
     ///
     /// # Errors

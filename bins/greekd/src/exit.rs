@@ -36,6 +36,7 @@ impl Failure {
         self
     }
 
+    #[cfg(test)]
     pub(crate) const fn code(&self) -> Code {
         self.code
     }

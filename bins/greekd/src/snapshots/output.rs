@@ -174,32 +174,60 @@ pub(super) fn table(rows: &[SnapshotRow], out: &mut impl Write) -> io::Result<()
 }
 
 fn cells(row: &SnapshotRow) -> [String; 13] {
-    let show = |value: Option<f64>, digits: usize| {
-        value.map_or_else(|| "-".into(), |value| format!("{value:.digits$}").replacen('-', "\u{2212}", 1))
-    };
-    let millis = UnixMillis(row.event_time);
+    let show = |value: Option<f64>| value.map_or_else(|| "-".into(), figure);
     [
-        millis.to_string(),
+        Millis(row.event_time).to_string(),
         row.broker.clone(),
         row.account_id.clone(),
         row.contract_key.clone(),
-        row.quantity.to_string().replacen('-', "\u{2212}", 1),
-        show(row.delta, 4),
-        show(row.gamma, 5),
-        show(row.theta, 4),
-        show(row.vega, 4),
-        show(row.rho, 4),
-        show(row.implied_volatility, 4),
-        show(row.option_price, 4),
-        show(row.underlying_price, 2),
+        row.quantity.to_string().replacen('-', MINUS, 1),
+        show(row.delta),
+        show(row.gamma),
+        show(row.theta),
+        show(row.vega),
+        show(row.rho),
+        show(row.implied_volatility),
+        show(row.option_price),
+        show(row.underlying_price),
     ]
 }
 
-/// A time to the millisecond, which is what brokers give.
-struct UnixMillis(greeks_model::UnixNanos);
+/// A true minus sign is as wide as a plus and does not break lines.
+const MINUS: &str = "\u{2212}";
 
-impl std::fmt::Display for UnixMillis {
+/// Five significant digits, two to eight of them behind the point: a yen future moves in the seventh.
+fn figure(value: f64) -> String {
+    let magnitude = if value == 0.0 { 0.0 } else { value.abs().log10().floor() };
+    // Between 2 and 8 by the clamp.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let digits = (4.0 - magnitude).clamp(2.0, 8.0) as usize;
+    format!("{value:.digits$}").replacen('-', MINUS, 1)
+}
+
+/// A time to the millisecond, which is what brokers give.
+struct Millis(greeks_model::UnixNanos);
+
+impl std::fmt::Display for Millis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:.3}", self.0.to_timestamp())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_keep_what_matters() {
+        for (value, text) in [
+            (6616.474, "6616.47"),
+            (233.1, "233.10"),
+            (-0.462_14, "\u{2212}0.46214"),
+            (0.006_651_25, "0.0066512"),
+            (0.0, "0.0000"),
+            (-1e-12, "\u{2212}0.00000000"),
+        ] {
+            assert_eq!(figure(value), text);
+        }
     }
 }
