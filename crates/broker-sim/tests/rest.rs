@@ -1,0 +1,191 @@
+//! The documents, and what a caller must bring along.
+
+mod common;
+
+use std::time::Duration;
+
+use broker_sim::{Rule, TastySim};
+use common::{AGENT, config, get, http, log_in};
+use serde_json::{Value, json};
+
+async fn start() -> TastySim {
+    TastySim::start(config()).await.unwrap()
+}
+
+#[tokio::test]
+async fn nobody_enters_without_a_user_agent() {
+    let sim = start().await;
+    for headers in [&[][..], &[("User-Agent", "raw")], &[("User-Agent", "raw/")], &[("User-Agent", "/1.0")]] {
+        let answer = http(&sim, "GET", "/customers/me/accounts", headers, "").await;
+        assert_eq!(answer.status, 401);
+        assert!(answer.body.starts_with("<html>"), "{}", answer.body);
+    }
+    assert!(sim.violations().iter().all(|violation| violation.rule == Rule::UserAgent));
+    assert_eq!(sim.violations().len(), 4);
+    assert_eq!(sim.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn oauth_refuses_what_is_wrong_without_an_envelope() {
+    let sim = start().await;
+    let right = sim.credentials();
+    let body = |grant: &str, token: &str, secret: &str| {
+        json!({"grant_type": grant, "refresh_token": token, "client_secret": secret}).to_string()
+    };
+    let (token, secret) = (right.refresh_token.as_str(), right.client_secret.as_str());
+    for (body, status, key, code) in [
+        (body("password", token, secret), 400, "error", "unsupported_grant_type"),
+        (body("refresh_token", token, "wrong"), 401, "error", "invalid_client"),
+        (body("refresh_token", "wrong", secret), 400, "error_code", "invalid_grant"),
+        (json!({"grant_type": "refresh_token"}).to_string(), 401, "error", "invalid_client"),
+        ("grant_type=refresh_token".to_owned(), 400, "error", "invalid_request"),
+    ] {
+        let answer = http(&sim, "POST", "/oauth/token", &[AGENT], &body).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+        assert_eq!(answer.json()[key], code);
+    }
+    let answer = http(&sim, "POST", "/oauth/token", &[AGENT], &body("refresh_token", token, secret)).await;
+    assert_eq!(answer.status, 200);
+    let answer = answer.json();
+    assert_eq!((answer["token_type"].as_str(), answer["expires_in"].as_u64()), (Some("Bearer"), Some(900)));
+    sim.control().revoke_grant();
+    let answer = http(&sim, "POST", "/oauth/token", &[AGENT], &body("refresh_token", token, secret)).await;
+    assert_eq!(answer.json()["error_code"], "invalid_grant");
+    sim.control().restore_grant();
+    log_in(&sim).await;
+    assert!(!format!("{right:?}").contains(secret), "secrets stay out of logs");
+}
+
+#[tokio::test]
+async fn access_tokens_are_checked_and_expire() {
+    let mut config = config();
+    config.rest.access_token_ttl = Duration::from_millis(200);
+    let sim = TastySim::start(config).await.unwrap();
+    let path = "/customers/me/accounts";
+    let token = log_in(&sim).await;
+    assert_eq!(get(&sim, &token, path).await.status, 200);
+    let raw = http(&sim, "GET", path, &[AGENT, ("Authorization", &token)], "").await;
+    assert_eq!((raw.status, raw.json()["error"]["code"].as_str()), (401, Some("token_invalid")), "not without Bearer");
+    tokio::time::sleep(Duration::from_millis(210)).await;
+    assert_eq!(get(&sim, &token, path).await.status, 401);
+    let token = log_in(&sim).await;
+    sim.control().expire_access_tokens();
+    assert_eq!(get(&sim, &token, path).await.status, 401);
+    assert_eq!(sim.violations(), [], "an expired token is no mistake");
+}
+
+#[tokio::test]
+async fn accounts_and_positions_have_the_shape_of_production() {
+    let sim = start().await;
+    let token = log_in(&sim).await;
+    let accounts = get(&sim, &token, "/customers/me/accounts").await.json();
+    assert_eq!(accounts["context"], "/customers/me/accounts");
+    let items = accounts["data"]["items"].as_array().unwrap();
+    let closed: Vec<bool> = items.iter().map(|item| item["account"]["is-closed"].as_bool().unwrap()).collect();
+    assert_eq!(closed, [false, false, true]);
+    assert!(items.iter().all(|item| item["account-number"].is_null()), "the account is nested");
+
+    let mut rows = Vec::new();
+    for number in ["5WT00001", "5WT00002", "5WT00003"] {
+        let answer = get(&sim, &token, &format!("/accounts/{number}/positions")).await.json();
+        rows.extend(answer["data"]["items"].as_array().unwrap().clone());
+    }
+    assert_eq!(rows.len(), sim.positions().len());
+    for (row, position) in rows.iter().zip(sorted(&sim)) {
+        assert_eq!(row["account-number"], position.account.as_str());
+        assert_eq!(whole(&row["quantity"]), position.quantity.unsigned_abs());
+        let direction = match position.quantity.signum() {
+            0 => "Zero",
+            1 => "Long",
+            _ => "Short",
+        };
+        assert_eq!(row["quantity-direction"], direction);
+        match position.listing() {
+            Some(listing) => {
+                assert_eq!(row["symbol"], listing.rest_symbol.as_str());
+                assert_eq!(row["underlying-symbol"], listing.underlying.as_str());
+                assert_eq!(row["multiplier"].as_f64(), listing.multiplier.to_string().parse().ok());
+            }
+            None => assert_eq!((&row["symbol"], &row["instrument-type"]), (&json!("AAPL"), &json!("Equity"))),
+        }
+    }
+    let with = rows.iter().filter(|row| row.get("streamer-symbol").is_some()).count();
+    assert!(with > 0 && with < rows.len() - 1, "some rows have no streamer-symbol");
+    let textual = rows.iter().filter(|row| row["quantity"].is_string()).count();
+    assert!(textual > 0 && textual < rows.len(), "numbers come as both");
+    let unknown = get(&sim, &token, "/accounts/9ZZ99999/positions").await;
+    assert_eq!(unknown.status, 403);
+}
+
+/// In the order of the REST answers: by account.
+fn sorted(sim: &TastySim) -> Vec<broker_sim::SimPosition> {
+    let mut positions = sim.positions();
+    positions.sort_by(|a, b| a.account.cmp(&b.account));
+    positions
+}
+
+fn whole(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| value.as_str().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn instruments_are_found_one_by_one_and_not_as_lists() {
+    let sim = start().await;
+    let token = log_in(&sim).await;
+    for position in sim.positions() {
+        let Some(listing) = position.listing() else { continue };
+        let class = if listing.option_code.is_some() { "future-options" } else { "equity-options" };
+        let encoded = listing.rest_symbol.replace('/', "%2F").replace(' ', "%20");
+        let answer = get(&sim, &token, &format!("/instruments/{class}/{encoded}")).await;
+        assert_eq!(answer.status, 200, "{encoded}: {}", answer.body);
+        let data = answer.json()["data"].clone();
+        assert_eq!(data["streamer-symbol"], listing.streamer_symbol.as_str());
+        assert_eq!(data["symbol"], listing.rest_symbol.as_str());
+        let plus = listing.rest_symbol.replace('/', "%2F").replace(' ', "+");
+        if plus != listing.rest_symbol {
+            assert_eq!(
+                get(&sim, &token, &format!("/instruments/{class}/{plus}")).await.status,
+                404,
+                "no + for a blank"
+            );
+        }
+        let underlying = listing.underlying.replace('/', "%2F");
+        let kind = if listing.option_code.is_some() { "futures" } else { "equities" };
+        let answer = get(&sim, &token, &format!("/instruments/{kind}/{underlying}")).await;
+        assert_eq!(answer.status, 200, "{underlying}: {}", answer.body);
+        let streamer = answer.json()["data"]["streamer-symbol"].as_str().unwrap().to_owned();
+        assert_eq!(streamer.ends_with(":XCME"), kind == "futures", "{streamer}");
+    }
+    for path in [
+        "/instruments/equity-options?symbol[]=AAPL%20%20261218C00232500",
+        "/instruments/equity-options/MSFT%20%20261218C00232500",
+        "/instruments/future-options?symbol[]=x",
+        "/nowhere",
+    ] {
+        let answer = get(&sim, &token, path).await;
+        assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (404, Some("not_found")), "{path}");
+    }
+    assert_eq!(sim.violations(), []);
+}
+
+#[tokio::test]
+async fn orders_are_noticed() {
+    let sim = start().await;
+    let token = log_in(&sim).await;
+    let header = format!("Bearer {token}");
+    let answer = http(&sim, "POST", "/accounts/5WT00001/orders", &[AGENT, ("Authorization", &header)], "{}").await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(sim.violations()[0].rule, Rule::Order);
+    assert!(sim.requests().iter().any(|line| line.path == "/accounts/5WT00001/orders" && line.method == "POST"));
+}
+
+#[tokio::test]
+async fn dropping_it_closes_the_door() {
+    let sim = start().await;
+    let (api, stream) = (sim.api_url().replace("http://", ""), sim.dxlink_url().to_owned());
+    let mut raw = common::Raw::connect(&sim).await;
+    let ((), code) = tokio::join!(sim.shutdown(), raw.expect_close());
+    assert_eq!(code, 1001);
+    assert!(tokio::net::TcpStream::connect(api).await.is_err());
+    assert!(tokio_tungstenite::connect_async(stream).await.is_err());
+}
