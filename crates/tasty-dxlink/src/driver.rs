@@ -32,6 +32,8 @@ pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 const FAREWELL: Duration = Duration::from_secs(1);
 /// A queue that stays full for so long is worth telling.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
+/// How often to look for what is due while the socket takes nothing.
+const RING_WHILE_WRITING: Duration = Duration::from_millis(100);
 /// How long it is told after it was last seen.
 const SLOW_FOR: Duration = Duration::from_secs(5);
 
@@ -109,8 +111,11 @@ impl<'a> Driver<'a> {
     pub(crate) async fn run(&mut self, socket: Socket) -> Result<SessionEnd, Error> {
         let (mut sink, mut stream) = socket.split();
         let result = self.stream(&mut sink, &mut stream).await;
+        if result.is_ok() {
+            self.output = None;
+        }
         let farewell = async {
-            while let Some(text) = self.output.take().or_else(|| self.session.poll_output(Instant::now().into_std())) {
+            while let Some(text) = self.output.take().or_else(|| self.session.take_last_word()) {
                 sink.send(Message::text(text)).await?;
             }
             sink.close().await
@@ -145,8 +150,9 @@ impl<'a> Driver<'a> {
                 biased;
                 () = &mut cancelled => return Ok(SessionEnd::Cancelled),
                 progress = advance(sink, self.output.is_some()), if self.output.is_some() || self.write_due.is_some() => {
-                    progress.map_err(|error| self.broken(error))?;
-                    self.on_writable(sink, now)?;
+                    if let Err(error) = progress.and_then(|()| self.on_writable(sink, now)) {
+                        return self.hear_last_words(stream).and_then(|end| end.ok_or_else(|| self.broken(error)));
+                    }
                 }
                 permit = cx.events().reserve(), if blocked => match (permit, self.next_event()) {
                     (Ok(permit), Some(event)) => permit.send(event),
@@ -165,16 +171,26 @@ impl<'a> Driver<'a> {
     }
 
     /// The socket takes another message, or has taken all there were.
-    fn on_writable(&mut self, sink: &mut SplitSink<Socket, Message>, now: Instant) -> Result<(), Error> {
+    fn on_writable(&mut self, sink: &mut SplitSink<Socket, Message>, now: Instant) -> Result<(), tungstenite::Error> {
         match self.output.take() {
             Some(text) => {
-                sink.start_send_unpin(Message::text(text)).map_err(|error| self.broken(error))?;
+                sink.start_send_unpin(Message::text(text))?;
                 self.write_due.get_or_insert(now + self.tools.config.step_timeout);
                 self.report_subscriptions();
             }
             None => self.write_due = None,
         }
         Ok(())
+    }
+
+    /// The socket takes nothing any more. Why may stand in what the server has sent before.
+    fn hear_last_words(&mut self, stream: &mut SplitStream<Socket>) -> Result<Option<SessionEnd>, Error> {
+        while let Some(Some(Ok(frame))) = stream.next().now_or_never() {
+            if let Some(end) = self.on_message(Some(Ok(frame)))? {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
     }
 
     /// Does what is due; gives the end when the time has come for it.
@@ -210,7 +226,12 @@ impl<'a> Driver<'a> {
     /// Sets the timer to the next thing that is due. A timer that rings too early does no harm, so that the frequent
     /// case, a frame that moves a deadline back, does not touch it.
     fn arm(&self, mut sleep: Pin<&mut Sleep>) {
-        let mut due = Instant::from_std(self.session.deadline()).min(self.tools.renew_at);
+        let mut due = Instant::from_std(self.session.deadline());
+        if self.output.is_some() {
+            // What is due to be said waits for the socket: no use in ringing for it.
+            due = due.max(Instant::now() + RING_WHILE_WRITING);
+        }
+        due = due.min(self.tools.renew_at);
         if self.poll.is_none() && self.outbox.is_empty() {
             due = due.min(self.poll_at);
         }

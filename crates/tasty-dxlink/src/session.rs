@@ -199,6 +199,11 @@ impl Session {
         Some(text)
     }
 
+    /// What is left to say before the connection is closed; subscriptions are not.
+    pub(crate) fn take_last_word(&mut self) -> Option<String> {
+        self.outputs.pop_front()
+    }
+
     /// When [`Session::on_tick`] or [`Session::poll_output`] has something to do at the latest.
     pub(crate) fn deadline(&self) -> Instant {
         let mut deadline = self.liveness.deadline();

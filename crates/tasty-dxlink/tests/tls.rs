@@ -1,7 +1,7 @@
 //! Who is spoken to: certificates of the API and of the streamer.
 
 // Helpers of tests are not inside a test function.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::let_underscore_must_use)]
 
 mod fake;
 

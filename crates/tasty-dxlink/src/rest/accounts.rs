@@ -1,7 +1,5 @@
 //! Accounts and their positions.
 
-use std::borrow::Cow;
-
 use greeks_model::{AccountId, Decimal};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -21,7 +19,8 @@ pub(crate) struct PositionRow {
     pub(crate) symbol: String,
     pub(crate) underlying_symbol: String,
     pub(crate) streamer_symbol: Option<String>,
-    /// Contracts, negative when short.
+    /// Contracts, negative when short; NaN when the broker's answer does not tell, so that the position does not read as
+    /// closed.
     pub(crate) quantity: f64,
     pub(crate) multiplier: Decimal,
 }
@@ -30,7 +29,7 @@ pub(crate) struct PositionRow {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Positions {
     pub(crate) rows: Vec<PositionRow>,
-    /// What was left out because it could not be understood: the symbol, if there is one, and why.
+    /// What could not be understood, or not fully: the symbol, if there is one, and why.
     pub(crate) skipped: Vec<(String, &'static str)>,
 }
 
@@ -94,16 +93,15 @@ fn read_accounts(body: &[u8]) -> Result<Vec<AccountId>, Error> {
 fn read_positions(body: &[u8], found: &mut Positions) -> Result<u64, Error> {
     let (items, pages) = body::items(POSITIONS, body)?;
     for item in items {
-        match read_position(item) {
-            Ok(row) => found.rows.extend(row),
-            Err(skipped) => found.skipped.push(skipped),
+        if let Some((symbol, fault)) = read_position(item, &mut found.rows) {
+            found.skipped.push((symbol, fault));
         }
     }
     Ok(pages)
 }
 
-/// One position: `None` when it is no open option.
-fn read_position(item: &RawValue) -> Result<Option<PositionRow>, (String, &'static str)> {
+/// Adds one position if it is an open option; gives its symbol and what is wrong when it cannot be understood fully.
+fn read_position(item: &RawValue, rows: &mut Vec<PositionRow>) -> Option<(String, &'static str)> {
     #[derive(Deserialize)]
     #[serde(rename_all = "kebab-case")]
     struct Row<'a> {
@@ -124,37 +122,44 @@ fn read_position(item: &RawValue) -> Result<Option<PositionRow>, (String, &'stat
     }
     let text = |raw: Option<&RawValue>| raw.map(|raw| body::plain(raw).into_owned()).unwrap_or_default();
     let Ok(row) = serde_json::from_str::<Row<'_>>(item.get()) else {
-        return Err((String::new(), "not an object"));
+        return Some((String::new(), "not an object"));
     };
     let on_future = match text(row.instrument_type).trim() {
         "Equity Option" => false,
         "Future Option" => true,
-        _ => return Ok(None),
+        _ => return None,
     };
     let symbol = text(row.symbol);
-    let skip = |why| Err((symbol.clone(), why));
-    let Some(size) = row.quantity.and_then(body::double) else { return skip("no quantity") };
-    // The quantity has no sign: the direction is the sign.
-    let direction: Cow<'_, str> = row.quantity_direction.map(body::plain).unwrap_or_default();
-    let quantity = match direction.trim() {
-        "Long" => size.abs(),
-        "Short" => -size.abs(),
-        "Zero" => 0.0,
-        _ if size == 0.0 => 0.0,
-        _ => return skip("neither long nor short"),
-    };
-    if quantity == 0.0 {
-        return Ok(None);
-    }
-    let Some(multiplier) = row.multiplier.and_then(body::decimal).filter(|it| *it > Decimal::ZERO) else {
-        return skip("no multiplier");
-    };
     if symbol.trim().is_empty() {
-        return skip("no symbol");
+        return Some((symbol, "no symbol"));
     }
-    let streamer_symbol = Some(text(row.streamer_symbol).trim().to_owned()).filter(|it| !it.is_empty());
-    let underlying_symbol = text(row.underlying_symbol);
-    Ok(Some(PositionRow { on_future, symbol, underlying_symbol, streamer_symbol, quantity, multiplier }))
+    let quantity = signed_quantity(row.quantity, row.quantity_direction);
+    if quantity == Ok(0.0) {
+        return None;
+    }
+    let multiplier = row.multiplier.and_then(body::decimal).filter(|it| *it > Decimal::ZERO);
+    let fault = quantity.err().or_else(|| multiplier.is_none().then_some("no multiplier"));
+    rows.push(PositionRow {
+        on_future,
+        streamer_symbol: Some(text(row.streamer_symbol).trim().to_owned()).filter(|it| !it.is_empty()),
+        underlying_symbol: text(row.underlying_symbol),
+        quantity: quantity.ok().filter(|_| fault.is_none()).unwrap_or(f64::NAN),
+        multiplier: multiplier.unwrap_or_default(),
+        symbol: symbol.clone(),
+    });
+    fault.map(|fault| (symbol, fault))
+}
+
+/// The quantity has no sign: the direction is the sign.
+fn signed_quantity(quantity: Option<&RawValue>, direction: Option<&RawValue>) -> Result<f64, &'static str> {
+    let size = quantity.and_then(body::double).ok_or("no quantity")?;
+    match direction.map(body::plain).unwrap_or_default().trim() {
+        "Long" => Ok(size.abs()),
+        "Short" => Ok(-size.abs()),
+        "Zero" => Ok(0.0),
+        _ if size == 0.0 => Ok(0.0),
+        _ => Err("neither long nor short"),
+    }
 }
 
 #[cfg(test)]
@@ -174,8 +179,12 @@ mod tests {
     fn positions_are_signed_and_filtered() {
         let mut found = Positions::default();
         assert_eq!(read_positions(include_bytes!("../../tests/fixtures/positions.json"), &mut found).unwrap(), 1);
-        let rows: Vec<_> = found
-            .rows
+        let (whole, faulty): (Vec<_>, Vec<_>) = found.rows.iter().partition(|row| row.quantity.is_finite());
+        assert_eq!(
+            faulty.iter().map(|row| row.symbol.as_str()).collect::<Vec<_>>(),
+            ["NODIR 261218C00232500", "NOMUL 261218C00232500", "NOQTY 261218C00232500"]
+        );
+        let rows: Vec<_> = whole
             .iter()
             .map(|row| (row.symbol.as_str(), row.quantity, row.multiplier.to_string(), row.on_future))
             .collect();
