@@ -134,6 +134,12 @@ impl Control {
         self.shared.refusing.store(refuse, Ordering::Relaxed);
     }
 
+    /// A quote token without the detour over REST, for a bare DXLink client.
+    #[must_use]
+    pub fn issue_quote_token(&self) -> String {
+        self.shared.tokens.issue_quote()
+    }
+
     /// Makes every access token worthless; the next REST call is answered with 401.
     pub fn expire_access_tokens(&self) {
         self.shared.tokens.expire_access();
