@@ -398,8 +398,11 @@ mod tests {
         assert_eq!(config.config.get_password(), Some(b"a b'c".as_slice()));
         assert_eq!((config.ssl_mode(), config.database()), (SslMode::Require, "me"));
         assert_eq!(config.driver_config(true).get_ssl_mode(), tokio_postgres::config::SslMode::Disable);
-        let url = DatabaseConfig::parse("postgresql://me@%2Frun%2Fpg/greeks").unwrap();
-        assert!(url.is_local_socket());
+        for url in ["postgresql://me@%2Frun%2Fpg/greeks", "postgresql:///greeks?host=/run/pg&user=me"] {
+            let config = DatabaseConfig::parse(url).unwrap();
+            assert!(config.is_local_socket());
+            assert_eq!((config.user(), config.database(), &*config.address()), ("me", "greeks", "/run/pg"));
+        }
     }
 
     #[test]

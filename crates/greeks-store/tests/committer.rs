@@ -304,3 +304,22 @@ async fn a_database_that_needs_a_person_is_named_and_nothing_is_lost() {
     assert!(run.await.unwrap_err().is_cancelled());
     assert!(sink.append(&[]).is_err(), "the log's reader is gone");
 }
+
+#[tokio::test]
+async fn a_backlog_is_stored_in_large_commits() {
+    const ROWS: u32 = 60_000;
+    let database = Database::migrated().await;
+    let lines: Vec<_> =
+        (0..500).map(|strike| series("5WT00001", &format!("AAPL  261218C{:08}", 100_000 + strike * 500))).collect();
+    let records = (0..ROWS).map(|number| Record::Snapshot(tick(&lines[number as usize * 7 % 500], number))).collect();
+    let seen = Seen::default();
+    let config = CommitterConfig::new(database.config.clone(), "test");
+    let log = Box::new(testkit::MemoryLog::new(records));
+    let begin = Instant::now();
+    Committer::new(config, log, seen.observer(), Arc::new(WallClock)).0.run().await.unwrap();
+    let rate = f64::from(ROWS) / begin.elapsed().as_secs_f64();
+    println!("backlog of {ROWS} rows of 500 series: {rate:.0} rows/s");
+    assert!(seen.sizes().iter().all(|size| *size == 2_000));
+    assert_eq!(database.count("SELECT count(DISTINCT series_id) FROM greek_ticks").await, 500);
+    assert!(rate > 5_000.0, "{rate}");
+}

@@ -268,6 +268,18 @@ async fn works_for_an_ordinary_user() {
 }
 
 #[tokio::test]
+async fn a_long_path_is_served_from_a_short_socket_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    let server = start(&dir.path().join("x".repeat(100))).await;
+    let sockets = server.socket_dir().to_owned();
+    assert!(!sockets.starts_with(dir.path()), "{sockets:?}");
+    assert_eq!(query(&server, "SELECT current_user::text").await, "greekd");
+    server.stop().await.unwrap();
+    assert!(!sockets.exists());
+}
+
+#[tokio::test]
 async fn root_is_told_which_directory_bars_the_way() {
     if !is_root() {
         return;

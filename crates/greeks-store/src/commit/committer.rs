@@ -268,6 +268,7 @@ impl Committer {
         let kind = error.failure();
         if kind == Failure::Data && self.refusal.is_none() {
             self.writer = None;
+            tracing::debug!(records = tried, error = chain(error), "refused: looking for the record");
             if self.bisect.refused(tried) {
                 self.refusal = Some(error.refusal());
                 if self.bisect.too_many() {
@@ -294,11 +295,18 @@ impl Committer {
             }
         };
         self.retry = delay;
-        tracing::warn!(reason, retry_in = ?delay, "database not available");
+        let mut news = false;
         self.status.send_modify(|status| {
+            news = status.state != state || status.last_error.as_deref() != Some(reason);
             status.state = state;
             status.last_error = Some(reason.to_owned());
         });
+        // An outage of hours is one line, not one every five seconds.
+        if news {
+            tracing::warn!(reason, retry_in = ?delay, "database not available");
+        } else {
+            tracing::debug!(reason, retry_in = ?delay, "database still not available");
+        }
     }
 
     /// Connects unless connected, as often as it takes.
@@ -310,6 +318,10 @@ impl Committer {
             match timeout(OPEN_DEADLINE, opening).await.unwrap_or(Err(WriteError::Deadline(OPEN_DEADLINE.as_secs()))) {
                 Ok(writer) => {
                     self.writer = Some(writer);
+                    let before = self.status.borrow().state;
+                    if before != CommitterState::Connected {
+                        tracing::info!(database = %self.config.database.address(), "database connected");
+                    }
                     self.status.send_modify(|status| status.state = CommitterState::Connected);
                     if self.keep_at <= Instant::now() {
                         self.keep_partitions().await;

@@ -198,13 +198,17 @@ impl PrivateServer {
 
 impl Drop for PrivateServer {
     fn drop(&mut self) {
-        if self.process.status().is_some() {
-            return;
+        if self.process.status().is_none() {
+            self.process.signal(Signal::INT);
+            if !self.process.wait_blocking(FAST_STOP) {
+                self.process.signal(Signal::QUIT);
+                self.process.wait_blocking(IMMEDIATE_STOP);
+            }
         }
-        self.process.signal(Signal::INT);
-        if !self.process.wait_blocking(FAST_STOP) {
-            self.process.signal(Signal::QUIT);
-            self.process.wait_blocking(IMMEDIATE_STOP);
+        if !self.layout.sockets.starts_with(&self.layout.pg)
+            && let Err(error) = std::fs::remove_dir(&self.layout.sockets)
+        {
+            tracing::debug!(dir = %self.layout.sockets.display(), %error, "socket directory left behind");
         }
     }
 }
