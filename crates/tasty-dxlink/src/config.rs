@@ -44,8 +44,8 @@ pub struct TastyConfig {
     pub position_poll: Duration,
     /// `acceptAggregationPeriod` for Greeks; default 0: the server should not gather updates.
     pub greeks_aggregation: Duration,
-    /// `acceptAggregationPeriod` for quotes and trades of underlyings; default 0.5 s, so that a busy index cannot flood
-    /// the connection.
+    /// `acceptAggregationPeriod` for quotes and trades of underlyings; default 0.1 s: enough to keep a busy index from
+    /// flooding the connection, and Greeks never wait long for the price they belong to.
     pub underlying_aggregation: Duration,
     /// Largest size of one subscription message; default 8 KiB.
     pub chunk_bytes: usize,
@@ -76,7 +76,7 @@ impl TastyConfig {
             silence_margin: Duration::from_secs(5),
             position_poll: Duration::from_secs(60),
             greeks_aggregation: Duration::ZERO,
-            underlying_aggregation: Duration::from_millis(500),
+            underlying_aggregation: Duration::from_millis(100),
             chunk_bytes: 8 << 10,
             chunk_symbols: 500,
             chunk_pause: Duration::from_millis(50),

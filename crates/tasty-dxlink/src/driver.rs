@@ -18,7 +18,8 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::book::{Book, BookFaults};
+use crate::book::Book;
+use crate::conditions::Conditions;
 use crate::discovery::{Discoverer, Findings};
 use crate::error::clean;
 use crate::metrics::Meter;
@@ -65,16 +66,6 @@ pub(crate) struct Driver<'a> {
     slow_until: Option<Instant>,
     streaming: bool,
     conditions: Option<Conditions>,
-}
-
-/// What an operator should know of a session that streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Conditions {
-    delayed: bool,
-    book: BookFaults,
-    silent: usize,
-    channel_lost: bool,
-    slow: bool,
 }
 
 impl<'a> Driver<'a> {
@@ -406,27 +397,6 @@ impl<'a> Driver<'a> {
         let (wanted, sent) = self.session.subscription_counts();
         self.tools.meter.subscriptions(wanted, sent, self.session.silent_options());
         self.tools.cx.activity().set_subscriptions(self.session.subscribed_instruments());
-    }
-}
-
-impl std::fmt::Display for Conditions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut separator = "";
-        let mut say = |holds: bool, text: std::fmt::Arguments<'_>| {
-            if !holds {
-                return Ok(());
-            }
-            let result = write!(f, "{separator}{text}");
-            separator = "; ";
-            result
-        };
-        let BookFaults { failed_accounts, not_streamed } = self.book;
-        say(self.delayed, format_args!("quotes are delayed: the quote token is of level demo"))?;
-        say(failed_accounts > 0, format_args!("positions of {failed_accounts} account(s) could not be read"))?;
-        say(not_streamed > 0, format_args!("{not_streamed} option position(s) cannot be streamed"))?;
-        say(self.silent > 0, format_args!("{} subscribed option(s) never had an event", self.silent))?;
-        say(self.channel_lost, format_args!("the streamer closed a channel; it is being opened again"))?;
-        say(self.slow, format_args!("events are not taken as fast as they come"))
     }
 }
 

@@ -24,11 +24,19 @@
 //! # Ok::<(), tasty_dxlink::Error>(())
 //! ```
 //!
+//! - A position whose quantity or multiplier cannot be read is told with a quantity of NaN, so that it never reads as
+//!   closed; one whose symbol cannot be read is left out, counted and logged once.
+//! - Events that take a former one back (`REMOVE_EVENT`) hold no values and are counted; `TX_PENDING` and the snapshot
+//!   marks are not looked at, since each event holds a value that the broker sent.
+//! - DXLink events are whole: a negotiated field that a message leaves out is unknown (NaN), one that was never
+//!   negotiated is absent.
+//!
 //! Facts about the wire come from the dxLink AsyncAPI document, dxFeed's symbology guide and API reference, and
 //! tastytrade's developer pages.
 
 mod book;
 mod check;
+mod conditions;
 mod config;
 mod contracts;
 mod discovery;

@@ -142,7 +142,11 @@ impl QuoteSource for TastySource {
     }
 
     async fn run_session(&mut self, cx: &SourceContext) -> Result<SessionEnd, SourceError> {
-        cx.set_state(SessionState::Connecting)?;
+        if cx.set_state(SessionState::Connecting).is_err() {
+            // A caller without a supervisor may come straight from a session that streamed.
+            cx.set_state(SessionState::Disconnected { retry_at: None })?;
+            cx.set_state(SessionState::Connecting)?;
+        }
         match self.session(cx).await {
             Ok(end) => {
                 self.token = None;

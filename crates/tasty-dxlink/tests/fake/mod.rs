@@ -269,10 +269,6 @@ impl Client {
     pub(crate) fn start(&mut self) {
         let mut source = self.source.take().unwrap();
         let cx = self.cx.clone();
-        // What a supervisor does between two sessions.
-        for state in [SessionState::Disconnected { retry_at: None }, SessionState::Connecting] {
-            cx.set_state(state).unwrap();
-        }
         self.running = Some(tokio::spawn(async move {
             let result = source.run_session(&cx).await;
             (source, result)

@@ -1,0 +1,52 @@
+//! What is wrong with a session that streams, in words.
+
+use std::fmt;
+
+use crate::book::BookFaults;
+
+/// What an operator should know of a session that streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Conditions {
+    pub(crate) delayed: bool,
+    pub(crate) book: BookFaults,
+    pub(crate) silent: usize,
+    pub(crate) channel_lost: bool,
+    pub(crate) slow: bool,
+}
+
+impl fmt::Display for Conditions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        let mut say = |holds: bool, text: fmt::Arguments<'_>| {
+            if !holds {
+                return Ok(());
+            }
+            let result = write!(f, "{separator}{text}");
+            separator = "; ";
+            result
+        };
+        let BookFaults { failed_accounts, not_streamed } = self.book;
+        say(self.delayed, format_args!("quotes are delayed: the quote token is of level demo"))?;
+        say(failed_accounts > 0, format_args!("positions of {failed_accounts} account(s) could not be read"))?;
+        say(not_streamed > 0, format_args!("{not_streamed} option position(s) cannot be streamed"))?;
+        say(self.silent > 0, format_args!("{} subscribed option(s) never had an event", self.silent))?;
+        say(self.channel_lost, format_args!("the streamer closed a channel; it is being opened again"))?;
+        say(self.slow, format_args!("events are not taken as fast as they come"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_told() {
+        let none =
+            Conditions { delayed: false, book: BookFaults::default(), silent: 0, channel_lost: false, slow: false };
+        assert_eq!(none.to_string(), "");
+        assert_eq!(Conditions { silent: 2, ..none }.to_string(), "2 subscribed option(s) never had an event");
+        let book = BookFaults { failed_accounts: 1, not_streamed: 3 };
+        let all = Conditions { delayed: true, book, silent: 1, channel_lost: true, slow: true }.to_string();
+        assert_eq!(all.split("; ").count(), 7, "{all}");
+    }
+}
