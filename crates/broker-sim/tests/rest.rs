@@ -1,10 +1,11 @@
 //! The documents, and what a caller must bring along.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod common;
 
 use std::time::Duration;
 
-use broker_sim::{Rule, TastySim};
+use broker_sim::{Rule, SimError, TastySim};
 use common::{AGENT, config, get, http, log_in};
 use serde_json::{Value, json};
 
@@ -188,4 +189,47 @@ async fn dropping_it_closes_the_door() {
     assert_eq!(code, 1001);
     assert!(tokio::net::TcpStream::connect(api).await.is_err());
     assert!(tokio_tungstenite::connect_async(stream).await.is_err());
+}
+
+/// Without a word of farewell: the tasks are aborted, and the ports are free.
+#[tokio::test]
+async fn plain_drop_stops_everything() {
+    let sim = start().await;
+    let api: std::net::SocketAddr = sim.api_url().replace("http://", "").parse().unwrap();
+    let mut raw = common::Raw::connect(&sim).await;
+    drop(sim);
+    while let Some(message) = raw.next().await {
+        assert!(message.is_err(), "{message:?}");
+    }
+    let mut config = config();
+    config.listen = api;
+    let again = loop {
+        match TastySim::start(config.clone()).await {
+            Ok(sim) => break sim,
+            Err(SimError::Listen { .. }) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(again.api_url(), format!("http://{api}"), "a fixed address can be had again");
+    let error = TastySim::start(config).await.unwrap_err();
+    assert!(error.to_string().starts_with("cannot listen on 127.0.0.1:"), "{error}");
+}
+
+#[tokio::test]
+async fn a_ledger_without_capacity_keeps_nothing_and_a_small_one_counts() {
+    for (capacity, kept) in [(0, 0), (5, 5)] {
+        let mut config = config();
+        config.ledger_capacity = capacity;
+        let sim = TastySim::start(config).await.unwrap();
+        let mut raw = common::Raw::ready(&sim, "AUTO", 0.0, "COMPACT").await;
+        let symbol = sim.positions()[0].listing().unwrap().streamer_symbol.clone();
+        raw.subscribe("Greeks", &[&symbol]).await;
+        let reader = tokio::spawn(async move { while let Some(Ok(_)) = raw.next().await {} });
+        sim.wait_until(common::LIMIT, |stats| stats.greeks_sent >= 8).await.unwrap();
+        let view = sim.ledger().take();
+        assert_eq!(view.entries.len(), kept);
+        assert_eq!(view.overflowed > 0, capacity > 0);
+        drop(sim);
+        reader.await.unwrap();
+    }
 }

@@ -1,4 +1,5 @@
 //! The plain course, and everything a test may do to a running double.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod common;
 

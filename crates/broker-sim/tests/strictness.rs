@@ -1,4 +1,5 @@
 //! Every rule of the protocol, broken once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! What the REST server, the stream and the control handle share.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -106,15 +106,15 @@ impl Shared {
     }
 
     /// The stream is silent about symbols that nobody lists, which hides a client's mistake: here it is remembered.
-    pub(crate) fn note_greeks_subscription(&self, symbol: &str) {
-        let listed = self
-            .book()
-            .positions
-            .iter()
-            .any(|position| position.listing().is_some_and(|listing| listing.streamer_symbol == symbol));
+    pub(crate) fn note_greeks_subscriptions<'a>(&self, symbols: impl Iterator<Item = &'a str>) {
+        let book = self.book();
+        let listings = book.positions.iter().filter_map(|position| position.listing());
+        let listed: HashSet<&str> = listings.map(|listing| listing.streamer_symbol.as_str()).collect();
         let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        if !listed && unknown.len() < MAX_UNKNOWN {
-            unknown.insert(symbol.to_owned());
+        for symbol in symbols.filter(|symbol| !listed.contains(symbol)) {
+            if unknown.len() < MAX_UNKNOWN {
+                unknown.insert(symbol.to_owned());
+            }
         }
     }
 

@@ -1,4 +1,5 @@
 //! A raw client: it sends what it is told to, right or wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::time::Duration;

@@ -312,10 +312,9 @@ impl Session {
         }
         for item in subscription.add.iter().flatten() {
             feed.add(&item.kind, &item.symbol, &shared.hub);
-            if item.kind == "Greeks" {
-                shared.note_greeks_subscription(&item.symbol);
-            }
         }
+        let greeks = subscription.add.iter().flatten().filter(|item| item.kind == "Greeks");
+        shared.note_greeks_subscriptions(greeks.map(|item| item.symbol.as_str()));
         self.hub().note_subscription();
     }
 
