@@ -318,7 +318,11 @@ impl<'a> Driver<'a> {
     fn on_findings(&mut self, findings: Vec<Findings>) -> Result<(), Error> {
         self.poll = None;
         let now = Instant::now();
-        self.poll_at = now + self.tools.config.position_poll;
+        let asked = findings.iter().filter_map(|it| match &it.result {
+            Err(Error::RateLimited { retry_after, .. }) => *retry_after,
+            _ => None,
+        });
+        self.poll_at = now + asked.fold(self.tools.config.position_poll, Duration::max);
         let events = self.book.update(findings, self.tools.cx)?;
         self.outbox.extend(events);
         self.session.want(&self.book.wanted(), now.into_std());

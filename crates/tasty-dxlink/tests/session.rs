@@ -510,6 +510,28 @@ async fn positions_are_followed_while_streaming() {
 }
 
 #[tokio::test]
+async fn a_limited_poll_waits_as_long_as_it_is_told() {
+    let broker = Broker::start().await;
+    let mut config = broker.config();
+    config.position_poll = Duration::from_millis(50);
+    config.accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
+    let mut client = Client::new(config, 64);
+    client.start();
+    let mut streamer = broker.subscribe().await;
+    streamer.say(CONFIG).await;
+    client.state(connected).await;
+    broker.answer("/positions", Reply { headers: "Retry-After: 3600\r\n".into(), ..Reply::status(429, "") });
+    client.state(|state| matches!(state, SessionState::Degraded { .. })).await;
+    let polls = broker.count("/positions");
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(broker.count("/positions"), polls);
+    streamer.say(&deltas(&[(SYMBOL_A, 0.5)])).await;
+    assert_eq!(delta(&client.quote().await), Some(0.5), "the stream goes on");
+    client.ends.cancel.cancel();
+    client.end().await.unwrap();
+}
+
+#[tokio::test]
 async fn no_positions_is_connected() {
     let broker = Broker::start().await;
     broker.positions(&[]);

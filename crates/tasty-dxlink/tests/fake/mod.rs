@@ -287,6 +287,8 @@ impl Client {
         let error = self.end().await.unwrap_err();
         let text = format!("{error} {error:?} {}", error.cause);
         assert!(!text.contains("canary") && !text.contains("5WT0000"), "{text}");
+        let text = format!("{:?}", self.source);
+        assert!(text.contains("TastySource") && !text.contains("canary") && !text.contains("5WT0000"), "{text}");
         error
     }
 
