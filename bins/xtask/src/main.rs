@@ -38,7 +38,8 @@ fn main() -> ExitCode {
         eprintln!("{message}");
         return ExitCode::from(69);
     }
-    become_command(Command::new(env!("CARGO")).args(cargo).args(rest))
+    // The tests of the whole product run the program that cargo builds along with them.
+    become_command(Command::new(env!("CARGO")).args(cargo).args(rest).env("GREEKD_IS_BUILT", "1"))
 }
 
 /// Replaces this process where the system can, so that signals reach the program that runs and not its parents.
