@@ -9,7 +9,7 @@ use crate::market::CarrySource;
 /// A whole double of tastytrade: REST, DXLink, and the market behind them.
 #[derive(Clone, Debug)]
 pub struct SimConfig {
-    /// Where REST listens; port 0 takes a free one.
+    /// Where REST listens; port 0 takes a free one. There is no TLS, so the loopback interface is the place.
     pub listen: SocketAddr,
     /// Where DXLink listens.
     pub dxlink_listen: SocketAddr,

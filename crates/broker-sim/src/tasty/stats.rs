@@ -26,7 +26,7 @@ pub struct Stats {
     pub streaming: u64,
     /// Symbols of Greeks subscribed now, over all connections.
     pub greeks_subscribed: u64,
-    /// Greeks events that the market emitted.
+    /// Greeks events that the market emitted; the values known at its opening are not counted.
     pub greeks_emitted: u64,
     /// Quote and trade events that the market emitted.
     pub underlying_emitted: u64,
@@ -36,7 +36,8 @@ pub struct Stats {
     pub greeks_sent: u64,
     /// Quote and trade rows sent on all connections.
     pub underlying_sent: u64,
-    /// Events replaced by a newer one of their symbol before they were sent.
+    /// Events replaced by a newer one of their symbol before they were sent; without those that a connection missed
+    /// because it could not keep up at all.
     pub conflated: u64,
     /// Whether the market has come to its end: a replay does.
     pub market_finished: bool,
