@@ -47,6 +47,10 @@ pub struct TastyConfig {
     /// `acceptAggregationPeriod` for quotes and trades of underlyings; default 0.1 s: enough to keep a busy index from
     /// flooding the connection, and Greeks never wait long for the price they belong to.
     pub underlying_aggregation: Duration,
+    /// How long Greeks wait at most, once authorised, until every underlying has had an event; default 1 s. The first
+    /// event of an option is its last known one, out of hours the only one: without the price of its underlying at hand
+    /// it would be stored without.
+    pub head_start: Duration,
     /// Largest size of one subscription message; default 8 KiB.
     pub chunk_bytes: usize,
     /// Most symbols in one subscription message; default 500.
@@ -77,6 +81,7 @@ impl TastyConfig {
             position_poll: Duration::from_secs(60),
             greeks_aggregation: Duration::ZERO,
             underlying_aggregation: Duration::from_millis(100),
+            head_start: Duration::from_secs(1),
             chunk_bytes: 8 << 10,
             chunk_symbols: 500,
             chunk_pause: Duration::from_millis(50),

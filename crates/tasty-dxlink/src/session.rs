@@ -6,6 +6,7 @@
 //! `reset` is never sent: a channel number is used once per connection, so no channel holds older state.
 
 mod channel;
+mod head_start;
 mod liveness;
 mod settings;
 mod silence;
@@ -23,6 +24,7 @@ use crate::error::clean;
 use crate::wire::{self, AuthState, Defect, EventKind, Feed, Message, Outgoing, Role, Tally};
 
 use channel::{Channel, Purpose, State};
+use head_start::HeadStart;
 use liveness::Liveness;
 pub(crate) use settings::{Settings, Wanted};
 use silence::SilenceWatch;
@@ -67,6 +69,7 @@ pub(crate) struct Session {
     channels: [Channel; 2],
     next_channel: u64,
     next_chunk_at: Instant,
+    head_start: HeadStart,
     /// Whether the server has spoken since the last subscription went out.
     answered: bool,
     liveness: Liveness,
@@ -93,6 +96,7 @@ impl Session {
             channels: [Channel::new(Purpose::Greeks), Channel::new(Purpose::Underlyings)],
             next_channel: 1,
             next_chunk_at: now,
+            head_start: HeadStart::new(settings.head_start),
             answered: false,
             liveness: Liveness::new(settings.keepalive, settings.silence_margin, now),
             silence: SilenceWatch::new(settings.silent_after),
@@ -119,6 +123,7 @@ impl Session {
                 Role::Underlying => underlyings.extend([(EventKind::Quote, id), (EventKind::Trade, id)]),
             }
         }
+        self.head_start.expect(underlyings.iter().map(|(_, symbol)| *symbol));
         let [first, second] = &mut self.channels;
         first.subscriptions.want(greeks);
         second.subscriptions.want(underlyings);
@@ -144,6 +149,7 @@ impl Session {
             Message::FeedData => {
                 for row in &self.feed.rows {
                     self.silence.answered(row.symbol);
+                    self.head_start.heard(row.symbol);
                 }
                 return Ok(Received::Data);
             }
@@ -214,7 +220,10 @@ impl Session {
             match channel.state {
                 State::Requested { due } => sooner(due),
                 State::Closed { retry_at } => sooner(retry_at),
-                State::Open if channel.subscriptions.is_pending() => sooner(self.next_chunk_at),
+                State::Open if channel.subscriptions.is_pending() => {
+                    let held = self.head_start.ends().filter(|_| channel.purpose == Purpose::Greeks);
+                    sooner(held.map_or(self.next_chunk_at, |ends| ends.max(self.next_chunk_at)));
+                }
                 State::Idle | State::Open => {}
             }
         }
@@ -348,6 +357,7 @@ impl Session {
             }
             Auth::Authorized => {
                 self.step_due = None;
+                self.head_start.authorized(now);
                 self.request_channels(now);
             }
             Auth::Unknown | Auth::Sent => {}
@@ -440,7 +450,12 @@ impl Session {
         if now < self.next_chunk_at {
             return None;
         }
-        let channel = self.channels.iter_mut().find(|it| it.state == State::Open && it.subscriptions.is_pending())?;
+        let greeks_wait = self.head_start.ends().is_some_and(|ends| now < ends);
+        let may_send = |channel: &&mut Channel| {
+            let waits = greeks_wait && channel.purpose == Purpose::Greeks;
+            channel.state == State::Open && channel.subscriptions.is_pending() && !waits
+        };
+        let channel = self.channels.iter_mut().find(may_send)?;
         let chunk = channel.subscriptions.next_chunk(&self.feed.symbols, self.settings.chunk)?;
         for (kind, symbol) in &chunk.add {
             if *kind == EventKind::Greeks {

@@ -175,6 +175,7 @@ fn settings(config: &TastyConfig, token: &QuoteToken, keep_payload: bool) -> Set
         silence_margin: config.silence_margin,
         greeks_aggregation: config.greeks_aggregation,
         underlying_aggregation: config.underlying_aggregation,
+        head_start: config.head_start,
         chunk: ChunkLimits { bytes: config.chunk_bytes, symbols: config.chunk_symbols },
         chunk_pause: config.chunk_pause,
         silent_after: config.silent_after,

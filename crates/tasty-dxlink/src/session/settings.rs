@@ -19,6 +19,7 @@ pub(crate) struct Settings {
     pub(crate) silence_margin: Duration,
     pub(crate) greeks_aggregation: Duration,
     pub(crate) underlying_aggregation: Duration,
+    pub(crate) head_start: Duration,
     pub(crate) chunk: ChunkLimits,
     pub(crate) chunk_pause: Duration,
     pub(crate) silent_after: Duration,

@@ -28,6 +28,7 @@ fn settings() -> Settings {
         silence_margin: Duration::from_secs(5),
         greeks_aggregation: Duration::ZERO,
         underlying_aggregation: Duration::from_millis(500),
+        head_start: Duration::ZERO,
         chunk: ChunkLimits { bytes: 8192, symbols: 500 },
         chunk_pause: Duration::from_millis(50),
         silent_after: Duration::from_secs(30),
@@ -463,4 +464,41 @@ fn rows_make_room_for_those_of_the_next_frame() {
     bench.frame(&greeks(1, ".A", "1")).unwrap();
     bench.frame(&greeks(1, ".A", "2")).unwrap();
     assert_eq!(bench.events().iter().map(|u| u.delta).collect::<Vec<_>>(), [Some(1.0), Some(2.0)]);
+}
+
+#[test]
+fn underlyings_have_a_head_start() {
+    let quote =
+        |symbol: &str| format!(r#"{{"type":"FEED_DATA","channel":3,"data":["Quote",["Quote","{symbol}",1,2]]}}"#);
+    let opened = || {
+        let mut bench = Bench::new(Settings { head_start: Duration::from_secs(1), ..settings() });
+        bench.want(&[".A"], &["SPX", "AAPL"]);
+        for frame in [SETUP, AUTHORIZED, OPENED_1, OPENED_3] {
+            bench.frame(frame).unwrap();
+        }
+        assert_eq!(bench.kinds().last().unwrap(), "FEED_SUBSCRIPTION");
+        assert_eq!(bench.session.subscription_counts(), (5, 4), "underlyings alone");
+        bench.pass(0.5).unwrap();
+        assert_eq!(bench.kinds(), [""; 0]);
+        bench
+    };
+    let mut all_heard = opened();
+    all_heard.frame(&quote("SPX")).unwrap();
+    assert_eq!(all_heard.kinds(), [""; 0]);
+    assert!(!all_heard.session.is_streaming());
+    all_heard.frame(&quote("AAPL")).unwrap();
+    assert!(all_heard.session.deadline() <= all_heard.now);
+    assert_eq!(all_heard.kinds(), ["FEED_SUBSCRIPTION"]);
+    let mut one_silent = opened();
+    one_silent.frame(&quote("SPX")).unwrap();
+    assert_eq!(one_silent.session.deadline(), one_silent.now + Duration::from_millis(500));
+    one_silent.pass(0.5).unwrap();
+    assert_eq!(one_silent.kinds(), ["FEED_SUBSCRIPTION"]);
+    // Options found later do not wait.
+    one_silent.want(&[".A", ".B"], &["SPX", "AAPL", "F"]);
+    one_silent.pass(0.05).unwrap();
+    assert_eq!(one_silent.session.subscription_counts().0, 8);
+    assert_eq!(one_silent.kinds(), ["FEED_SUBSCRIPTION"]);
+    one_silent.pass(0.05).unwrap();
+    assert_eq!(one_silent.kinds(), ["FEED_SUBSCRIPTION"]);
 }

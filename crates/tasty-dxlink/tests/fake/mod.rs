@@ -101,6 +101,7 @@ impl Broker {
         config.api_url = self.api.clone();
         config.rest_spacing = Duration::ZERO;
         config.chunk_pause = Duration::ZERO;
+        config.head_start = Duration::ZERO;
         config
     }
 
