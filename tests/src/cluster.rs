@@ -1,11 +1,10 @@
 //! One private PostgreSQL per test program; each test has a database of its own.
 
-use std::path::PathBuf;
-
 use greeks_store::private::{PrivateConfig, PrivateServer};
 use greeks_store::tokio_postgres::{Client, NoTls};
 use tempfile::TempDir;
 
+use crate::daemon::signal;
 use crate::scratch::scratch;
 
 /// A server in a temporary directory; it stops when this is dropped.
@@ -42,15 +41,29 @@ impl Cluster {
     /// # Panics
     /// When it cannot be made.
     pub async fn database(&self, name: &str) -> Database {
-        let config = self.server.create_database(name).await.expect("a new database");
-        let (client, connection) = config.connect(NoTls).await.expect("a connection");
+        self.server.create_database(name).await.expect("a new database");
+        self.connect(name).await
+    }
+
+    /// A connection to a database made before.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn connect(&self, name: &str) -> Database {
+        let mut config = self.server.config();
+        let (client, connection) = config.dbname(name).connect(NoTls).await.expect("a connection");
         tokio::spawn(connection);
         let url = format!("postgresql:///{name}?host={}&user=greekd", self.server.socket_dir().display());
         Database { url, client }
     }
 
-    /// Where its socket is.
-    pub fn socket_dir(&self) -> PathBuf {
-        self.server.socket_dir().to_path_buf()
+    /// Stops the server, which ends all connections, and starts it again after `pause`.
+    ///
+    /// # Panics
+    /// When it does not start again.
+    pub async fn restart_after(&mut self, pause: impl Future<Output = ()>) {
+        signal(self.server.pid(), "INT");
+        pause.await;
+        self.server.restart().await.unwrap_or_else(|error| panic!("{error}: {error:?}"));
     }
 }

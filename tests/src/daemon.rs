@@ -111,8 +111,7 @@ impl Daemon {
     /// # Panics
     /// When it cannot be sent.
     pub fn signal(&self, name: &str) {
-        let sent = std::process::Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
-        assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
+        signal(self.pid(), name);
     }
 
     /// Asks it to stop and waits for that.
@@ -137,6 +136,15 @@ impl Daemon {
         }
         Ended { status: status.expect("its exit status"), stdout: self.stdout(), stderr: self.stderr() }
     }
+}
+
+/// Sends a process a signal by its name, such as `TERM`.
+///
+/// # Panics
+/// When it cannot be sent.
+pub fn signal(pid: u32, name: &str) {
+    let sent = std::process::Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+    assert!(sent.is_ok_and(|status| status.success()), "kill -{name} {pid}");
 }
 
 /// The last of its log, for messages.

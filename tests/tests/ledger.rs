@@ -115,6 +115,33 @@ async fn over_a_connection_cut_in_the_middle() {
     sim.shutdown().await;
 }
 
+/// The database is away while the market goes on: what was accepted waits, and is stored once when it is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_an_outage_of_the_database() {
+    let mut cluster = Cluster::start().await;
+    let database = cluster.database("outage").await;
+    let sim = double(1_000.0, 60).await;
+    let daemon = daemon(&sim, &database);
+    sim.wait_until(PATIENCE, |stats| stats.greeks_sent >= 1_000).await.unwrap();
+    until("rows are stored", PATIENCE, async || (rows(&database).await > 0).then_some(())).await;
+    let sent = sim.stats().greeks_sent;
+    cluster
+        .restart_after(async {
+            sim.wait_until(PATIENCE, move |stats| stats.greeks_sent >= sent + 3_000).await.unwrap();
+        })
+        .await;
+    sim.control().pause().await.unwrap();
+    let expected = expected::from_ledger(&sim.ledger().snapshot().entries, &sim.positions());
+    let wanted = i64::try_from(expected.values().map(Vec::len).sum::<usize>()).unwrap();
+    let database = cluster.connect("outage").await;
+    until("every row is stored", PATIENCE, async || (rows(&database).await >= wanted).then_some(())).await;
+    assert!(daemon.stop().await.status.success());
+    let stored = expected::from_database(&database.client).await;
+    assert_eq!(expected::difference(&expected, &stored), None);
+    assert_eq!(sim.stats().connections, 1, "the broker's side has not noticed");
+    sim.shutdown().await;
+}
+
 /// The comparison sees a missing, a doubled and a changed row.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_comparison_can_fail() {
