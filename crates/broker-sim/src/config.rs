@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::market::CarrySource;
+use crate::tasty::Faults;
 
 /// A whole double of tastytrade: REST, DXLink, and the market behind them.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct SimConfig {
     pub listen: SocketAddr,
     /// Where DXLink listens.
     pub dxlink_listen: SocketAddr,
+    /// Where the account streamer listens.
+    pub streamer_listen: SocketAddr,
     /// What is traded.
     pub market: MarketConfig,
     /// Events the ledger keeps; 0 keeps none, for doubles that run for days.
@@ -21,6 +24,10 @@ pub struct SimConfig {
     pub rest: RestConfig,
     /// The stream.
     pub dxlink: DxLinkConfig,
+    /// The account streamer.
+    pub streamer: StreamerConfig,
+    /// What goes wrong from the start.
+    pub faults: Faults,
 }
 
 impl SimConfig {
@@ -41,10 +48,13 @@ impl SimConfig {
         Self {
             listen: loopback,
             dxlink_listen: loopback,
+            streamer_listen: loopback,
             market,
             ledger_capacity: 1_000_000,
             rest: RestConfig::default(),
             dxlink: DxLinkConfig::default(),
+            streamer: StreamerConfig::default(),
+            faults: Faults::default(),
         }
     }
 }
@@ -167,6 +177,21 @@ impl Default for DxLinkConfig {
             slow_reader_timeout: Duration::from_secs(30),
             columns: ColumnOrder::Scrambled,
         }
+    }
+}
+
+/// The account streamer.
+#[derive(Clone, Debug)]
+pub struct StreamerConfig {
+    /// A client whose last accepted message is older is disconnected; tastytrade's limit is a minute.
+    pub heartbeat_timeout: Duration,
+    /// A connection without a successful `connect` is closed after this long.
+    pub connect_timeout: Duration,
+}
+
+impl Default for StreamerConfig {
+    fn default() -> Self {
+        Self { heartbeat_timeout: Duration::from_secs(60), connect_timeout: Duration::from_secs(10) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Doubles of broker APIs on real sockets, with a market behind them: for tests, examples and demos without an account.
 //!
 //! [`TastySim`] is tastytrade: OAuth, accounts, positions, instruments and quote tokens over REST, and Greeks, quotes and
-//! trades over DXLink. It answers like production where that is documented, and it is strict: whatever a client does
+//! trades over DXLink; changes of positions on the account streamer. It answers like production where that is documented, and it is strict: whatever a client does
 //! wrong is answered as a server would and noted in [`TastySim::violations`], so that a test can prove a client right.
 //!
 //! Behind it trades one of two markets ([`MarketConfig`]): an invented one from a seed, or a real chain from an
@@ -29,10 +29,12 @@ mod error;
 mod market;
 mod tasty;
 
-pub use config::{ChainMarket, ColumnOrder, DxLinkConfig, MarketConfig, RestConfig, SimConfig, SimulatedMarket};
+pub use config::{
+    ChainMarket, ColumnOrder, DxLinkConfig, MarketConfig, RestConfig, SimConfig, SimulatedMarket, StreamerConfig,
+};
 pub use error::SimError;
 pub use market::{Account, Carry, CarrySource, GreekValues, Holding, Listing, SimPosition, Stamp};
 pub use tasty::{
-    Control, Credentials, Disconnect, Ledger, LedgerEntry, LedgerView, RequestLine, Rule, ScriptedGreeks,
-    ScriptedQuote, Stats, TastySim, Violation,
+    Control, Credentials, Disconnect, Faults, Ledger, LedgerEntry, LedgerView, NumberStyle, RequestLine, RestFaults,
+    Rule, ScriptedGreeks, ScriptedQuote, Stats, StreamerSymbols, TastySim, Violation, WrongAnswer, Wrongness,
 };

@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use broker_sim::{Rule, SimError, TastySim};
+use broker_sim::{NumberStyle, Rule, SimError, StreamerSymbols, TastySim, WrongAnswer, Wrongness};
 use common::{AGENT, config, get, http, log_in};
 use serde_json::{Value, json};
 
@@ -232,4 +232,93 @@ async fn a_ledger_without_capacity_keeps_nothing_and_a_small_one_counts() {
         drop(sim);
         reader.await.unwrap();
     }
+}
+
+fn wrong(path: &str, times: u32, how: Wrongness) -> WrongAnswer {
+    WrongAnswer { path: path.to_owned(), times, how }
+}
+
+#[tokio::test]
+async fn wrong_answers_are_given_as_often_as_asked_for() {
+    let sim = start().await;
+    let token = log_in(&sim).await;
+    sim.control().change_faults(|faults| {
+        faults.rest.answers = vec![
+            wrong("/customers/me", 2, Wrongness::Status(503)),
+            wrong("/customers/me", 1, Wrongness::Html(502)),
+            wrong("/customers/me", 1, Wrongness::Status(401)),
+            wrong("/positions", 1, Wrongness::TooMany(7)),
+            wrong("/instruments/", u32::MAX, Wrongness::Status(404)),
+            wrong("/api-quote-tokens", 1, Wrongness::Late(Duration::from_millis(200))),
+        ];
+    });
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        let answer = get(&sim, &token, "/customers/me/accounts").await;
+        assert_eq!(answer.status == 502, answer.body.starts_with("<html>"), "{}", answer.body);
+        if answer.status == 401 {
+            assert_eq!(answer.json()["error"]["code"], "token_invalid");
+        }
+        statuses.push(answer.status);
+    }
+    assert_eq!(statuses, [503, 503, 502, 401, 200]);
+    let limited = get(&sim, &token, "/accounts/5WT00001/positions").await;
+    assert_eq!((limited.status, limited.header("retry-after")), (429, Some("7")));
+    assert_eq!(get(&sim, &token, "/accounts/5WT00001/positions").await.status, 200);
+    let known = sim.positions()[0].listing().unwrap().rest_symbol.replace(' ', "%20");
+    for _ in 0..3 {
+        assert_eq!(get(&sim, &token, &format!("/instruments/equity-options/{known}")).await.status, 404, "for good");
+    }
+    let began = std::time::Instant::now();
+    assert_eq!(get(&sim, &token, "/api-quote-tokens").await.status, 200);
+    assert!(began.elapsed() >= Duration::from_millis(200));
+    assert_eq!(sim.violations(), []);
+}
+
+#[tokio::test]
+async fn an_outage_of_the_token_endpoint_ends() {
+    let sim = start().await;
+    sim.control()
+        .change_faults(|faults| faults.rest.answers.push(wrong("/oauth/token", u32::MAX, Wrongness::Html(502))));
+    for _ in 0..3 {
+        assert_eq!(http(&sim, "POST", "/oauth/token", &[AGENT], "{}").await.status, 502);
+    }
+    sim.control().change_faults(|faults| faults.rest.answers.clear());
+    log_in(&sim).await;
+}
+
+#[tokio::test]
+async fn positions_are_written_as_asked_for() {
+    let sim = start().await;
+    let token = log_in(&sim).await;
+    for (numbers, streamer_symbols) in
+        [(NumberStyle::Text, StreamerSymbols::None), (NumberStyle::Number, StreamerSymbols::All)]
+    {
+        sim.control().change_faults(|faults| {
+            faults.rest.numbers = numbers;
+            faults.rest.streamer_symbols = streamer_symbols;
+        });
+        let answer = get(&sim, &token, "/accounts/5WT00001/positions").await.json();
+        for row in answer["data"]["items"].as_array().unwrap() {
+            for field in ["quantity", "multiplier", "close-price", "restricted-quantity"] {
+                assert_eq!(row[field].is_number(), numbers == NumberStyle::Number, "{field}: {row}");
+                assert_eq!(row[field].is_string(), numbers == NumberStyle::Text, "{field}: {row}");
+            }
+            let option = row["instrument-type"] != "Equity";
+            assert_eq!(row["streamer-symbol"].is_string(), option && streamer_symbols == StreamerSymbols::All);
+        }
+    }
+}
+
+#[tokio::test]
+async fn quote_tokens_can_be_delayed_and_short_lived() {
+    let mut config = config();
+    config.faults.rest.delayed_level = true;
+    config.faults.rest.quote_token_ttl = Some(Duration::from_millis(100));
+    let sim = TastySim::start(config).await.unwrap();
+    let token = log_in(&sim).await;
+    let data = get(&sim, &token, "/api-quote-tokens").await.json()["data"].clone();
+    assert_eq!(data["level"], "demo");
+    let time = |field: &str| data[field].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert_eq!(time("expires-at").duration_since(time("issued-at")).as_millis(), 100);
 }

@@ -1,8 +1,15 @@
 //! Accounts and what they hold.
 
 use greeks_model::{Contract, Decimal};
+use jiff::{SignedDuration, Timestamp};
 
 use super::listing::Listing;
+
+/// When positions that are held from the start were last changed: 2025-09-16T20:00:05.004Z.
+pub(crate) const LONG_HELD: Timestamp = Timestamp::constant(1_758_052_805, 4_000_000);
+
+/// The step of times in documents.
+const MILLISECOND: SignedDuration = SignedDuration::from_millis(1);
 
 /// A brokerage account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +40,8 @@ pub struct SimPosition {
     pub holding: Holding,
     /// Signed: negative when short, 0 once closed.
     pub quantity: i64,
+    /// When that became so.
+    pub updated: Timestamp,
 }
 
 impl SimPosition {
@@ -88,13 +97,18 @@ impl Book {
     }
 
     /// Adds a position, or sets the quantity of the one the account has in the same contract.
-    pub(crate) fn set(&mut self, account: &str, listing: Listing, quantity: i64) {
+    pub(crate) fn set(&mut self, account: &str, listing: Listing, quantity: i64, updated: Timestamp) {
         match self.find(account, &listing.contract) {
-            Some(position) => position.quantity = quantity,
+            Some(position) => {
+                position.quantity = quantity;
+                // Two changes within a millisecond, or over a clock that was set back, are still told apart.
+                position.updated = updated.max(position.updated.saturating_add(MILLISECOND).unwrap_or(updated));
+            }
             None => self.positions.push(SimPosition {
                 account: account.to_owned(),
                 holding: Holding::Option(Box::new(listing)),
                 quantity,
+                updated,
             }),
         }
     }

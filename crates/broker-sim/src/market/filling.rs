@@ -6,7 +6,7 @@ use fastrand::Rng;
 use greeks_model::{Contract, OptionType};
 use jiff::civil::Date;
 
-use super::book::{Book, Holding, SimPosition};
+use super::book::{Book, Holding, LONG_HELD, SimPosition};
 use super::listing::Listing;
 use super::universe::{CLASSES, Class};
 use crate::SimError;
@@ -44,16 +44,16 @@ pub(super) fn fill(
             SimError::Config(format!("{count} option positions are more than the simulated market has contracts"))
         })?;
         let quantity = picker.quantity();
-        book.set(if place % 3 == 1 { second } else { first }, listing.clone(), quantity);
+        book.set(if place % 3 == 1 { second } else { first }, listing.clone(), quantity, LONG_HELD);
         if place == 0 {
-            book.set(second, listing.clone(), -quantity.signum() * picker.rng.i64(1..=9));
+            book.set(second, listing.clone(), -quantity.signum() * picker.rng.i64(1..=9), LONG_HELD);
         }
         quoted.push((listing, illiquid));
     }
     if let Some(closed) = (count > 0).then(|| picker.pick(0, false)).flatten() {
-        book.set(first, closed.clone(), 0);
+        book.set(first, closed.clone(), 0, LONG_HELD);
         let stock = Holding::Stock("AAPL".to_owned());
-        book.positions.push(SimPosition { account: first.clone(), holding: stock, quantity: 200 });
+        book.positions.push(SimPosition { account: first.clone(), holding: stock, quantity: 200, updated: LONG_HELD });
         quoted.push((closed, false));
     }
     Ok((book, quoted))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use greeks_pricing::{BlackScholes, OptionKind};
 use jiff::tz::TimeZone;
 
-use super::book::Book;
+use super::book::{Book, LONG_HELD};
 use super::calendar::{CLOSE, OPEN, millis, new_york};
 use super::chain::{Chain, Quoted, days_between, years};
 use super::event::{Body, Event, GreekValues, Kind, Stamp, SymbolId};
@@ -78,7 +78,7 @@ impl Replay {
             let quantity = if rng.bool() { size } else { -size };
             let number = book.accounts.get(place % usize::from(config.accounts.clamp(1, 2)));
             if let Some(number) = number.map(|account| account.number.clone()) {
-                book.set(&number, listing.clone(), quantity);
+                book.set(&number, listing.clone(), quantity, LONG_HELD);
             }
         }
         let underlyings =

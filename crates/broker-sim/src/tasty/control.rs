@@ -5,12 +5,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use greeks_model::Contract;
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use super::faults::Faults;
 use super::state::{ConnectionCommand, Shared};
+use super::streamer::Notice;
 use crate::SimError;
-use crate::market::{Body, Command, Event, GreekValues, Stamp, checked_rate, class_of};
+use crate::market::{Body, Command, Event, GreekValues, SimPosition, Stamp, checked_rate, class_of};
 
 /// For a client to take note of the end of its connection.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
@@ -49,7 +52,7 @@ pub struct ScriptedQuote {
     pub ask: f64,
 }
 
-/// Handle to a running double; cheap to clone. Further faults belong here.
+/// Handle to a running double; cheap to clone.
 #[derive(Clone)]
 pub struct Control {
     shared: Arc<Shared>,
@@ -137,7 +140,7 @@ impl Control {
     /// A quote token without the detour over REST, for a bare DXLink client.
     #[must_use]
     pub fn issue_quote_token(&self) -> String {
-        self.shared.tokens.issue_quote()
+        self.shared.tokens.issue_quote(self.shared.config.rest.quote_token_ttl)
     }
 
     /// Makes every access token worthless; the next REST call is answered with 401.
@@ -164,7 +167,35 @@ impl Control {
         self.shared.tokens.set_granted(true);
     }
 
-    /// Opens a position, or changes its quantity (signed). The market begins to quote the contract if it did not.
+    /// Changes what goes wrong, from now on.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), broker_sim::SimError> {
+    /// # let sim = broker_sim::TastySim::start(broker_sim::SimConfig::simulated(7)).await?;
+    /// use broker_sim::{WrongAnswer, Wrongness};
+    ///
+    /// let outage = WrongAnswer { path: "/oauth/token".to_owned(), times: 3, how: Wrongness::Html(502) };
+    /// sim.control().change_faults(|faults| faults.rest.answers.push(outage));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn change_faults(&self, change: impl FnOnce(&mut Faults)) {
+        self.shared.change_faults(change);
+    }
+
+    /// Lets positions change without a word from the account streamer: only REST knows.
+    pub fn quiet_positions(&self, quiet: bool) {
+        self.shared.quiet.store(quiet, Ordering::Relaxed);
+    }
+
+    /// Resets every account streamer connection. New ones are accepted.
+    pub fn drop_streamer(&self) {
+        self.shared.drop_streamer();
+    }
+
+    /// Opens a position, or changes its quantity (signed). The market begins to quote the contract if it did not, and
+    /// the account streamer tells of the filled order and of the position.
     ///
     /// # Errors
     /// [`SimError::Unknown`] when there is no such account, or the market cannot price the contract.
@@ -185,21 +216,39 @@ impl Control {
         if !self.ask(|done| Command::List(boxed, done)).await? {
             return Err(SimError::Unknown(contract.to_string()));
         }
-        self.shared.book().set(account, listing, quantity);
+        let before = self.shared.book().find(account, contract).map_or(0, |position| position.quantity);
+        self.shared.book().set(account, listing, quantity, Timestamp::now());
+        self.tell(account, contract, quantity - before);
         Ok(())
     }
 
-    /// Closes a position: its row stays, with quantity 0 and direction Zero, as on the day of the trade.
+    /// Closes a position: its row stays, with quantity 0 and direction Zero, as on the day of the trade. The account
+    /// streamer tells of it.
     ///
     /// # Errors
     /// [`SimError::Unknown`] when the account does not hold the contract.
     pub fn close_position(&self, account: &str, contract: &Contract) -> Result<(), SimError> {
-        match self.shared.book().find(account, contract) {
-            Some(position) => {
-                position.quantity = 0;
-                Ok(())
-            }
-            None => Err(SimError::Unknown(format!("{contract} in {account}"))),
+        let unknown = || SimError::Unknown(format!("{contract} in {account}"));
+        let held = self.shared.book().find(account, contract).map(|position| position.clone()).ok_or_else(unknown)?;
+        if let Some(listing) = held.listing() {
+            self.shared.book().set(account, listing.clone(), 0, Timestamp::now());
+        }
+        self.tell(account, contract, -held.quantity);
+        Ok(())
+    }
+
+    /// Has the account streamer tell of a change.
+    fn tell(&self, account: &str, contract: &Contract, change: i64) {
+        if change == 0 || self.shared.quiet.load(Ordering::Relaxed) {
+            return;
+        }
+        let book = self.shared.book();
+        let mut rows = book.positions.iter().filter(|position| position.account == account).enumerate();
+        let held = |position: &SimPosition| position.listing().is_some_and(|listing| listing.contract == *contract);
+        if let Some((row, position)) = rows.find(|(_, position)| held(position)) {
+            let notice = Notice::new(row, position, change, &self.shared.faults().rest, fastrand::u64(1..1 << 40));
+            // Without a listener nobody is told, as in life.
+            self.shared.notices.send(Arc::new(notice)).ok();
         }
     }
 

@@ -2,10 +2,12 @@
 
 mod control;
 mod dxlink;
+mod faults;
 mod ledger;
 mod rest;
 mod state;
 mod stats;
+mod streamer;
 mod violations;
 
 use std::net::SocketAddr;
@@ -19,6 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use control::{Control, Disconnect, ScriptedGreeks, ScriptedQuote};
+pub use faults::{Faults, NumberStyle, RestFaults, StreamerSymbols, WrongAnswer, Wrongness};
 pub use ledger::{Ledger, LedgerEntry, LedgerView};
 pub use state::{Credentials, RequestLine};
 pub use stats::Stats;
@@ -32,7 +35,7 @@ use crate::market::{Account, Book, Event, Hub, Kind, Market, OnBatch, Replay, Ru
 /// For every task to end after [`TastySim::shutdown`].
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
-/// A running double: REST server, DXLink server and market. Dropping it stops everything.
+/// A running double: REST server, DXLink server, account streamer and market. Dropping it stops everything.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -49,6 +52,7 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 pub struct TastySim {
     shared: Arc<Shared>,
     api: SocketAddr,
+    streamer: SocketAddr,
     tasks: JoinSet<()>,
     stop: DropGuard,
 }
@@ -60,7 +64,7 @@ impl std::fmt::Debug for TastySim {
 }
 
 impl TastySim {
-    /// Opens both listeners and the market.
+    /// Opens the listeners and the market.
     ///
     /// # Errors
     /// [`SimError`] when an address is taken, a chain file cannot be read, or a setting makes no sense.
@@ -72,6 +76,7 @@ impl TastySim {
         let (market, book, settle) = market(&config.market, &hub)?;
         let (api_listener, api) = listen(config.listen).await?;
         let (dxlink_listener, dxlink) = listen(config.dxlink_listen).await?;
+        let (streamer_listener, streamer) = listen(config.streamer_listen).await?;
         let (commands, inbox) = mpsc::channel(64);
         let dxlink_url = format!("ws://{dxlink}{}", dxlink::PATH);
         let shared = Arc::new(Shared::new(config, Arc::clone(&hub), book, commands, dxlink_url));
@@ -84,7 +89,8 @@ impl TastySim {
         tasks.spawn(runner.run(stop.clone()));
         tasks.spawn(rest::serve(api_listener, Arc::clone(&shared), stop.clone()));
         tasks.spawn(dxlink::listen(dxlink_listener, Arc::clone(&shared), stop.clone()));
-        Ok(Self { shared, api, tasks, stop: stop.drop_guard() })
+        tasks.spawn(streamer::listen(streamer_listener, Arc::clone(&shared), stop.clone()));
+        Ok(Self { shared, api, streamer, tasks, stop: stop.drop_guard() })
     }
 
     /// Base of the REST calls, `http://127.0.0.1:PORT`.
@@ -97,6 +103,12 @@ impl TastySim {
     #[must_use]
     pub fn dxlink_url(&self) -> &str {
         &self.shared.dxlink_url
+    }
+
+    /// The account streamer, `ws://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn streamer_url(&self) -> String {
+        format!("ws://{}", self.streamer)
     }
 
     /// What a client logs in with; new for each double.

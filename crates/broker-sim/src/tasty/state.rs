@@ -5,18 +5,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::faults::Faults;
 use super::ledger::Ledger;
 use super::stats::Counters;
+use super::streamer::Notice;
 use super::violations::Violations;
 use crate::config::SimConfig;
 use crate::market::{Book, Command, Hub};
 
 /// REST requests that are remembered.
 const MAX_REQUESTS: usize = 10_000;
+
+/// Changes that an account streamer connection may fall behind before it misses some.
+const MAX_NOTICES: usize = 1_000;
 
 /// Unknown symbols that are remembered.
 const MAX_UNKNOWN: usize = 1_000;
@@ -58,6 +63,13 @@ pub(crate) struct Shared {
     pub(crate) dxlink_url: String,
     /// New DXLink connections are answered with 502 while set.
     pub(crate) refusing: AtomicBool,
+    /// Changes of positions, for the account streamer.
+    pub(crate) notices: broadcast::Sender<Arc<Notice>>,
+    /// Positions change without a word while set.
+    pub(crate) quiet: AtomicBool,
+    /// Ends the account streamer connections of today; replaced when used.
+    drop_streamer: Mutex<CancellationToken>,
+    faults: Mutex<Arc<Faults>>,
     book: Mutex<Book>,
     requests: Mutex<Vec<RequestLine>>,
     unknown: Mutex<BTreeSet<String>>,
@@ -74,7 +86,8 @@ impl Shared {
     ) -> Self {
         Self {
             ledger: Ledger::new(config.ledger_capacity, Arc::clone(&hub)),
-            tokens: Tokens::new(config.rest.access_token_ttl, config.rest.quote_token_ttl),
+            tokens: Tokens::new(config.rest.access_token_ttl),
+            faults: Mutex::new(Arc::new(config.faults.clone())),
             config,
             hub,
             counters: Counters::new(),
@@ -82,6 +95,9 @@ impl Shared {
             market,
             dxlink_url,
             refusing: AtomicBool::new(false),
+            notices: broadcast::Sender::new(MAX_NOTICES),
+            quiet: AtomicBool::new(false),
+            drop_streamer: Mutex::default(),
             book: Mutex::new(book),
             requests: Mutex::default(),
             unknown: Mutex::default(),
@@ -91,6 +107,24 @@ impl Shared {
 
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is wrong at present.
+    pub(crate) fn faults(&self) -> Arc<Faults> {
+        Arc::clone(&self.faults.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn change_faults<T>(&self, change: impl FnOnce(&mut Faults) -> T) -> T {
+        change(Arc::make_mut(&mut self.faults.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Cancelled by the next [`Shared::drop_streamer`].
+    pub(crate) fn streamer_token(&self) -> CancellationToken {
+        self.drop_streamer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn drop_streamer(&self) {
+        std::mem::take(&mut *self.drop_streamer.lock().unwrap_or_else(PoisonError::into_inner)).cancel();
     }
 
     pub(crate) fn note_request(&self, line: RequestLine) {
@@ -152,7 +186,6 @@ pub(crate) struct Tokens {
     credentials: Credentials,
     granted: AtomicBool,
     access_ttl: Duration,
-    quote_ttl: Duration,
     issued: Mutex<Issued>,
 }
 
@@ -163,7 +196,7 @@ struct Issued {
 }
 
 impl Tokens {
-    fn new(access_ttl: Duration, quote_ttl: Duration) -> Self {
+    fn new(access_ttl: Duration) -> Self {
         Self {
             credentials: Credentials {
                 refresh_token: format!("sim-refresh-{}", random()),
@@ -171,7 +204,6 @@ impl Tokens {
             },
             granted: AtomicBool::new(true),
             access_ttl,
-            quote_ttl,
             issued: Mutex::default(),
         }
     }
@@ -202,9 +234,9 @@ impl Tokens {
         token
     }
 
-    pub(crate) fn issue_quote(&self) -> String {
+    pub(crate) fn issue_quote(&self, ttl: Duration) -> String {
         let token = format!("sim-quote-{}", random());
-        issue(&mut self.issued().quote, &token, self.quote_ttl);
+        issue(&mut self.issued().quote, &token, ttl);
         token
     }
 
@@ -212,8 +244,9 @@ impl Tokens {
         self.issued().access.get(token).is_some_and(|expiry| Instant::now() < *expiry)
     }
 
-    pub(crate) fn quote_token_is_good(&self, token: &str) -> bool {
-        self.issued().quote.get(token).is_some_and(|expiry| Instant::now() < *expiry)
+    /// Until when a quote token is good; `None` when it is not.
+    pub(crate) fn quote_token_expiry(&self, token: &str) -> Option<Instant> {
+        self.issued().quote.get(token).copied().filter(|expiry| Instant::now() < *expiry)
     }
 
     pub(crate) fn expire_access(&self) {

@@ -39,6 +39,16 @@ pub struct Stats {
     /// Events replaced by a newer one of their symbol before they were sent; without those that a connection missed
     /// because it could not keep up at all.
     pub conflated: u64,
+    /// Account streamer connections accepted.
+    pub streamer_connections: u64,
+    /// Account streamer connections that are open now.
+    pub streamer_open: u64,
+    /// Account streamer connections that are open and whose `connect` was accepted.
+    pub streamer_connected: u64,
+    /// Heartbeats that the account streamer accepted.
+    pub streamer_heartbeats: u64,
+    /// Messages that the account streamer sent, answers included.
+    pub streamer_messages: u64,
     /// Whether the market has come to its end: a replay does.
     pub market_finished: bool,
 }

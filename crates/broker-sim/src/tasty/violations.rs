@@ -8,7 +8,7 @@ const KEPT: usize = 1000;
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Number of the DXLink connection, from 1; 0 for REST.
+    /// Number of the connection, from 1, of DXLink or the account streamer as the rule tells; 0 for REST.
     pub connection: u64,
     /// Which rule.
     pub rule: Rule,
@@ -48,6 +48,12 @@ pub enum Rule {
     Keepalive,
     /// A binary message.
     Binary,
+    /// A message to the account streamer whose `auth-token` is not `Bearer <token>`.
+    StreamerToken,
+    /// To the account streamer: something before `connect`, or a `connect` without accounts or with foreign ones.
+    StreamerConnect,
+    /// No accepted message to the account streamer within its limit.
+    Heartbeat,
 }
 
 /// All mistakes so far.

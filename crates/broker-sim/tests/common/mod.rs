@@ -42,10 +42,18 @@ pub(crate) fn config() -> SimConfig {
 /// An answer of the REST double.
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    pub(crate) head: String,
     pub(crate) body: String,
 }
 
 impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .lines()
+            .find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)))
+            .map(|(_, value)| value)
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
@@ -63,7 +71,7 @@ pub(crate) async fn http(sim: &TastySim, method: &str, path: &str, headers: &[(&
     let mut answer = String::new();
     timeout(LIMIT, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    Answer { status: head.split(' ').nth(1).unwrap().parse().unwrap(), body: body.to_owned() }
+    Answer { head: head.to_owned(), status: head.split(' ').nth(1).unwrap().parse().unwrap(), body: body.to_owned() }
 }
 
 pub(crate) const AGENT: (&str, &str) = ("User-Agent", "raw-client/1.0");
@@ -91,14 +99,18 @@ pub(crate) async fn quote_token(sim: &TastySim) -> String {
     answer["data"]["token"].as_str().unwrap().to_owned()
 }
 
-/// A DXLink socket without any manners of its own.
+/// A websocket without any manners of its own.
 pub(crate) struct Raw {
     pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 impl Raw {
     pub(crate) async fn connect(sim: &TastySim) -> Self {
-        Self { socket: connect_async(sim.dxlink_url()).await.unwrap().0 }
+        Self::connect_to(sim.dxlink_url()).await
+    }
+
+    pub(crate) async fn connect_to(url: &str) -> Self {
+        Self { socket: connect_async(url).await.unwrap().0 }
     }
 
     /// SETUP, AUTH and a channel with FEED_SETUP.

@@ -241,7 +241,7 @@ impl Session {
 
     /// A fresh token on a live connection is judged in the same way.
     fn authorize(&mut self, token: &str) {
-        if self.shared.tokens.quote_token_is_good(token) {
+        if self.shared.tokens.quote_token_expiry(token).is_some() {
             self.state = State::Authorized;
             self.send(messages::authorized());
         } else {

@@ -3,11 +3,12 @@
 use greeks_model::Decimal;
 use jiff::Timestamp;
 use rust_decimal::prelude::ToPrimitive;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::market::{Account, Listing, SimPosition, underlying_rest, underlying_streamer};
+use crate::market::{Account, Holding, Listing, SimPosition, underlying_rest, underlying_streamer};
+use crate::tasty::faults::{NumberStyle, RestFaults, StreamerSymbols};
 
-pub(super) fn account(account: &Account) -> Value {
+pub(crate) fn account(account: &Account) -> Value {
     json!({
         "account": {
             "account-number": account.number, "nickname": account.nickname, "account-type-name": "Individual",
@@ -18,8 +19,9 @@ pub(super) fn account(account: &Account) -> Value {
     })
 }
 
-/// A row of an account. Every other row lacks `streamer-symbol`, as older production answers lack it throughout.
-pub(super) fn position(row: usize, position: &SimPosition) -> Value {
+/// A row of an account, by default as production mixes it: every other one lacks `streamer-symbol`, as older answers
+/// lack it throughout, and numbers are now text, now numbers.
+pub(crate) fn position(row: usize, position: &SimPosition, style: &RestFaults) -> Value {
     let direction = match position.quantity {
         0 => "Zero",
         quantity if quantity > 0 => "Long",
@@ -28,7 +30,7 @@ pub(super) fn position(row: usize, position: &SimPosition) -> Value {
     let quantity = position.quantity.unsigned_abs();
     let mut body = json!({
         "account-number": position.account,
-        "quantity": if row % 3 == 2 { json!(quantity.to_string()) } else { json!(quantity) },
+        "quantity": quantity,
         "quantity-direction": direction,
         "multiplier": number(position.multiplier()),
         "close-price": "1.25", "average-open-price": "1.5", "average-yearly-market-close-price": "1.5",
@@ -36,31 +38,72 @@ pub(super) fn position(row: usize, position: &SimPosition) -> Value {
         "is-frozen": false, "is-suppressed": false, "restricted-quantity": 0,
         "realized-day-gain": "0.0", "realized-day-gain-date": "2025-09-16", "realized-day-gain-effect": "None",
         "realized-today": "0.0", "realized-today-date": "2025-09-16", "realized-today-effect": " None",
-        "created-at": "2025-09-02T13:35:07.112+00:00", "updated-at": "2025-09-16T20:00:05.004+00:00",
+        "created-at": "2025-09-02T13:35:07.112+00:00", "updated-at": timestamp(position.updated),
     });
-    let (kind, symbol, underlying) = match position.listing() {
-        Some(listing) => (option_kind(listing), listing.rest_symbol.clone(), underlying_rest(listing)),
-        None => match &position.holding {
-            crate::market::Holding::Stock(symbol) => ("Equity", symbol.clone(), symbol.clone()),
-            crate::market::Holding::Option(_) => return body,
-        },
-    };
+    let (kind, symbol, underlying) = names(position);
     if let Some(object) = body.as_object_mut() {
         object.insert("instrument-type".to_owned(), json!(kind));
         object.insert("symbol".to_owned(), json!(symbol));
         object.insert("underlying-symbol".to_owned(), json!(underlying));
         if let Some(listing) = position.listing() {
             object.insert("expires-at".to_owned(), json!(expires_at(listing)));
-            if row.is_multiple_of(2) {
+            let named = match style.streamer_symbols {
+                StreamerSymbols::Some => row.is_multiple_of(2),
+                StreamerSymbols::None => false,
+                StreamerSymbols::All => true,
+            };
+            if named {
                 object.insert("streamer-symbol".to_owned(), json!(listing.streamer_symbol));
             }
+        }
+        match style.numbers {
+            NumberStyle::Mixed if row % 3 == 2 => restyle(object, &["quantity"], to_text),
+            NumberStyle::Mixed => {}
+            NumberStyle::Text => restyle(object, &NUMBERS, to_text),
+            NumberStyle::Number => restyle(object, &NUMBERS, to_number),
         }
     }
     body
 }
 
+/// Instrument type, symbol and underlying symbol of what is held.
+pub(crate) fn names(position: &SimPosition) -> (&'static str, String, String) {
+    match &position.holding {
+        Holding::Option(listing) => (option_kind(listing), listing.rest_symbol.clone(), underlying_rest(listing)),
+        Holding::Stock(symbol) => ("Equity", symbol.clone(), symbol.clone()),
+    }
+}
+
+/// Fields of a position that are numbers, however written.
+const NUMBERS: [&str; 8] = [
+    "quantity",
+    "multiplier",
+    "close-price",
+    "average-open-price",
+    "average-yearly-market-close-price",
+    "average-daily-market-close-price",
+    "restricted-quantity",
+    "realized-today",
+];
+
+fn restyle(object: &mut Map<String, Value>, fields: &[&str], style: fn(&Value) -> Value) {
+    for field in fields {
+        if let Some(value) = object.get_mut(*field) {
+            *value = style(value);
+        }
+    }
+}
+
+fn to_text(value: &Value) -> Value {
+    if value.is_number() { Value::String(value.to_string()) } else { value.clone() }
+}
+
+fn to_number(value: &Value) -> Value {
+    value.as_str().and_then(|text| text.parse::<f64>().ok()).map_or_else(|| value.clone(), Value::from)
+}
+
 /// `/instruments/equity-options/{symbol}` or `/instruments/future-options/{symbol}`.
-pub(super) fn option(listing: &Listing) -> Value {
+pub(crate) fn option(listing: &Listing) -> Value {
     let contract = &listing.contract;
     let kind = contract.option_type().to_string();
     let expiration = contract.expiration().to_string();
@@ -94,7 +137,7 @@ pub(super) fn option(listing: &Listing) -> Value {
 }
 
 /// `/instruments/futures/{symbol}`.
-pub(super) fn future(listing: &Listing) -> Value {
+pub(crate) fn future(listing: &Listing) -> Value {
     let product = listing.contract.future().map(|future| future.product().to_owned());
     json!({
         "symbol": underlying_rest(listing), "streamer-symbol": underlying_streamer(listing), "product-code": product,
@@ -103,7 +146,7 @@ pub(super) fn future(listing: &Listing) -> Value {
 }
 
 /// `/instruments/equities/{symbol}`.
-pub(super) fn equity(symbol: &str) -> Value {
+pub(crate) fn equity(symbol: &str) -> Value {
     let index = symbol == "SPX";
     json!({
         "symbol": symbol, "streamer-symbol": symbol, "instrument-type": "Equity", "is-index": index,
@@ -112,7 +155,7 @@ pub(super) fn equity(symbol: &str) -> Value {
 }
 
 /// ISO 8601 with milliseconds and `+00:00`, as the API writes it.
-pub(super) fn timestamp(at: Timestamp) -> String {
+pub(crate) fn timestamp(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.3f+00:00").to_string()
 }
 

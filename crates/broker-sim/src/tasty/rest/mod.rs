@@ -1,7 +1,8 @@
 //! The REST half: the documents that a streaming client needs, in the shapes of production.
 
-mod documents;
+pub(crate) mod documents;
 mod oauth;
+mod wrong;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::faults::Wrongness;
 use super::state::{RequestLine, Shared};
 use super::violations::Rule;
 use crate::market::Holding;
@@ -57,7 +59,14 @@ async fn front_door(State(shared): State<App>, request: Request, next: Next) -> 
         shared.violations.add(0, Rule::Order, format!("{method} {path}"));
     }
     let response = if has_user_agent(request.headers()) {
-        next.run(request).await
+        let wrong = shared.change_faults(|faults| wrong::answer(&mut faults.rest, &path));
+        if let Some(Wrongness::Late(delay)) = wrong {
+            tokio::time::sleep(delay).await;
+        }
+        match wrong.and_then(wrong::response) {
+            Some(response) => response,
+            None => next.run(request).await,
+        }
     } else {
         shared.violations.add(0, Rule::UserAgent, format!("{method} {path}"));
         (StatusCode::UNAUTHORIZED, Html("<html><body><h1>401 Authorization Required</h1></body></html>"))
@@ -101,7 +110,8 @@ async fn positions(State(shared): State<App>, Path(number): Path<String>) -> Res
         return refusal(StatusCode::FORBIDDEN, "not_permitted", "User not permitted access");
     }
     let held = book.positions.iter().filter(|position| position.account == number);
-    let items: Vec<Value> = held.enumerate().map(|(row, position)| documents::position(row, position)).collect();
+    let style = &shared.faults().rest;
+    let items: Vec<Value> = held.enumerate().map(|(row, position)| documents::position(row, position, style)).collect();
     answer(&context, json!({ "items": items }))
 }
 
@@ -153,13 +163,15 @@ async fn equity(State(shared): State<App>, Path(symbol): Path<String>) -> Respon
 }
 
 async fn quote_token(State(shared): State<App>) -> Response {
-    let token = shared.tokens.issue_quote();
+    let faults = shared.faults();
+    let ttl = faults.rest.quote_token_ttl.unwrap_or(shared.config.rest.quote_token_ttl);
+    let token = shared.tokens.issue_quote(ttl);
     shared.counters.update(|stats| stats.quote_tokens += 1);
     let now = Timestamp::now();
-    let life = i64::try_from(shared.config.rest.quote_token_ttl.as_millis()).unwrap_or(i64::MAX / 2);
+    let life = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX / 2);
     let expiry = now.checked_add(life.milliseconds()).unwrap_or(Timestamp::MAX);
     let data = json!({
-        "token": token, "dxlink-url": shared.dxlink_url, "level": "api",
+        "token": token, "dxlink-url": shared.dxlink_url, "level": if faults.rest.delayed_level { "demo" } else { "api" },
         "issued-at": documents::timestamp(now), "expires-at": documents::timestamp(expiry),
     });
     answer("/api-quote-tokens", data)
