@@ -25,6 +25,8 @@ pub struct CheckReport {
     pub delayed: bool,
     /// Scheme and host of the DXLink streamer.
     pub streamer: String,
+    /// Scheme and host of the account streamer; `None`: positions are only polled.
+    pub account_streamer: Option<String>,
 }
 
 impl fmt::Display for CheckReport {
@@ -34,7 +36,8 @@ impl fmt::Display for CheckReport {
         writeln!(f, "accounts: {}", if accounts.is_empty() { "none".into() } else { accounts.join(", ") })?;
         writeln!(f, "option positions: {}, not understood: {}", self.option_positions, self.skipped_positions)?;
         writeln!(f, "quotes: {}", if self.delayed { "delayed (level demo)" } else { "live" })?;
-        write!(f, "streamer: {}", self.streamer)
+        writeln!(f, "streamer: {}", self.streamer)?;
+        write!(f, "account streamer: {}", self.account_streamer.as_deref().unwrap_or("none, positions are polled"))
     }
 }
 
@@ -50,7 +53,8 @@ pub async fn check(
     tls: &Arc<rustls::ClientConfig>,
     now: UnixNanos,
 ) -> Result<CheckReport, Error> {
-    let discoverer = Discoverer::new(Rest::new(config, config.checked()?, tls)?);
+    let endpoints = config.checked()?;
+    let discoverer = Discoverer::new(Rest::new(config, endpoints.api, tls)?);
     let accounts = discoverer.accounts(config).await?;
     let (mut option_positions, mut skipped_positions) = (0, 0);
     for account in &accounts {
@@ -71,5 +75,6 @@ pub async fn check(
         skipped_positions,
         delayed: token.level == Level::Demo,
         streamer: host_only(token.url.as_str()),
+        account_streamer: endpoints.account_streamer.map(|url| host_only(url.as_str())),
     })
 }

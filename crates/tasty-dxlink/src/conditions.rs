@@ -12,6 +12,8 @@ pub(crate) struct Conditions {
     pub(crate) silent: usize,
     pub(crate) channel_lost: bool,
     pub(crate) slow: bool,
+    /// For longer than it takes to come back.
+    pub(crate) account_streamer_lost: bool,
 }
 
 impl fmt::Display for Conditions {
@@ -31,7 +33,8 @@ impl fmt::Display for Conditions {
         say(not_streamed > 0, format_args!("{not_streamed} option position(s) cannot be streamed"))?;
         say(self.silent > 0, format_args!("{} subscribed option(s) never had an event", self.silent))?;
         say(self.channel_lost, format_args!("the streamer closed a channel; it is being opened again"))?;
-        say(self.slow, format_args!("events are not taken as fast as they come"))
+        say(self.slow, format_args!("events are not taken as fast as they come"))?;
+        say(self.account_streamer_lost, format_args!("the account streamer cannot be reached; positions are polled"))
     }
 }
 
@@ -41,12 +44,20 @@ mod tests {
 
     #[test]
     fn every_fault_is_told() {
-        let none =
-            Conditions { delayed: false, book: BookFaults::default(), silent: 0, channel_lost: false, slow: false };
+        let none = Conditions {
+            delayed: false,
+            book: BookFaults::default(),
+            silent: 0,
+            channel_lost: false,
+            slow: false,
+            account_streamer_lost: false,
+        };
         assert_eq!(none.to_string(), "");
         assert_eq!(Conditions { silent: 2, ..none }.to_string(), "2 subscribed option(s) never had an event");
         let book = BookFaults { failed_accounts: 1, not_streamed: 3 };
-        let all = Conditions { delayed: true, book, silent: 1, channel_lost: true, slow: true }.to_string();
-        assert_eq!(all.split("; ").count(), 7, "{all}");
+        let all =
+            Conditions { delayed: true, book, silent: 1, channel_lost: true, slow: true, account_streamer_lost: true };
+        // Two of them have such a mark in them.
+        assert_eq!(all.to_string().split("; ").count(), 9, "{all}");
     }
 }

@@ -10,6 +10,11 @@ use crate::Error;
 
 /// The production API of tastytrade.
 pub const PRODUCTION_API_URL: &str = "https://api.tastyworks.com";
+/// The production account streamer of tastytrade.
+pub const PRODUCTION_STREAMER_URL: &str = "wss://streamer.tastyworks.com";
+
+const SANDBOX_API_HOST: &str = "api.cert.tastyworks.com";
+const SANDBOX_STREAMER_URL: &str = "wss://streamer.cert.tastyworks.com";
 
 /// How to reach tastytrade and on whose behalf. Everything but the credentials has a default.
 ///
@@ -23,6 +28,10 @@ pub struct TastyConfig {
     pub client_secret: SecretString,
     /// Base of the REST API; default [`PRODUCTION_API_URL`]. `http` is accepted for loopback hosts only.
     pub api_url: String,
+    /// The account streamer, which tells of positions as they change; default `None`: the one that belongs to
+    /// `api_url`, which is [`PRODUCTION_STREAMER_URL`] unless the API is the sandbox. An API on a loopback host has
+    /// none: positions are then only polled. `ws` is accepted for loopback hosts only.
+    pub streamer_url: Option<String>,
     /// Accounts to stream; default `None`: all open accounts of the customer.
     pub accounts: Option<Vec<AccountId>>,
     /// `product/version` as sent in `User-Agent`, which tastytrade requires on every call; default `greekd/<version>`.
@@ -40,8 +49,13 @@ pub struct TastyConfig {
     pub keepalive_timeout: Duration,
     /// Added to the keepalive time-out before silence counts as a dead link; default 5 s.
     pub silence_margin: Duration,
-    /// How often positions are read again; default 60 s.
+    /// How often positions are read again, whatever the account streamer says; default 60 s.
     pub position_poll: Duration,
+    /// Time between two heartbeats to the account streamer; default 20 s. It closes a connection that says nothing for
+    /// 60 s.
+    pub account_heartbeat: Duration,
+    /// An account streamer that cannot be reached for this long is reported; default 30 s. Polling covers it.
+    pub account_outage_after: Duration,
     /// `acceptAggregationPeriod` for Greeks; default 0: the server should not gather updates.
     pub greeks_aggregation: Duration,
     /// `acceptAggregationPeriod` for quotes and trades of underlyings; default 0.1 s: enough to keep a busy index from
@@ -71,6 +85,7 @@ impl TastyConfig {
             refresh_token,
             client_secret,
             api_url: PRODUCTION_API_URL.into(),
+            streamer_url: None,
             accounts: None,
             user_agent: concat!("greekd/", env!("CARGO_PKG_VERSION")).into(),
             rest_timeout: Duration::from_secs(15),
@@ -79,6 +94,8 @@ impl TastyConfig {
             keepalive_timeout: Duration::from_secs(60),
             silence_margin: Duration::from_secs(5),
             position_poll: Duration::from_secs(60),
+            account_heartbeat: Duration::from_secs(20),
+            account_outage_after: Duration::from_secs(30),
             greeks_aggregation: Duration::ZERO,
             underlying_aggregation: Duration::from_millis(100),
             head_start: Duration::from_secs(1),
@@ -90,8 +107,8 @@ impl TastyConfig {
         }
     }
 
-    /// The API's URL, checked together with everything else that can be wrong before the first call.
-    pub(crate) fn checked(&self) -> Result<Url, Error> {
+    /// The addresses, checked together with everything else that can be wrong before the first call.
+    pub(crate) fn checked(&self) -> Result<Endpoints, Error> {
         let product_and_version = |agent: &str| {
             agent.split_once('/').is_some_and(|(product, version)| !product.is_empty() && !version.is_empty())
                 && agent.bytes().all(|b| (0x20..0x7f).contains(&b))
@@ -104,6 +121,7 @@ impl TastyConfig {
             ("step_timeout", self.step_timeout),
             ("keepalive_timeout", self.keepalive_timeout),
             ("position_poll", self.position_poll),
+            ("account_heartbeat", self.account_heartbeat),
             ("silent_after", self.silent_after),
         ];
         if let Some((setting, _)) = positive.into_iter().find(|(_, value)| value.is_zero()) {
@@ -117,8 +135,23 @@ impl TastyConfig {
         if let Some((setting, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
             return Err(Error::configuration(setting, "must be more than zero"));
         }
-        check_api_url(&self.api_url)
+        let api = check_api_url(&self.api_url)?;
+        let account_streamer = match &self.streamer_url {
+            Some(text) => Some(check_account_streamer_url(text)?),
+            None if is_loopback(&api) => None,
+            None if api.host_str() == Some(SANDBOX_API_HOST) => Some(check_account_streamer_url(SANDBOX_STREAMER_URL)?),
+            None => Some(check_account_streamer_url(PRODUCTION_STREAMER_URL)?),
+        };
+        Ok(Endpoints { api, account_streamer })
     }
+}
+
+/// Where to go.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoints {
+    pub(crate) api: Url,
+    /// `None`: positions are only polled.
+    pub(crate) account_streamer: Option<Url>,
 }
 
 fn check_api_url(text: &str) -> Result<Url, Error> {
@@ -134,6 +167,22 @@ fn check_api_url(text: &str) -> Result<Url, Error> {
         "http" if is_loopback(&url) => Ok(url),
         "http" => refuse("uses http, which is accepted for loopback hosts only; use https"),
         _ => refuse("must begin with https://"),
+    }
+}
+
+fn check_account_streamer_url(text: &str) -> Result<Url, Error> {
+    let refuse = |reason| Err(Error::configuration("streamer_url", reason));
+    let Ok(url) = Url::parse(text) else {
+        return refuse("is not a URL; the production account streamer is wss://streamer.tastyworks.com");
+    };
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return refuse("must be a plain URL without user, query or fragment");
+    }
+    match url.scheme() {
+        "wss" if url.host_str().is_some() => Ok(url),
+        "ws" if is_loopback(&url) => Ok(url),
+        "ws" => refuse("uses ws, which is accepted for loopback hosts only; use wss"),
+        _ => refuse("must begin with wss://"),
     }
 }
 
@@ -214,6 +263,36 @@ mod tests {
             if let Err(error) = result {
                 assert!(!error.to_string().contains("secret"), "{error}");
             }
+        }
+    }
+
+    #[test]
+    fn the_account_streamer_belongs_to_the_api() {
+        let streamer = |api: &str, chosen: Option<&str>| {
+            let config = TastyConfig { api_url: api.into(), streamer_url: chosen.map(Into::into), ..config() };
+            config.checked().map(|endpoints| endpoints.account_streamer.map(|url| host_only(url.as_str())))
+        };
+        for (api, chosen, expected) in [
+            (PRODUCTION_API_URL, None, Some(PRODUCTION_STREAMER_URL)),
+            ("https://api.cert.tastyworks.com", None, Some("wss://streamer.cert.tastyworks.com")),
+            ("http://127.0.0.1:8080", None, None),
+            ("https://localhost:8443", None, None),
+            ("http://127.0.0.1:8080", Some("ws://127.0.0.1:9/x"), Some("ws://127.0.0.1:9")),
+            (PRODUCTION_API_URL, Some("ws://localhost:9"), Some("ws://localhost:9")),
+            (PRODUCTION_API_URL, Some("wss://example.org"), Some("wss://example.org")),
+        ] {
+            assert_eq!(streamer(api, chosen).unwrap().as_deref(), expected, "{api} {chosen:?}");
+        }
+        for chosen in [
+            "",
+            "streamer.tastyworks.com",
+            "ws://streamer.tastyworks.com",
+            "https://x.org",
+            "wss://u:secret@x",
+            "wss://x?t=secret",
+        ] {
+            let error = streamer(PRODUCTION_API_URL, Some(chosen)).unwrap_err().to_string();
+            assert!(error.contains("streamer_url") && !error.contains("secret"), "{error}");
         }
     }
 

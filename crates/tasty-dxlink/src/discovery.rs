@@ -89,12 +89,18 @@ impl Discoverer {
 
     /// Reads the positions of all accounts, each on its own: one that fails does not hide the others.
     pub(crate) async fn discover(self: Arc<Self>, accounts: Vec<AccountId>, cx: SourceContext) -> Vec<Findings> {
-        let each = stream::iter(accounts).map(|account| async {
-            let result = self.account(&account, &cx).await;
-            Findings { account, result }
-        });
+        let mut all = Vec::with_capacity(accounts.len());
         // Few accounts, and each asks for its symbols in parallel itself: one after the other keeps the limit.
-        each.buffered(1).collect().await
+        for account in accounts {
+            all.push(Arc::clone(&self).look(account, cx.clone()).await);
+        }
+        all
+    }
+
+    /// Reads the positions of one account.
+    pub(crate) async fn look(self: Arc<Self>, account: AccountId, cx: SourceContext) -> Findings {
+        let result = self.account(&account, &cx).await;
+        Findings { account, result }
     }
 
     /// The streamer never answered to these symbols: those that were computed are asked of the API at the next look.

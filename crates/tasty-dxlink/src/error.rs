@@ -142,6 +142,14 @@ pub enum Error {
         /// Its words.
         text: String,
     },
+    /// The account streamer answered with an error.
+    #[error("the account streamer refused {action:?} ({text})")]
+    AccountStreamer {
+        /// What was asked.
+        action: String,
+        /// Its words.
+        text: String,
+    },
     /// The streamer closed a channel again and again.
     #[error("the streamer closed a channel {times} times")]
     ChannelRefused {
@@ -207,6 +215,7 @@ impl Error {
             | Self::Unauthorized
             | Self::SessionNotFound
             | Self::Streamer { .. }
+            | Self::AccountStreamer { .. }
             | Self::ChannelRefused { .. }
             | Self::Silence { .. }
             | Self::Closed { .. }
@@ -283,6 +292,7 @@ mod tests {
             (Error::Unauthorized, Retry::Backoff),
             (Error::SessionNotFound, Retry::Backoff),
             (Error::Streamer { code: "TIMEOUT".into(), text: String::new() }, Retry::Backoff),
+            (Error::AccountStreamer { action: "connect".into(), text: "failed".into() }, Retry::Backoff),
             (Error::ChannelRefused { times: 5 }, Retry::Backoff),
             (Error::Silence { after: Duration::from_secs(65) }, Retry::Backoff),
             (Error::Closed { code: 1009, reason: String::new() }, Retry::Backoff),

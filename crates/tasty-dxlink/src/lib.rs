@@ -24,6 +24,9 @@
 //! # Ok::<(), tasty_dxlink::Error>(())
 //! ```
 //!
+//! Positions are followed by the account streamer, whose messages say when to read an account again, and by a poll: what
+//! the REST API says is what counts.
+//!
 //! - A position whose quantity or multiplier cannot be read is told with a quantity of NaN, so that it never reads as
 //!   closed; one whose symbol cannot be read is left out, counted and logged once.
 //! - Events that take a former one back (`REMOVE_EVENT`) hold no values and are counted; `TX_PENDING` and the snapshot
@@ -34,22 +37,25 @@
 //! Facts about the wire come from the dxLink AsyncAPI document, dxFeed's symbology guide and API reference, and
 //! tastytrade's developer pages.
 
+mod account;
 mod book;
 mod check;
 mod conditions;
 mod config;
 mod contracts;
+mod dial;
 mod discovery;
 mod driver;
 mod error;
 pub mod metrics;
+mod refresh;
 mod rest;
 mod session;
 mod source;
 mod wire;
 
 pub use check::{CheckReport, check};
-pub use config::{PRODUCTION_API_URL, TastyConfig};
+pub use config::{PRODUCTION_API_URL, PRODUCTION_STREAMER_URL, TastyConfig};
 pub use error::Error;
 /// Re-exported because it appears in [`TastyConfig`].
 pub use secrecy::SecretString;

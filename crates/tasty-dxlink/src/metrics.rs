@@ -4,10 +4,13 @@ use metrics::{Counter, Gauge, counter, gauge};
 
 use crate::wire::{Defect, EventKind, Tally};
 
-/// Counts what was received: events by kind, and `control` messages. Labels: `source`, `kind`.
+/// Counts what was received: events by kind, `control` messages, and `account` messages of the account streamer. Labels: `source`, `kind`.
 pub const MESSAGES_RECEIVED: &str = "greekd_messages_received_total";
 /// Counts what could not be used, or not fully. Labels: `source`, `reason`.
 pub const DECODE_ERRORS: &str = "greekd_decode_errors_total";
+/// Counts connections to the account streamer that were lost or could not be made, under the reason
+/// `account_streamer`; whoever runs sessions counts theirs under other reasons. Labels: `source`, `reason`.
+pub const RECONNECTS: &str = "greekd_reconnects_total";
 /// Subscriptions by state: `wanted`, `sent`, `silent`. Labels: `source`, `state`.
 pub const SUBSCRIPTIONS: &str = "greekd_subscriptions";
 
@@ -19,6 +22,8 @@ pub(crate) struct Meter {
     quote: Counter,
     trade: Counter,
     control: Counter,
+    account: Counter,
+    account_losses: Counter,
     wanted: Gauge,
     sent: Gauge,
     silent: Gauge,
@@ -34,6 +39,8 @@ impl Meter {
             quote: received(EventKind::Quote.label()),
             trade: received(EventKind::Trade.label()),
             control: received("control"),
+            account: received("account"),
+            account_losses: counter!(RECONNECTS, "source" => source.to_owned(), "reason" => "account_streamer"),
             wanted: subscriptions("wanted"),
             sent: subscriptions("sent"),
             silent: subscriptions("silent"),
@@ -51,6 +58,20 @@ impl Meter {
 
     pub(crate) fn control(&self) {
         self.control.increment(1);
+    }
+
+    /// A message of the account streamer, with what in it was of no known type or form.
+    pub(crate) fn account(&self, unknown: u64, malformed: u64) {
+        self.account.increment(1);
+        for (reason, count) in [("account_unknown_type", unknown), ("account_malformed", malformed)] {
+            if count > 0 {
+                self.errors(reason, count);
+            }
+        }
+    }
+
+    pub(crate) fn account_lost(&self) {
+        self.account_losses.increment(1);
     }
 
     pub(crate) fn dropped(&self, defect: Defect) {

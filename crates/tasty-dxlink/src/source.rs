@@ -8,18 +8,15 @@ use greeks_model::{
     AccountId, GapReason, QuoteSource, Retry, SessionEnd, SessionState, SourceContext, SourceError, SourceEvent,
     SourceId,
 };
+use reqwest::Url;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{Connector, connect_async_tls_with_config};
 
 use crate::book::Book;
-use crate::config::host_only;
+use crate::config::Endpoints;
+use crate::dial::{DialSettings, Socket, dial};
 use crate::discovery::Discoverer;
-use crate::driver::{Driver, Socket, Tools};
-use crate::error::is_certificate_fault;
+use crate::driver::{Driver, Tools};
 use crate::metrics::Meter;
 use crate::rest::{Level, QuoteToken, Rest};
 use crate::session::{ChunkLimits, Session, Settings};
@@ -29,8 +26,6 @@ use crate::{Error, TastyConfig};
 const SOURCE: &str = "tastytrade";
 /// The DXLink protocol this client speaks.
 const PROTOCOL: &str = "0.1";
-/// Nothing this client writes comes near this size.
-const MAX_WRITE_BUFFER: usize = 1 << 20;
 /// How long the end of the stream may take to be reported.
 const LAST_EVENT: Duration = Duration::from_secs(1);
 
@@ -40,6 +35,7 @@ pub struct TastySource {
     id: SourceId,
     config: TastyConfig,
     tls: Arc<rustls::ClientConfig>,
+    account_streamer: Option<Url>,
     discoverer: Arc<Discoverer>,
     book: Book,
     meter: Meter,
@@ -56,9 +52,18 @@ impl TastySource {
     /// [`Error::Configuration`] when a setting cannot work, [`Error::Client`] when the HTTP client cannot be built.
     pub fn new(config: TastyConfig, tls: Arc<rustls::ClientConfig>) -> Result<Self, Error> {
         let id = SourceId::new(SOURCE).map_err(|error| Error::configuration("source", error.to_string()))?;
-        let discoverer = Arc::new(Discoverer::new(Rest::new(&config, config.checked()?, &tls)?));
-        let meter = Meter::new(SOURCE);
-        Ok(Self { id, config, tls, discoverer, book: Book::default(), meter, token: None, refused: 0 })
+        let Endpoints { api, account_streamer } = config.checked()?;
+        Ok(Self {
+            id,
+            discoverer: Arc::new(Discoverer::new(Rest::new(&config, api, &tls)?)),
+            config,
+            tls,
+            account_streamer,
+            book: Book::default(),
+            meter: Meter::new(SOURCE),
+            token: None,
+            refused: 0,
+        })
     }
 
     async fn session(&mut self, cx: &SourceContext) -> Result<SessionEnd, Error> {
@@ -74,7 +79,9 @@ impl TastySource {
             cx,
             config: &self.config,
             discoverer: &self.discoverer,
+            tls: &self.tls,
             meter: &self.meter,
+            account_streamer: self.account_streamer.as_ref(),
             accounts,
             delayed: token.level == Level::Demo,
             renew_at,
@@ -111,10 +118,15 @@ impl TastySource {
             Some(token) => token,
             None => self.discoverer.rest().quote_token(cx.now()).await?,
         };
-        let socket = dial(&token, &self.config, &self.tls).await?;
+        let settings = DialSettings {
+            user_agent: self.config.user_agent.clone(),
+            max_message_bytes: self.config.max_message_bytes,
+            within: self.config.step_timeout,
+        };
+        let socket = dial(&token.url, &settings, &self.tls).await?;
         tracing::info!(host = token.url.host_str(), accounts = accounts.len(), "connected to the streamer");
         let now = Instant::now();
-        let session = Session::new(settings(&self.config, &token, cx.keep_payload()), now.into_std());
+        let session = Session::new(session_settings(&self.config, &token, cx.keep_payload()), now.into_std());
         let renew_at = now + token.usable_for;
         Ok(Some(Ready { accounts, token, session, socket, renew_at }))
     }
@@ -166,7 +178,7 @@ struct Ready {
     renew_at: Instant,
 }
 
-fn settings(config: &TastyConfig, token: &QuoteToken, keep_payload: bool) -> Settings {
+fn session_settings(config: &TastyConfig, token: &QuoteToken, keep_payload: bool) -> Settings {
     Settings {
         version: format!("{PROTOCOL}-{}", config.user_agent),
         token: token.secret.clone(),
@@ -181,34 +193,6 @@ fn settings(config: &TastyConfig, token: &QuoteToken, keep_payload: bool) -> Set
         silent_after: config.silent_after,
         delayed: token.level == Level::Demo,
         keep_payload,
-    }
-}
-
-/// Opens the websocket: TCP, TLS and the upgrade within one step's time.
-async fn dial(token: &QuoteToken, config: &TastyConfig, tls: &Arc<rustls::ClientConfig>) -> Result<Socket, Error> {
-    let host = host_only(token.url.as_str());
-    let failed = |source: tungstenite::Error| {
-        if is_certificate_fault(&source) {
-            return Error::UntrustedPeer { host: host.clone(), source: Box::new(source) };
-        }
-        Error::Dial { host: host.clone(), source: Box::new(source) }
-    };
-    let mut request = token.url.as_str().into_client_request().map_err(failed)?;
-    let agent = HeaderValue::from_str(&config.user_agent)
-        .map_err(|_| Error::configuration("user_agent", "cannot be sent as a header"))?;
-    request.headers_mut().insert(header::USER_AGENT, agent);
-    let limits = WebSocketConfig::default()
-        .max_message_size(Some(config.max_message_bytes))
-        .max_frame_size(Some(config.max_message_bytes))
-        .max_write_buffer_size(MAX_WRITE_BUFFER);
-    let connector = match token.url.scheme() {
-        "wss" => Connector::Rustls(Arc::clone(tls)),
-        _ => Connector::Plain,
-    };
-    let dialled = connect_async_tls_with_config(request, Some(limits), true, Some(connector));
-    match timeout(config.step_timeout, dialled).await {
-        Ok(result) => result.map(|(socket, _)| socket).map_err(failed),
-        Err(_) => Err(Error::StepTimeout { step: "websocket", after: config.step_timeout }),
     }
 }
 

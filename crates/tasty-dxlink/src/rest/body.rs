@@ -47,7 +47,7 @@ pub(super) fn read<'a, T: Deserialize<'a>>(call: &'static str, body: &'a [u8]) -
 }
 
 /// A text or a number as text; empty for anything else.
-pub(super) fn plain(raw: &RawValue) -> Cow<'_, str> {
+pub(crate) fn plain(raw: &RawValue) -> Cow<'_, str> {
     let text = raw.get();
     if text.starts_with('"') {
         return serde_json::from_str(text).map(Cow::Owned).unwrap_or_default();

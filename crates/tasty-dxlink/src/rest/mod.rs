@@ -18,9 +18,9 @@ use crate::error::{clean, is_certificate_fault};
 use crate::{Error, TastyConfig};
 
 pub(crate) use accounts::PositionRow;
+pub(crate) use body::plain;
+pub(crate) use oauth::AccessToken;
 pub(crate) use quote_token::{Level, QuoteToken};
-
-use oauth::AccessToken;
 
 /// No answer this client asks for comes near this size.
 const MAX_BODY_BYTES: usize = 4 << 20;

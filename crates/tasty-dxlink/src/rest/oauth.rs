@@ -19,10 +19,10 @@ const RENEW_BEFORE_END: Duration = Duration::from_secs(60);
 
 /// A token with the moments that matter, by the monotonic clock: the wall clock may jump.
 #[derive(Clone, Debug)]
-pub(super) struct AccessToken {
-    pub(super) secret: SecretString,
+pub(crate) struct AccessToken {
+    pub(crate) secret: SecretString,
     /// Tells one token from its successor.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     renew_at: Instant,
     expires_at: Instant,
 }
@@ -30,7 +30,7 @@ pub(super) struct AccessToken {
 impl Rest {
     /// The token in force, renewed when due or when the one with the number `refused` was turned down. Concurrent
     /// callers share one renewal.
-    pub(super) async fn access_token(&self, refused: Option<u64>) -> Result<AccessToken, Error> {
+    pub(crate) async fn access_token(&self, refused: Option<u64>) -> Result<AccessToken, Error> {
         let mut slot = self.access.lock().await;
         let now = Instant::now();
         let current = slot.as_ref().filter(|token| Some(token.number) != refused);

@@ -1,0 +1,40 @@
+//! What a driver says of its state.
+
+use greeks_model::SessionState;
+use tokio::time::Instant;
+
+use super::Driver;
+use crate::conditions::Conditions;
+
+impl Driver<'_> {
+    pub(super) fn announce(&mut self, now: Instant) {
+        self.streaming = self.streaming || self.session.is_streaming();
+        if !self.streaming {
+            return;
+        }
+        self.slow_until = self.slow_until.filter(|until| now < *until);
+        let conditions = Conditions {
+            delayed: self.tools.delayed,
+            book: self.book.faults(),
+            silent: self.session.silent_options(),
+            channel_lost: self.session.has_lost_channel(),
+            slow: self.slow_until.is_some(),
+            account_streamer_lost: self.lacks_account_streamer(now),
+        };
+        if self.conditions == Some(conditions) {
+            return;
+        }
+        self.conditions = Some(conditions);
+        let reason = conditions.to_string();
+        let state = if reason.is_empty() { SessionState::Connected } else { SessionState::Degraded { reason } };
+        if let Err(error) = self.tools.cx.set_state(state) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the state could not be announced");
+        }
+    }
+
+    pub(super) fn report_subscriptions(&self) {
+        let (wanted, sent) = self.session.subscription_counts();
+        self.tools.meter.subscriptions(wanted, sent, self.session.silent_options());
+        self.tools.cx.activity().set_subscriptions(self.session.subscribed_instruments());
+    }
+}
