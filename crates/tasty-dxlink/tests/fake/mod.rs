@@ -50,7 +50,10 @@ type Answer = Box<dyn Fn(&Request) -> Option<Reply> + Send>;
 pub(crate) struct Broker {
     pub(crate) api: String,
     pub(crate) streamer: String,
+    /// Not in [`Broker::config`]: a test that wants an account streamer sets it.
+    pub(crate) account_streamer: String,
     listener: TcpListener,
+    account_listener: TcpListener,
     pub(crate) requests: Arc<Mutex<Vec<Request>>>,
     overrides: Arc<Mutex<Vec<Answer>>>,
     task: JoinHandle<()>,
@@ -74,12 +77,14 @@ impl Broker {
     pub(crate) async fn start() -> Self {
         let rest = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let account_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let account_streamer = format!("ws://{}", account_listener.local_addr().unwrap());
         let api = format!("http://{}", rest.local_addr().unwrap());
         let streamer = format!("ws://{}/realtime", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let overrides: Arc<Mutex<Vec<Answer>>> = Arc::default();
         let task = tokio::spawn(serve(rest, streamer.clone(), Arc::clone(&requests), Arc::clone(&overrides)));
-        Self { api, streamer, listener, requests, overrides, task }
+        Self { api, streamer, account_streamer, listener, account_listener, requests, overrides, task }
     }
 
     /// Answers requests for which `answer` gives a reply; later ones come first.
@@ -105,6 +110,13 @@ impl Broker {
         config
     }
 
+    /// With an account streamer.
+    pub(crate) fn config_with_accounts(&self) -> TastyConfig {
+        let mut config = self.config();
+        config.streamer_url = Some(self.account_streamer.clone());
+        config
+    }
+
     pub(crate) fn lines(&self) -> Vec<String> {
         self.requests.lock().unwrap().iter().map(|request| request.line.clone()).collect()
     }
@@ -115,7 +127,29 @@ impl Broker {
 
     /// The next websocket.
     pub(crate) async fn accept(&self) -> Streamer {
-        let (socket, _) = timeout(PATIENCE, self.listener.accept()).await.expect("nobody dialled").unwrap();
+        Self::upgrade(self.accept_raw().await).await
+    }
+
+    /// The next connection to the streamer, before its upgrade.
+    pub(crate) async fn accept_raw(&self) -> TcpStream {
+        timeout(PATIENCE, self.listener.accept()).await.expect("nobody dialled").unwrap().0
+    }
+
+    /// The next websocket to the account streamer.
+    pub(crate) async fn accept_account(&self) -> Streamer {
+        Self::upgrade(timeout(PATIENCE, self.account_listener.accept()).await.expect("nobody dialled").unwrap().0).await
+    }
+
+    /// The next websocket to the account streamer, with the accounts taken.
+    pub(crate) async fn connect_account(&self) -> Streamer {
+        let mut accounts = self.accept_account().await;
+        let connect = accounts.hear().await;
+        assert!(connect.contains(r#""action":"connect""#), "{connect}");
+        accounts.say(&acknowledgement(&connect)).await;
+        accounts
+    }
+
+    async fn upgrade(socket: TcpStream) -> Streamer {
         let limits = tokio_tungstenite::tungstenite::protocol::WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);
@@ -148,6 +182,13 @@ impl Broker {
         }
         streamer
     }
+}
+
+/// The account streamer's consent to a message of the client.
+pub(crate) fn acknowledgement(said: &str) -> String {
+    let said: serde_json::Value = serde_json::from_str(said).unwrap();
+    serde_json::json!({"status": "ok", "action": said["action"], "web-socket-session-id": "5b6e2799", "request-id": said["request-id"]})
+        .to_string()
 }
 
 async fn serve(rest: TcpListener, streamer: String, log: Arc<Mutex<Vec<Request>>>, overrides: Arc<Mutex<Vec<Answer>>>) {
