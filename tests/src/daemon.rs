@@ -35,8 +35,8 @@ pub struct Ended {
 
 type Lines = Arc<Mutex<Vec<String>>>;
 
-/// The program, built from the present sources: by `cargo xtask test` together with the tests, which says so in
-/// `GREEKD_IS_BUILT`, otherwise here.
+/// The program, built from the present sources in the profile of this one: by `cargo xtask test` together with the
+/// tests, which says so in `GREEKD_IS_BUILT`, otherwise here.
 ///
 /// # Panics
 /// When it cannot be built.
@@ -46,11 +46,15 @@ pub fn program() -> &'static Path {
         if std::env::var_os("GREEKD_IS_BUILT").is_none() {
             let mut build = std::process::Command::new(env!("CARGO"));
             build.args(["build", "--quiet", "--package", "greekd"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+            if !cfg!(debug_assertions) {
+                build.arg("--release");
+            }
             assert!(build.status().is_ok_and(|status| status.success()), "greekd cannot be built");
         }
-        // target/debug/deps/TEST -> target/debug/greekd
-        let test = std::env::current_exe().expect("the path of this test");
-        let directory = test.parent().and_then(Path::parent).expect("the target directory");
+        // target/debug/deps/TEST or target/debug/PROGRAM -> target/debug/greekd
+        let own = std::env::current_exe().expect("the path of this program");
+        let beside = own.parent().expect("the directory of this program");
+        let directory = if beside.ends_with("deps") { beside.parent().expect("the target directory") } else { beside };
         directory.join("greekd")
     })
 }

@@ -1,4 +1,6 @@
 //! What the whole-product tests share: a private PostgreSQL, the greekd program, and waiting with a deadline.
+// What fails here fails a test, and the message is for the person who reads it.
+#![allow(clippy::expect_used, clippy::panic)]
 
 pub mod cluster;
 pub mod daemon;

@@ -44,6 +44,15 @@ pub(crate) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     // What ended the run matters more than what its end brought with it.
     outcome?;
     let figures = figures?;
-    tracing::info!(events = figures.counts.events, rows = figures.stored, "stopped");
+    let latency = &figures.latency;
+    let millis = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
+    tracing::info!(
+        events = figures.counts.events,
+        rows = figures.stored,
+        p50_ms = millis(latency.p50),
+        p95_ms = millis(latency.p95),
+        p99_ms = millis(latency.p99),
+        "stopped"
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! Project tasks: install what the machine lacks, then build and run.
 //!
-//! `cargo xtask demo [ARGS]` runs `greekd demo ARGS`; `cargo xtask test [ARGS]` runs every test of the workspace.
+//! `cargo xtask demo [ARGS]` runs `greekd demo ARGS`; `cargo xtask test [ARGS]` runs every test of the workspace;
+//! `cargo xtask bench latency [ARGS]` measures the whole product.
 //! Depends on the standard library only, so that it is built in a second on a fresh machine.
 // A task runner talks to the person who typed the command.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -12,19 +13,32 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "\
 usage: cargo xtask TASK [ARGS]
 
-  demo [ARGS]   install what is missing, build, and run `greekd demo ARGS`
-  test [ARGS]   install what is missing, and run every test: `cargo test --workspace ARGS`";
+  demo [ARGS]            install what is missing, build, and run `greekd demo ARGS`
+  test [ARGS]            install what is missing, and run every test: `cargo test --workspace ARGS`
+  bench latency [ARGS]   p95 of received -> durable next to the price of one committed row, in the release profile
+                         (--dev: in the dev profile, for a quick look); --help for what else can be said";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let task = args.next();
-    let rest: Vec<String> = args.collect();
-    let cargo = match task.as_deref() {
+    let mut rest: Vec<String> = args.collect();
+    let mut cargo = Command::new(env!("CARGO"));
+    match task.as_deref() {
         Some("demo") => {
             println!("building greekd: a few minutes the first time, seconds later on");
-            ["run", "--package", "greekd", "--", "demo"].as_slice()
+            cargo.args(["run", "--package", "greekd", "--", "demo"]);
         }
-        Some("test") => ["test", "--workspace", "--all-features"].as_slice(),
+        // The tests of the whole product run the program that cargo builds along with them.
+        Some("test") => {
+            cargo.args(["test", "--workspace", "--all-features"]).env("GREEKD_IS_BUILT", "1");
+        }
+        // The benchmark builds greekd by itself, in the profile it is built in.
+        Some("bench") => {
+            let dev = rest.iter().position(|arg| arg == "--dev").map(|at| rest.remove(at)).is_some();
+            println!("building greekd and the benchmark: some minutes the first time, seconds later on");
+            cargo.args(["run", "--quiet", "--package", "greekd-tests", "--bin", "bench"]);
+            cargo.args(if dev { ["--"].as_slice() } else { &["--release", "--"] });
+        }
         Some("help" | "--help" | "-h") => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -33,13 +47,12 @@ fn main() -> ExitCode {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
         }
-    };
+    }
     if let Err(message) = postgres::ensure() {
         eprintln!("{message}");
         return ExitCode::from(69);
     }
-    // The tests of the whole product run the program that cargo builds along with them.
-    become_command(Command::new(env!("CARGO")).args(cargo).args(rest).env("GREEKD_IS_BUILT", "1"))
+    become_command(cargo.args(rest))
 }
 
 /// Replaces this process where the system can, so that signals reach the program that runs and not its parents.

@@ -1,0 +1,195 @@
+//! One turn of `greekd run`: the unmodified program between the double of the broker and PostgreSQL.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use broker_sim::{MarketConfig, SimConfig, SimulatedMarket, TastySim};
+use greekd_tests::cluster::{Cluster, Database};
+use greekd_tests::daemon::{Daemon, tail};
+use greekd_tests::expected;
+use greekd_tests::wait::until;
+use greeks_store::tokio_postgres::Client;
+use serde_json::Value;
+
+use crate::Result;
+use crate::process::cpu_seconds;
+
+/// For the program to start, and for what was sent to be stored; generous, since machines are shared.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a turn asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Greeks events per second.
+    pub(crate) rate: f64,
+    pub(crate) seconds: u32,
+}
+
+/// What a turn of greekd showed; times in milliseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    /// Received -> durable, as the program reports it at its end.
+    pub(crate) p50: f64,
+    pub(crate) p95: f64,
+    pub(crate) p99: f64,
+    /// The source's stamp to the start of the transaction that stored the row: sees what waited before the socket.
+    pub(crate) due_p95: Option<f64>,
+    /// Events per second that the double sent.
+    pub(crate) events_per_second: f64,
+    /// Processor seconds of greekd for 100,000 events.
+    pub(crate) client_cpu: Option<f64>,
+    /// The same of its backend.
+    pub(crate) server_cpu: Option<f64>,
+}
+
+impl Load {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "both are small and positive")]
+    fn events(self) -> usize {
+        (self.rate * f64::from(self.seconds)) as usize
+    }
+
+    /// A book so small that its first values, which meet a cold program, are 2 % of what is streamed at most, and large
+    /// enough that no contract ticks more often than any does.
+    fn positions(self) -> usize {
+        (self.events() / 50).clamp(2, 400)
+    }
+
+    fn sim(self) -> SimConfig {
+        let positions = self.positions();
+        // The market also quotes a contract that was closed today, which nobody subscribes to.
+        #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+        let share = (positions + 1) as f64 / positions as f64;
+        let market = SimulatedMarket { rate: self.rate * share, positions, ..SimulatedMarket::default() };
+        let ledger_capacity = 2 * self.events() + 100_000;
+        SimConfig { market: MarketConfig::Simulated(market), ledger_capacity, ..SimConfig::simulated(1) }
+    }
+}
+
+/// Streams for the time of `load` into a new database. A lost or doubled row is an error: the latency of a program that
+/// loses rows means nothing.
+pub(crate) async fn measure(cluster: &Cluster, name: &str, load: Load) -> Result<Sample> {
+    let database = cluster.database(name).await;
+    let sim = TastySim::start(load.sim()).await?;
+    let daemon = start(&sim, &database);
+    let streaming = sim.wait_until(PATIENCE, |stats| stats.streaming == 1).await;
+    streaming.map_err(|error| format!("greekd does not stream: {error}\n{}", tail(&daemon.stderr())))?;
+    let backends = backends(&database.client).await?;
+
+    let cpu = || (cpu_seconds(daemon.pid()), backends.iter().map(|pid| cpu_seconds(*pid)).sum::<Option<f64>>());
+    let (begin, sent_before, cpu_before) = (Instant::now(), sim.stats().greeks_sent, cpu());
+    tokio::time::sleep(Duration::from_secs(load.seconds.into())).await;
+    let (took, cpu_after) = (begin.elapsed().as_secs_f64(), cpu());
+    sim.control().pause().await?;
+    let sent = sim.stats().greeks_sent - sent_before;
+
+    let wanted = wanted(&sim)?;
+    until("every row is stored", PATIENCE, async || (count(&database.client).await == wanted).then_some(())).await;
+    let ended = daemon.stop().await;
+    if !ended.status.success() {
+        return Err(format!("greekd ended with {}\n{}", ended.status, tail(&ended.stderr)).into());
+    }
+    sim.shutdown().await;
+
+    let figures = Figures::of(&ended.stderr).ok_or("greekd has not reported its latency at its end")?;
+    if figures.rows != wanted {
+        return Err(format!("greekd reports {} rows stored, {wanted} were to be", figures.rows).into());
+    }
+    #[expect(clippy::cast_precision_loss, reason = "far fewer events than 2^52")]
+    let sent = sent as f64;
+    let per_100k = |(before, after): (Option<f64>, Option<f64>)| Some((after? - before?) / sent * 1e5);
+    Ok(Sample {
+        p50: figures.p50,
+        p95: figures.p95,
+        p99: figures.p99,
+        due_p95: due_p95(&database.client).await?,
+        events_per_second: sent / took,
+        client_cpu: per_100k((cpu_before.0, cpu_after.0)),
+        server_cpu: per_100k((cpu_before.1, cpu_after.1)),
+    })
+}
+
+fn start(sim: &TastySim, database: &Database) -> Daemon {
+    let credentials = sim.credentials();
+    let environment = [
+        ("TASTYTRADE_API_URL", sim.api_url()),
+        ("TASTYTRADE_REFRESH_TOKEN", credentials.refresh_token),
+        ("TASTYTRADE_CLIENT_SECRET", credentials.client_secret),
+        ("DATABASE_URL", database.url.clone()),
+    ];
+    Daemon::start(&["run"], &environment.each_ref().map(|(name, value)| (*name, value.as_str())))
+}
+
+/// Rows that follow from what the double sent.
+fn wanted(sim: &TastySim) -> Result<u64> {
+    let ledger = sim.ledger().snapshot();
+    if ledger.overflowed > 0 {
+        return Err(format!("the ledger of the double has no room for {} events", ledger.overflowed).into());
+    }
+    let rows: BTreeMap<_, _> = expected::from_ledger(&ledger.entries, &sim.positions());
+    Ok(rows.values().map(|rows| rows.len() as u64).sum())
+}
+
+async fn count(client: &Client) -> u64 {
+    // Asked again when it fails.
+    let count = client.query_one("SELECT count(*) FROM greek_ticks", &[]).await;
+    count.map_or(0, |row| row.get::<_, i64>(0).unsigned_abs())
+}
+
+/// Processes of the server that work for greekd.
+async fn backends(client: &Client) -> Result<Vec<u32>> {
+    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
+               AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    let rows = client.query(sql, &[]).await?;
+    Ok(rows.iter().map(|row| row.get::<_, i32>(0).unsigned_abs()).collect())
+}
+
+/// Leaves out the first value of each contract, which had its stamp before anybody was connected.
+async fn due_p95(client: &Client) -> Result<Option<f64>> {
+    let sql = "SELECT percentile_disc(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM persisted_at - event_time)::float8) \
+               * 1000 FROM greek_ticks WHERE flags & 4 = 0";
+    Ok(client.query_one(sql, &[]).await?.get(0))
+}
+
+/// The last line of greekd's log.
+#[derive(Debug, PartialEq)]
+struct Figures {
+    rows: u64,
+    p50: f64,
+    p95: f64,
+    p99: f64,
+}
+
+impl Figures {
+    fn of(log: &[String]) -> Option<Self> {
+        let lines = log.iter().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let line = lines.into_iter().find(|line| line["fields"]["message"] == "stopped")?;
+        let fields = &line["fields"];
+        let millis = |name: &str| fields[name].as_f64();
+        let rows = fields["rows"].as_u64()?;
+        Some(Self { rows, p50: millis("p50_ms")?, p95: millis("p95_ms")?, p99: millis("p99_ms")? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_those_of_the_last_line() {
+        let stopped = r#"{"level":"INFO","fields":{"message":"stopped","events":9,"rows":7,"p50_ms":0.9,"p95_ms":1.7,"p99_ms":2.0},"target":"greekd::run"}"#;
+        let log = ["not JSON", stopped, r#"{"fields":{"message":"something else"}}"#].map(str::to_owned);
+        assert_eq!(Figures::of(&log), Some(Figures { rows: 7, p50: 0.9, p95: 1.7, p99: 2.0 }));
+        assert_eq!(
+            Figures::of(&[r#"{"fields":{"message":"stopped","rows":0}}"#.to_owned()]),
+            None,
+            "no row, no latency"
+        );
+        assert_eq!(Figures::of(&[]), None);
+    }
+
+    #[test]
+    fn books_fit_their_rate() {
+        let positions = |rate, seconds| Load { rate, seconds }.positions();
+        assert_eq!([positions(5.0, 20), positions(50.0, 20), positions(20_000.0, 20)], [2, 20, 400]);
+    }
+}
