@@ -8,25 +8,28 @@ use greeks_store::{Queries, QueryError};
 
 use crate::database::Database;
 use crate::exit::{Code, Failure, chain};
+use crate::out::say;
 use crate::settings::{Settings, Tastytrade};
-use crate::sources;
+use crate::signals::Signals;
+use crate::{sources, stream};
 
 /// Checks everything, also after a failure, and ends with the code of the first one.
 pub(crate) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let mut failures = Vec::new();
     let mut report = |what: &str, outcome: Result<String, Failure>| match outcome {
-        Ok(text) => println!("ok    {what}: {}", text.replace('\n', "\n        ")),
+        Ok(text) => say(format_args!("ok    {what}: {}", text.replace('\n', "\n        "))),
         Err(failure) => {
-            println!("FAIL  {what}: {failure}");
+            let said = say(format_args!("FAIL  {what}: {failure}"));
             failures.push(failure);
+            said
         }
     };
     let brokers = if settings.tastytrade.is_some() { "tastytrade" } else { "none" };
-    report("configuration", settings.require_broker().map(|()| format!("brokers: {brokers}")));
+    report("configuration", settings.require_broker().map(|()| format!("brokers: {brokers}")))?;
     if let Some(tastytrade) = &settings.tastytrade {
-        report("tastytrade", check_tastytrade(tastytrade).await);
+        report("tastytrade", check_tastytrade(tastytrade).await)?;
     }
-    report("database", check_database(settings).await);
+    report("database", check_database(settings).await)?;
     match failures.into_iter().next() {
         None => Ok(ExitCode::SUCCESS),
         Some(first) => Ok(first.exit_code()),
@@ -78,6 +81,6 @@ async fn check_database(settings: &Settings) -> Result<String, Failure> {
         Ok(format!("{}, PostgreSQL {}\n{schema}{durable}", database.place(), found.server_version))
     }
     .await;
-    database.close().await?;
+    stream::close(database, &mut Signals::install()?).await;
     checked
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::settings::Overrides;
+use crate::settings::{LogFormat, Overrides};
 
 /// Streams the Greeks of every open option position into PostgreSQL.
 ///
@@ -18,9 +18,9 @@ pub(crate) struct Cli {
     /// Keep data here (GREEKD_DATA_DIR).
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Shape of log lines on stderr: auto, text or json (GREEKD_LOG_FORMAT).
-    #[arg(long, global = true, value_name = "FORMAT")]
-    log_format: Option<String>,
+    /// Shape of log lines on stderr (GREEKD_LOG_FORMAT).
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
     /// Log more; twice for everything (RUST_LOG beats this).
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -30,7 +30,7 @@ pub(crate) struct Cli {
 
 impl Cli {
     pub(crate) fn overrides(&self) -> Overrides {
-        Overrides { config: self.config.clone(), data_dir: self.data_dir.clone(), log_format: self.log_format.clone() }
+        Overrides { config: self.config.clone(), data_dir: self.data_dir.clone(), log_format: self.log_format }
     }
 
     /// The command, `run` when none was given.

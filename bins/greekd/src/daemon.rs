@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use greeks_model::{Clock, QuoteSource, Seq, SourceId};
 use greeks_processor::{
-    Counts, Latency, Percentiles, Pipeline, PipelineConfig, PipelineStats, Slo, SloConfig, SloEvent, SourceHandle,
-    Supervisor, SupervisorConfig,
+    Counts, Latency, Percentiles, Pipeline, PipelineConfig, PipelineError, PipelineStats, Slo, SloConfig, SloEvent,
+    SourceHandle, Supervisor, SupervisorConfig,
 };
 use greeks_store::{
     Commit, CommitError, CommitPolicy, Committer, CommitterConfig, CommitterStatus, MemoryLogAbort, memory_log,
 };
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
 use crate::database::Database;
@@ -25,8 +25,10 @@ const SOURCE_CAPACITY: usize = 8_192;
 const LOG_CAPACITY: usize = 100_000;
 /// For the sources to close their connections.
 const SOURCES_STOP: Duration = Duration::from_secs(4);
-/// For everything: a service manager that waits 10 s must not have to kill us.
-const STOP: Duration = Duration::from_secs(9);
+/// For everything but the private server: a service manager that waits 10 s must not have to kill us.
+const STOP: Duration = Duration::from_secs(8);
+/// What the committer gets of it at least.
+const PIPELINE_RESERVE: Duration = Duration::from_secs(2);
 
 /// A running data path.
 #[derive(Debug)]
@@ -37,6 +39,17 @@ pub(crate) struct Daemon {
     committer: JoinHandle<Result<Seq, CommitError>>,
     log_abort: MemoryLogAbort,
     slo: Slo,
+}
+
+/// Why a data path has ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// It was asked to.
+    Asked,
+    /// Every broker refused the credentials at the start.
+    Refused(Failure),
+    /// A part of it has stopped; [`Daemon::stop`] says why.
+    Broken,
 }
 
 /// What can be seen of a running data path.
@@ -132,31 +145,24 @@ impl Daemon {
         Ok(Self { view, supervisor, pipeline, committer: tokio::spawn(committer.run()), log_abort, slo })
     }
 
-    /// Runs until `until` resolves, calling `each_second` with what there is to see.
-    ///
-    /// # Errors
-    /// [`Failure`] when the data path cannot go on, or when every broker refused the credentials at the start.
-    pub(crate) async fn run(
-        &mut self,
-        until: impl Future<Output = ()>,
-        mut each_second: impl FnMut(&View),
-    ) -> Result<(), Failure> {
+    /// Runs until `until` resolves or the data path cannot go on, calling `each_second` with what there is to see.
+    pub(crate) async fn run(&mut self, until: impl Future<Output = ()>, mut each_second: impl FnMut(&View)) -> Ended {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         second.tick().await;
         let view = self.view.clone();
         tokio::pin! {
             let refused = view.all_refused();
-            let stored_last = view.committer_ended();
+            let committed_last = view.committer_ended();
             let until = until;
         }
         loop {
             tokio::select! {
                 biased;
-                () = &mut until => return Ok(()),
-                () = &mut refused => return Err(self.refusal()),
-                () = self.pipeline.ended() => return Err(Failure::new(Code::Runtime, "the pipeline has stopped")),
-                () = &mut stored_last => return Err(Failure::new(Code::Runtime, "the committer has stopped")),
+                () = &mut until => return Ended::Asked,
+                () = &mut refused => return Ended::Refused(self.refusal()),
+                () = self.pipeline.ended() => return Ended::Broken,
+                () = &mut committed_last => return Ended::Broken,
                 _ = second.tick() => {
                     self.watch_slo();
                     each_second(&self.view);
@@ -172,41 +178,33 @@ impl Daemon {
     pub(crate) async fn stop(self) -> Result<Figures, Failure> {
         let deadline = Instant::now() + STOP;
         let Self { view, supervisor, pipeline, mut committer, log_abort, .. } = self;
+        let committer_handle = committer.abort_handle();
         for source in supervisor.stop(SOURCES_STOP).await {
             tracing::warn!(%source, "did not end its session in time");
         }
         // A pipeline that waits for room in a full log ends only when it is refused.
-        let joined = tokio::task::spawn_blocking(move || pipeline.join());
-        tokio::pin!(joined);
-        let joined = match timeout_at(deadline - Duration::from_secs(2), &mut joined).await {
-            Ok(joined) => joined,
+        let mut joined = tokio::task::spawn_blocking(move || pipeline.join());
+        let in_time = timeout_at(deadline - PIPELINE_RESERVE, &mut joined).await;
+        let pipeline = match in_time {
+            Ok(joined) => pipeline_outcome(joined),
             Err(_) => {
                 log_abort.abort();
-                joined.await
+                // It says that the log is closed, which is our doing: what counts is what was not stored.
+                drop(joined.await);
+                Ok(())
             }
         };
-        let stopped = timeout_at(deadline, &mut committer).await;
-        if stopped.is_err() {
-            committer.abort();
-        }
+        let committer = timeout_at(deadline, &mut committer).await.map(committer_outcome);
         let figures = view.figures();
-        match joined {
-            Err(error) => {
-                return Err(Failure::new(Code::Runtime, format!("the pipeline could not be joined: {error}")));
-            }
-            Ok(Err(error)) => return Err(Failure::new(Code::Runtime, chain(&error))),
-            Ok(Ok(_)) => {}
+        pipeline?;
+        if let Ok(finished) = committer {
+            return finished.map(|()| figures);
         }
-        match stopped {
-            Ok(Ok(Ok(_))) => Ok(figures),
-            Ok(ended) => Err(committer_failure(ended)),
-            Err(_) => {
-                let lost = figures.counts.rows.saturating_sub(figures.stored + figures.database.quarantined);
-                let why = figures.database.last_error.as_deref().unwrap_or("it did not answer in time");
-                Err(Failure::new(Code::Runtime, format!("{lost} accepted rows could not be stored: {why}"))
-                    .remedy("see to the database before the next start"))
-            }
-        }
+        committer_handle.abort();
+        let lost = figures.counts.rows.saturating_sub(figures.stored + figures.database.quarantined);
+        let why = figures.database.last_error.as_deref().unwrap_or("it did not answer in time");
+        Err(Failure::new(Code::Runtime, format!("{lost} accepted rows could not be stored: {why}"))
+            .remedy("see to the database before the next start"))
     }
 
     fn watch_slo(&mut self) {
@@ -240,10 +238,18 @@ fn committer_config(settings: &Settings, database: &Database) -> CommitterConfig
     config
 }
 
-fn committer_failure(ended: Result<Result<Seq, CommitError>, tokio::task::JoinError>) -> Failure {
+fn pipeline_outcome(joined: Result<Result<Counts, PipelineError>, JoinError>) -> Result<(), Failure> {
+    match joined {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(Failure::new(Code::Runtime, chain(&error))),
+        Err(error) => Err(Failure::new(Code::Runtime, format!("the pipeline could not be joined: {error}"))),
+    }
+}
+
+fn committer_outcome(ended: Result<Result<Seq, CommitError>, JoinError>) -> Result<(), Failure> {
     match ended {
-        Ok(Ok(_)) => Failure::new(Code::Runtime, "the committer has stopped"),
-        Ok(Err(error)) => Failure::new(Code::Runtime, chain(&error)),
-        Err(error) => Failure::new(Code::Runtime, format!("the committer failed: {error}")),
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(Failure::new(Code::Runtime, chain(&error))),
+        Err(error) => Err(Failure::new(Code::Runtime, format!("the committer failed: {error}"))),
     }
 }

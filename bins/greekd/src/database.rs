@@ -1,16 +1,21 @@
 //! The database of this run: one that somebody else runs, or a private server for as long as greekd lives.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use greeks_model::{GapRecord, GreekSnapshot};
+use greeks_model::{GapReason, GapRecord, GreekSnapshot, SourceId, UnixNanos};
 use greeks_store::private::{PrivateConfig, PrivateError, PrivateServer, running_elsewhere};
 use greeks_store::{DatabaseConfig, MigrateError, Queries, QueryError, TlsSettings, migrate};
 
 use crate::exit::{Code, Failure, chain};
 use crate::settings::{DatabaseChoice, Settings};
-use crate::tls;
+use crate::{simulated, tls};
 
+const PRIVATE: &str = "";
+/// For a private server to end before it is ended at once; the rest of ten seconds belongs to the data path.
+const SERVER_STOP: Duration = Duration::from_millis(1_500);
 const RESTART_FIRST: Duration = Duration::from_millis(100);
 const RESTART_LAST: Duration = Duration::from_secs(30);
 
@@ -19,33 +24,54 @@ const RESTART_LAST: Duration = Duration::from_secs(30);
 pub(crate) struct Database {
     config: DatabaseConfig,
     server: Option<PrivateServer>,
+    /// The setting that names it, for remedies.
+    chosen_by: &'static str,
 }
 
 impl Database {
     /// Starts the private server where no database is configured; does not connect to one that is.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
         match &settings.database {
-            DatabaseChoice::External(config) => Ok(Self { config: with_tls(config.as_ref().clone())?, server: None }),
+            DatabaseChoice::External(config, chosen_by) => {
+                Ok(Self { config: with_tls(config.as_ref().clone())?, server: None, chosen_by })
+            }
             DatabaseChoice::Private => {
                 let server = PrivateServer::start(private_config(settings)).await.map_err(|error| refused(&error))?;
-                Ok(Self { config: server.database(), server: Some(server) })
+                Ok(Self::private(server))
             }
         }
     }
 
     /// Like [`Database::open`], but where another greekd runs the private server, that one is used.
     pub(crate) async fn open_shared(settings: &Settings) -> Result<Self, Failure> {
-        if let DatabaseChoice::External(_) = settings.database {
+        // The rows of a demo are in the directory it used, whatever database is configured.
+        let demo = simulated::is_simulated(&settings.data_dir);
+        if !demo && matches!(settings.database, DatabaseChoice::External(..)) {
             return Self::open(settings).await;
         }
         match PrivateServer::start(private_config(settings)).await {
-            Ok(server) => Ok(Self { config: server.database(), server: Some(server) }),
+            Ok(server) => Ok(Self::private(server)),
             Err(PrivateError::InUse { .. }) => {
                 let config = running_elsewhere(&settings.data_dir).map_err(|error| refused(&error))?;
-                Ok(Self { config: DatabaseConfig::new(config), server: None })
+                Ok(Self { config: DatabaseConfig::new(config), server: None, chosen_by: PRIVATE })
             }
             Err(error) => Err(refused(&error)),
         }
+    }
+
+    /// Like [`Database::open_shared`], for those who only look: a private database that was never made is not made now.
+    pub(crate) async fn open_existing(settings: &Settings) -> Result<Self, Failure> {
+        let private = matches!(settings.database, DatabaseChoice::Private);
+        if private && !simulated::has_database(&settings.data_dir) {
+            let what = format!("there is no database under {} yet", settings.data_dir.display());
+            return Err(Failure::new(Code::Unavailable, what)
+                .remedy("start `greekd` once, give another --data-dir, or set DATABASE_URL"));
+        }
+        Self::open_shared(settings).await
+    }
+
+    fn private(server: PrivateServer) -> Self {
+        Self { config: server.database(), server: Some(server), chosen_by: PRIVATE }
     }
 
     /// Brings the schema up to date; the first statement that the database sees.
@@ -59,15 +85,23 @@ impl Database {
 
     pub(crate) fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
         let what = format!("the database at {} cannot be used: {}", self.config.address(), chain(error));
-        Failure::new(Code::Unavailable, what)
-            .remedy("start it, or correct DATABASE_URL; without that setting greekd runs a PostgreSQL of its own")
+        let failure = Failure::new(Code::Unavailable, what);
+        match self.chosen_by {
+            PRIVATE => failure,
+            name => failure.remedy(format!(
+                "start it, or correct {name}; without such a setting greekd runs a PostgreSQL of its own"
+            )),
+        }
     }
 
     /// What earlier processes stored last, so that it is not stored again, and the gaps they left open.
     pub(crate) async fn memory(&self) -> Result<(Vec<GreekSnapshot>, Vec<GapRecord>), Failure> {
         let refuse = |error: QueryError| self.unreachable(&error);
         let queries = Queries::new(&self.config, 1).map_err(refuse)?;
-        Ok((queries.last_rows().await.map_err(refuse)?, queries.open_gaps().await.map_err(refuse)?))
+        let rows = queries.last_rows().await.map_err(refuse)?;
+        let mut gaps = queries.open_gaps().await.map_err(refuse)?;
+        gaps.extend(crashes(&rows, &gaps));
+        Ok((rows, gaps))
     }
 
     pub(crate) const fn config(&self) -> &DatabaseConfig {
@@ -87,7 +121,7 @@ impl Database {
     }
 
     /// Starts the private server again whenever it ends by itself; never resolves.
-    pub(crate) async fn keep_running(&mut self) {
+    pub(crate) async fn keep_running(&mut self) -> Infallible {
         let Some(server) = &mut self.server else { return std::future::pending().await };
         let mut delay = RESTART_FIRST;
         loop {
@@ -107,12 +141,25 @@ impl Database {
     }
 
     /// Stops the private server.
-    pub(crate) async fn close(self) -> Result<(), Failure> {
+    pub(crate) async fn close(self) -> Result<(), PrivateError> {
         match self.server {
-            Some(server) => server.stop().await.map_err(|error| Failure::new(Code::Runtime, chain(&error))),
+            Some(server) => server.stop_within(SERVER_STOP).await,
             None => Ok(()),
         }
     }
+}
+
+/// A process that ended in order left an open gap behind for each of its sources. One that was killed could not: from the
+/// last row it stored on, nothing is known.
+fn crashes(rows: &[GreekSnapshot], open: &[GapRecord]) -> Vec<GapRecord> {
+    let mut last: BTreeMap<SourceId, UnixNanos> = BTreeMap::new();
+    for row in rows {
+        let at = last.entry(row.series.broker.clone()).or_insert(row.received_at);
+        *at = row.received_at.max(*at);
+    }
+    last.retain(|source, _| open.iter().all(|gap| gap.source != *source));
+    let gap = |(source, from)| GapRecord { source, from, to: None, reason: GapReason::Crashed, count: None };
+    last.into_iter().map(gap).collect()
 }
 
 fn private_config(settings: &Settings) -> PrivateConfig {

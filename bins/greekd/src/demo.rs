@@ -5,76 +5,73 @@ use std::time::Duration;
 
 use broker_sim::TastySim;
 use secrecy::SecretString;
+use tokio::sync::Notify;
 
 use crate::cli::DemoArgs;
-use crate::daemon::{Daemon, Figures, View};
+use crate::daemon::{Figures, View};
 use crate::database::Database;
-use crate::exit::{Code, Failure};
-use crate::settings::{DatabaseChoice, Settings, Tastytrade};
+use crate::exit::Failure;
+use crate::out::say;
+use crate::settings::{Settings, Tastytrade};
 use crate::signals::Signals;
-use crate::{sim, snapshots, sources};
+use crate::{sim, simulated, snapshots, sources, stream};
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(30);
 /// For what a finished market has sent to arrive.
 const TRICKLE: Duration = Duration::from_secs(2);
 const SAMPLE_ROWS: u32 = 12;
 
-/// Streams for a while and shows what was stored. `own_dir` tells that the data directory was chosen for this demo;
-/// otherwise simulated rows are kept apart from real ones.
+/// Streams for a while and shows what was stored. `own_dir` tells that the data directory was chosen for this demo.
 pub(crate) async fn run(mut settings: Settings, args: DemoArgs, own_dir: bool) -> Result<ExitCode, Failure> {
     if !own_dir {
         settings.data_dir.push("demo");
     }
-    settings.database = DatabaseChoice::Private;
+    simulated::keep_apart(&settings, true)?;
     let mut signals = Signals::install()?;
     let sim = TastySim::start(sim::config(&args.market)).await.map_err(|error| sim::refused(&error))?;
-    println!("SIMULATED: {} option positions at a double of tastytrade; no account is involved", sim::options(&sim));
-    println!("rows go to a private PostgreSQL under {}", settings.data_dir.display());
+    say(format_args!(
+        "SIMULATED: {} option positions at a double of tastytrade; no account is involved",
+        sim::options(&sim)
+    ))?;
+    say(format_args!("rows go to a private PostgreSQL under {}", settings.data_dir.display()))?;
+    let Some(mut database) = stream::open(&settings, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
+    let shown = show(&settings, &args, &sim, &mut database, &mut signals).await;
+    stream::close(database, &mut signals).await;
+    signals.or_at_once(sim.shutdown()).await;
+    shown.map(|()| ExitCode::SUCCESS)
+}
 
-    let tastytrade = at_double(&sim);
-    let mut database = Database::open(&settings).await?;
-    database.migrate().await?;
-    println!("look inside at any time: {}", psql_line(&database));
-    let mut daemon = Daemon::start(&settings, &database, vec![sources::tastytrade(&tastytrade)?]).await?;
-
-    let mut seconds = 0_u32;
+async fn show(
+    settings: &Settings,
+    args: &DemoArgs,
+    sim: &TastySim,
+    database: &mut Database,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    say(format_args!("look inside at any time: {}", psql_line(database)))?;
+    let (mut seconds, unheard) = (0_u32, Notify::new());
     let each_second = |view: &View| {
         seconds += 1;
-        println!("{}", status_line(seconds, &view.figures()));
-    };
-    let end = async {
-        tokio::select! {
-            () = signals.next() => {}
-            () = end_of_market(&sim, args.duration, args.market.chain.is_some()) => {}
+        if say(status_line(seconds, &view.figures())).is_err() {
+            unheard.notify_one();
         }
     };
-    let outcome = tokio::select! {
-        outcome = daemon.run(end, each_second) => outcome,
-        () = database.keep_running() => Ok(()),
+    let until = async {
+        tokio::select! {
+            () = end_of_market(sim, args.duration, args.market.chain.is_some()) => {}
+            // Nobody reads any more.
+            () = unheard.notified() => {}
+        }
     };
-    let stopping = async {
-        let figures = daemon.stop().await;
-        sim.shutdown().await;
-        figures
-    };
-    let figures = match signals.or_at_once(stopping).await {
-        Ok(figures) => figures,
-        Err(code) => return Ok(code),
-    };
-    outcome?;
-    let figures = figures?;
-    println!("\nnewest row of some of the positions:");
-    snapshots::print_latest(&database, SAMPLE_ROWS).await?;
-    println!("\n{}", summary(&figures));
+    let sources = vec![sources::tastytrade(&at_double(sim))?];
+    let figures = stream::stream(settings, database, sources, signals, until, each_second).await?;
+    say("\nnewest row of some of the positions:")?;
+    snapshots::print_latest(database, SAMPLE_ROWS).await?;
+    say(format_args!("\n{}", summary(&figures)))?;
     let program = std::env::current_exe().map_or_else(|_| "greekd".into(), |path| path.display().to_string());
     let directory = settings.data_dir.display();
-    println!("  {program} snapshots --data-dir {directory}");
-    println!("  {program} db psql --data-dir {directory}");
-    database.close().await?;
-    if figures.stored == 0 {
-        return Err(Failure::new(Code::Runtime, "no row was stored").remedy("run it again with -v and read the log"));
-    }
-    Ok(ExitCode::SUCCESS)
+    say(format_args!("  {program} snapshots --data-dir {directory}"))?;
+    say(format_args!("  {program} db psql --data-dir {directory}"))
 }
 
 fn at_double(sim: &TastySim) -> Tastytrade {

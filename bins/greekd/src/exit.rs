@@ -6,6 +6,8 @@ use std::process::ExitCode;
 /// The published exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
+    /// All is well.
+    Success = 0,
     /// A failure while running.
     Runtime = 1,
     /// Something needed cannot be reached.
@@ -16,6 +18,8 @@ pub(crate) enum Code {
     Credentials = 77,
     /// The configuration is wrong.
     Config = 78,
+    /// Stopped by a second signal, as shells report a program that SIGINT ended.
+    CutShort = 130,
 }
 
 /// Why the program stops, and what a person can do about it.
@@ -31,9 +35,18 @@ impl Failure {
         Self { code, what: what.to_string(), remedy: None }
     }
 
+    /// Nothing to say and nobody to say it to: whoever reads our output has gone.
+    pub(crate) const fn quiet() -> Self {
+        Self { code: Code::Success, what: String::new(), remedy: None }
+    }
+
     pub(crate) fn remedy(mut self, remedy: impl fmt::Display) -> Self {
         self.remedy = Some(remedy.to_string());
         self
+    }
+
+    pub(crate) const fn is_quiet(&self) -> bool {
+        self.what.is_empty()
     }
 
     #[cfg(test)]
@@ -83,5 +96,6 @@ mod tests {
         let failure = Failure::new(Code::Disk, chain(&error)).remedy("free some space");
         assert_eq!(failure.to_string(), "outer: line one line two; free some space");
         assert_eq!(failure.code(), Code::Disk);
+        assert!(!failure.is_quiet() && Failure::quiet().is_quiet());
     }
 }

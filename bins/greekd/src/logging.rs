@@ -27,6 +27,6 @@ pub(crate) fn init(log: &Log, verbose: u8, daemon: bool) -> Result<(), Failure> 
         LogFormat::Json => true,
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let installed = if json { builder.json().try_init() } else { builder.with_ansi(terminal).try_init() };
+    let installed = if json { builder.json().try_init() } else { builder.with_ansi(terminal && !log.plain).try_init() };
     installed.map_err(|error| Failure::new(Code::Runtime, format!("cannot install the log: {error}")))
 }

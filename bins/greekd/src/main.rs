@@ -2,9 +2,6 @@
 //!
 //! This program wires the libraries of the workspace together. It is the only place that reads the environment,
 //! installs the log and decides exit codes.
-// A command line talks to people on stdout and stderr.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
-
 mod check;
 mod cli;
 mod daemon;
@@ -13,12 +10,15 @@ mod db;
 mod demo;
 mod exit;
 mod logging;
+mod out;
 mod run;
 mod settings;
 mod signals;
 mod sim;
+mod simulated;
 mod snapshots;
 mod sources;
+mod stream;
 mod tls;
 
 use std::process::ExitCode;
@@ -34,7 +34,13 @@ fn main() -> ExitCode {
     match start(cli) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("greekd: {failure}");
+            if !failure.is_quiet() {
+                // The one line for whoever started us; what the log says goes through the log.
+                #[allow(clippy::print_stderr)]
+                {
+                    eprintln!("greekd: {failure}");
+                }
+            }
             failure.exit_code()
         }
     }
@@ -42,8 +48,13 @@ fn main() -> ExitCode {
 
 fn start(cli: Cli) -> Result<ExitCode, Failure> {
     let (verbose, own_dir) = (cli.verbose, cli.overrides().data_dir.is_some());
-    let settings = Settings::load(&cli.overrides())?;
+    let overrides = cli.overrides();
     let command = cli.into_command();
+    let settings = match command {
+        // Nobody's configuration has a part in what is simulated, nor may it stand in the way.
+        Command::Demo(_) | Command::Sim(_) => Settings::for_demo(&overrides)?,
+        _ => Settings::load(&overrides)?,
+    };
     logging::init(&settings.log, verbose, matches!(command, Command::Run | Command::Sim(_)))?;
     for note in &settings.notes {
         tracing::warn!("{note}");

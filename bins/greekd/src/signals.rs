@@ -1,11 +1,6 @@
 //! SIGTERM and SIGINT: the first asks for a graceful stop, the second stops at once.
 
-use std::process::ExitCode;
-
 use crate::exit::{Code, Failure};
-
-/// The exit code of a run that was cut short by a second signal, as shells report one that SIGINT ended.
-const CUT_SHORT: u8 = 130;
 
 /// Resolves at each signal that asks to stop.
 #[derive(Debug)]
@@ -14,6 +9,8 @@ pub(crate) struct Signals {
     term: tokio::signal::unix::Signal,
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -25,18 +22,25 @@ impl Signals {
             Ok(Self {
                 term: signal(SignalKind::terminate()).map_err(refuse)?,
                 interrupt: signal(SignalKind::interrupt()).map_err(refuse)?,
+                hangup: signal(SignalKind::hangup()).map_err(refuse)?,
             })
         }
         #[cfg(not(unix))]
         Ok(Self {})
     }
 
-    /// Waits for the next one.
+    /// Waits for the next one. SIGHUP is none: it is going to mean "read the settings again", and must not end a daemon
+    /// whose terminal was closed.
     pub(crate) async fn next(&mut self) {
         #[cfg(unix)]
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP has no effect in this version: restart to read changed settings");
+                }
+            }
         }
         #[cfg(not(unix))]
         if tokio::signal::ctrl_c().await.is_err() {
@@ -44,11 +48,12 @@ impl Signals {
         }
     }
 
-    /// Runs `stopping` to its end, unless another signal comes first: then the process ends at once.
-    pub(crate) async fn or_at_once<T>(&mut self, stopping: impl Future<Output = T>) -> Result<T, ExitCode> {
+    /// Runs `stopping` to its end, unless another signal comes first: then the process ends at once, without waiting for
+    /// anything. (A private server is told by the system that its parent is gone, and ends in good order.)
+    pub(crate) async fn or_at_once<T>(&mut self, stopping: impl Future<Output = T>) -> T {
         tokio::select! {
-            done = stopping => Ok(done),
-            () = self.next() => Err(ExitCode::from(CUT_SHORT)),
+            done = stopping => done,
+            () = self.next() => std::process::exit(Code::CutShort as i32),
         }
     }
 }

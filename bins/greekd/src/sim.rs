@@ -7,6 +7,7 @@ use broker_sim::{ChainMarket, MarketConfig, SimConfig, SimError, SimulatedMarket
 
 use crate::cli::{MarketArgs, SimArgs};
 use crate::exit::{Code, Failure, chain};
+use crate::out::say;
 use crate::signals::Signals;
 
 /// The pause after each close of a replayed chain, as a part of its day.
@@ -21,15 +22,13 @@ pub(crate) async fn tastytrade(args: &SimArgs) -> Result<ExitCode, Failure> {
     let mut signals = Signals::install()?;
     let sim = TastySim::start(config).await.map_err(|error| refused(&error))?;
     let credentials = sim.credentials();
-    println!("TASTYTRADE_API_URL={}", sim.api_url());
-    println!("TASTYTRADE_REFRESH_TOKEN={}", credentials.refresh_token);
-    println!("TASTYTRADE_CLIENT_SECRET={}", credentials.client_secret);
-    eprintln!("double of tastytrade with {} option positions; the feed is at {}", options(&sim), sim.dxlink_url());
+    say(format_args!("TASTYTRADE_API_URL={}", sim.api_url()))?;
+    say(format_args!("TASTYTRADE_REFRESH_TOKEN={}", credentials.refresh_token))?;
+    say(format_args!("TASTYTRADE_CLIENT_SECRET={}", credentials.client_secret))?;
+    tracing::info!(positions = options(&sim), feed = sim.dxlink_url(), "double of tastytrade");
     signals.next().await;
-    match signals.or_at_once(sim.shutdown()).await {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(code) => Ok(code),
-    }
+    signals.or_at_once(sim.shutdown()).await;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The settings of a double with this market, without a ledger: it may run for days.

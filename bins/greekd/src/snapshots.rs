@@ -11,13 +11,16 @@ use greeks_store::{Queries, QueryError, SnapshotFilter, SnapshotRow};
 use crate::cli::{Output, SnapshotsArgs};
 use crate::database::Database;
 use crate::exit::{Code, Failure, chain};
+use crate::out::unwritten;
 use crate::settings::Settings;
+use crate::signals::Signals;
+use crate::stream;
 
 pub(crate) async fn run(settings: &Settings, args: &SnapshotsArgs) -> Result<ExitCode, Failure> {
-    let database = Database::open_shared(settings).await?;
+    let database = Database::open_existing(settings).await?;
     database.migrate().await?;
     let rows = fetch(&database, args).await;
-    database.close().await?;
+    stream::close(database, &mut Signals::install()?).await;
     print(&rows?, args.output)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -68,12 +71,7 @@ fn print(rows: &[SnapshotRow], output: Output) -> Result<(), Failure> {
         Output::Json => output::json(rows, &mut stdout),
         Output::Csv => output::csv(rows, &mut stdout),
     };
-    match written.and_then(|()| stdout.flush()) {
-        // Whoever reads us has seen enough, as `head` does.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::new(Code::Runtime, format!("cannot write the rows: {error}"))),
-        Ok(()) => Ok(()),
-    }
+    written.and_then(|()| stdout.flush()).map_err(|error| unwritten(&error))
 }
 
 fn refused(error: &QueryError) -> Failure {

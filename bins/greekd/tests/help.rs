@@ -1,4 +1,5 @@
 //! The command line explains itself, on stdout, without a configuration.
+#![allow(clippy::expect_used)]
 
 use std::process::{Command, Output};
 
@@ -8,7 +9,7 @@ fn greekd(args: &[&str]) -> Output {
         .env_clear()
         .current_dir(std::env::temp_dir())
         .output()
-        .unwrap()
+        .expect("greekd runs")
 }
 
 #[test]

@@ -77,17 +77,20 @@ pub enum GapReason {
     ProtocolViolation,
     /// The source was stopped on request.
     Stopped,
+    /// The process ended without a chance to say so; found at the next start.
+    Crashed,
 }
 
 impl GapReason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Disconnected,
         Self::Silence,
         Self::SubscriptionExpired,
         Self::OversizedMessage,
         Self::ProtocolViolation,
         Self::Stopped,
+        Self::Crashed,
     ];
 
     /// The name used in `ingest_gaps.reason` and in metric labels.
@@ -100,6 +103,7 @@ impl GapReason {
             Self::OversizedMessage => "oversized_message",
             Self::ProtocolViolation => "protocol_violation",
             Self::Stopped => "stopped",
+            Self::Crashed => "crashed",
         }
     }
 

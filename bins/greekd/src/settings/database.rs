@@ -10,8 +10,8 @@ use crate::exit::{Code, Failure, chain};
 /// The database to use.
 #[derive(Debug)]
 pub(crate) enum DatabaseChoice {
-    /// A server that somebody else runs.
-    External(Box<DatabaseConfig>),
+    /// A server that somebody else runs, and the setting that names it.
+    External(Box<DatabaseConfig>, &'static str),
     /// A server of our own under the data directory.
     Private,
 }
@@ -31,8 +31,8 @@ pub(super) fn choose(layers: &Layers) -> Result<(DatabaseChoice, Option<String>)
     };
     let passed_over: Vec<&str> = [libpq, seeds].into_iter().flatten().filter(|name| *name != used).collect();
     let note = (!passed_over.is_empty())
-        .then(|| format!("the database is taken from {used}; {} is passed over", passed_over.join(" and ")));
-    Ok((DatabaseChoice::External(Box::new(config)), note))
+        .then(|| format!("the database is taken from {used} and not from {}", passed_over.join(" or ")));
+    Ok((DatabaseChoice::External(Box::new(config), used), note))
 }
 
 fn from_url(layers: &Layers, url: &str) -> Result<DatabaseConfig, Failure> {
@@ -143,7 +143,7 @@ mod tests {
 
     fn external(pairs: &[(&str, &str)]) -> (DatabaseConfig, Option<String>) {
         match choose(&layers(pairs)).unwrap() {
-            (DatabaseChoice::External(config), note) => (*config, note),
+            (DatabaseChoice::External(config, _), note) => (*config, note),
             (DatabaseChoice::Private, _) => panic!("private although {pairs:?}"),
         }
     }
@@ -154,10 +154,10 @@ mod tests {
             [("DATABASE_URL", "postgresql://a@one:1/x"), ("PGHOST", "two"), ("PGUSER", "b"), ("DB_HOST", "three")];
         let (config, note) = external(&all);
         assert_eq!(config.address(), "one:1");
-        assert_eq!(note.unwrap(), "the database is taken from DATABASE_URL; PGHOST and DB_HOST is passed over");
+        assert_eq!(note.unwrap(), "the database is taken from DATABASE_URL and not from PGHOST or DB_HOST");
         let (config, note) = external(&all[1..]);
         assert_eq!((config.address().as_str(), config.user(), config.database()), ("two:5432", "b", "b"));
-        assert!(note.unwrap().contains("DB_HOST is passed over"));
+        assert!(note.unwrap().contains("not from DB_HOST"));
         let (config, note) = external(&all[3..]);
         assert_eq!(
             (config.address().as_str(), config.user(), config.database()),
@@ -180,7 +180,8 @@ mod tests {
             ("DB_PORT", "70000"),
             ("PGSSLMODE", "canary"),
         ] {
-            let failure = choose(&layers(&[(name, value), ("PGHOST", "h")])).expect_err(name);
+            let host = if name == "DB_PORT" { "DB_HOST" } else { "PGHOST" };
+            let failure = choose(&layers(&[(name, value), (host, "h")])).expect_err(name);
             assert_eq!(failure.code(), Code::Config);
             assert!(failure.to_string().contains(name) && !failure.to_string().contains("canary"), "{failure}");
         }

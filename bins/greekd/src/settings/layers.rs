@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::variables::{NOT_YET, VARIABLES, Variable};
+use super::variables::{AMBIENT, NOT_YET, OURS, VARIABLES, Variable};
 use crate::exit::{Code, Failure};
 
 /// Where a value was found.
@@ -55,6 +55,23 @@ impl Layers {
         Ok(layers)
     }
 
+    /// The environment alone, and of it only what is neither a broker's nor a database's.
+    pub(crate) fn for_demo(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, Failure> {
+        let wanted = |name: &str| name == "RUST_LOG" || name.starts_with("GREEKD_") || AMBIENT.contains(&name);
+        let mut layers = Self::default();
+        layers.add_environment(environment.into_iter().filter(|(name, _)| name.to_str().is_some_and(wanted)))?;
+        Ok(layers)
+    }
+
+    /// How far down the place of a setting stands: what is less beats what is more.
+    pub(crate) fn rank(&self, name: &str) -> Option<u8> {
+        self.origin(name).map(|origin| match origin {
+            Origin::Environment => 0,
+            Origin::File(path) if path.extension().is_some_and(|ending| ending == "toml") => 2,
+            Origin::File(_) => 1,
+        })
+    }
+
     /// The value of a setting; an empty one counts as unset.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(|(value, _)| value.as_str()).filter(|value| !value.is_empty())
@@ -85,7 +102,7 @@ impl Layers {
     fn add_environment(&mut self, all: impl IntoIterator<Item = (OsString, OsString)>) -> Result<(), Failure> {
         for (name, value) in all {
             let Some(name) = name.to_str() else { continue };
-            self.note_not_yet(name, &Origin::Environment);
+            self.note_without_effect(name, &Origin::Environment);
             let Some(variable) = known(name) else { continue };
             let value = value.into_string().map_err(|_| {
                 Failure::new(Code::Config, format!("{name} in the environment is not UTF-8")).remedy("correct it")
@@ -100,7 +117,9 @@ impl Layers {
             return Ok(());
         }
         let origin = Origin::File(path.to_path_buf());
-        let entries = dotenvy::from_path_iter(path).map_err(|error| unreadable(path, &error))?;
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        refuse_substitution(&text, path)?;
+        let entries = dotenvy::from_read_iter(text.as_bytes());
         let mut holds_secret = false;
         for entry in entries {
             // The error of the parser quotes the line, which may hold a secret.
@@ -108,7 +127,7 @@ impl Layers {
                 Failure::new(Code::Config, format!("{} has a line that is not NAME=value", path.display()))
                     .remedy("quote values that hold blanks, quotes or $")
             })?;
-            self.note_not_yet(&name, &origin);
+            self.note_without_effect(&name, &origin);
             if let Some(variable) = known(&name) {
                 holds_secret |= variable.secret && !value.is_empty();
                 self.add(variable, value, &origin);
@@ -152,11 +171,27 @@ impl Layers {
         self.values.entry(variable.name).or_insert_with(|| (value, origin.clone()));
     }
 
-    fn note_not_yet(&mut self, name: &str, origin: &Origin) {
+    fn note_without_effect(&mut self, name: &str, origin: &Origin) {
         if let Some((_, note)) = NOT_YET.iter().find(|(other, _)| *other == name) {
             self.notes.push(format!("{name} in {origin} has no effect: {note}"));
+        } else if OURS.iter().any(|ours| name.starts_with(ours)) && known(name).is_none() {
+            self.notes.push(format!("{name} in {origin} has no effect: there is no such setting"));
         }
     }
+}
+
+/// A `$` outside single quotes is replaced by the value of a variable, in silence by nothing: a secret would be cut.
+fn refuse_substitution(text: &str, path: &Path) -> Result<(), Failure> {
+    for line in text.lines() {
+        let line = line.trim();
+        let Some((name, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) else { continue };
+        if value.contains('$') && !value.trim_start().starts_with('\'') {
+            let name = name.trim().trim_start_matches("export ").trim();
+            return Err(Failure::new(Code::Config, format!("the value of {name} in {} holds a $", path.display()))
+                .remedy("put it in single quotes, so that it is taken as it is"));
+        }
+    }
+    Ok(())
 }
 
 fn known(name: &str) -> Option<&'static Variable> {
@@ -267,6 +302,7 @@ mod tests {
     fn mistakes_in_files_are_named_without_their_values() {
         for (name, text, expected) in [
             (".env", "DB_PASS='canary-4711\n", "NAME=value"),
+            (".env", "# a $ here is fine\nDB_PASS=\"canary-4711$x\"", "DB_PASS in"),
             ("greekd.toml", "[tastytrade]\nclient_secret = canary-4711", "not valid TOML"),
             ("greekd.toml", "[tastytrade]\nclient_secrets = 'canary-4711'", "tastytrade.client_secrets"),
             ("greekd.toml", "data_dir = 2018-02-05", "neither text, number nor list"),
@@ -284,5 +320,16 @@ mod tests {
         let layers =
             Layers::load(env(&[("IBKR_GATEWAY_URL", "https://localhost:5000")]), Path::new("/nonexistent"), None);
         assert!(layers.unwrap().notes[0].contains("IBKR_GATEWAY_URL in the environment has no effect"));
+        let layers = Layers::load(env(&[("GREEKD_DATADIR", "/d"), ("OTHER", "x")]), Path::new("/nonexistent"), None);
+        assert_eq!(
+            layers.unwrap().notes,
+            ["GREEKD_DATADIR in the environment has no effect: there is no such setting"]
+        );
+    }
+
+    #[test]
+    fn a_dollar_in_single_quotes_is_a_dollar() {
+        let directory = directory(&[(".env", "DB_PASS='a$b'\n", 0o600)]);
+        assert_eq!(Layers::load([], directory.path(), None).unwrap().get("DB_PASS"), Some("a$b"));
     }
 }

@@ -20,7 +20,7 @@ use crate::exit::{Code, Failure};
 pub(crate) struct Overrides {
     pub(crate) config: Option<PathBuf>,
     pub(crate) data_dir: Option<PathBuf>,
-    pub(crate) log_format: Option<String>,
+    pub(crate) log_format: Option<LogFormat>,
 }
 
 /// Everything the program can be told.
@@ -76,15 +76,19 @@ impl Default for Commit {
 pub(crate) struct Log {
     pub(crate) filter: Option<String>,
     pub(crate) format: LogFormat,
+    /// No colours, whatever the terminal can show.
+    pub(crate) plain: bool,
 }
 
 /// The shape of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum LogFormat {
     /// Text on a terminal, JSON otherwise.
     #[default]
     Auto,
+    /// One line of text each.
     Text,
+    /// One object a line.
     Json,
 }
 
@@ -99,11 +103,14 @@ impl Settings {
         Self::from_layers(layers, overrides)
     }
 
+    /// For what is simulated: the program's own settings from the environment; no broker, no database, no file.
+    pub(crate) fn for_demo(overrides: &Overrides) -> Result<Self, Failure> {
+        Self::from_layers(Layers::for_demo(std::env::vars_os())?, overrides)
+    }
+
     fn from_layers(layers: Layers, overrides: &Overrides) -> Result<Self, Failure> {
-        let format = match overrides.log_format.as_deref() {
-            Some(text) => {
-                Some(log_format(text).ok_or_else(|| Failure::new(Code::Config, "--log-format is auto, text or json"))?)
-            }
+        let format = match overrides.log_format {
+            Some(format) => Some(format),
             None => layers.parse("GREEKD_LOG_FORMAT", "use auto, text or json", log_format)?,
         };
         let commit = Commit::default();
@@ -136,7 +143,12 @@ impl Settings {
             slo_p95: layers
                 .parse("GREEKD_SLO_P95", "write a time up to 1h, like 500ms", duration)?
                 .unwrap_or(Duration::from_millis(500)),
-            log: Log { filter: layers.get("RUST_LOG").map(str::to_owned), format: format.unwrap_or_default() },
+            log: Log {
+                filter: layers.get("RUST_LOG").map(str::to_owned),
+                format: format.unwrap_or_default(),
+                // Any value but the empty one, says no-color.org.
+                plain: layers.get("NO_COLOR").is_some(),
+            },
             notes: Vec::new(),
         };
         settings.notes = layers.notes;
@@ -205,10 +217,13 @@ fn tastytrade(layers: &Layers) -> Result<Option<Tastytrade>, Failure> {
                 .remedy("tastytrade needs both; they come from the OAuth application and grant of your account"));
         }
     };
-    let accounts = layers
-        .get("TASTYTRADE_ACCOUNTS")
-        .filter(|text| text.trim() != "all")
-        .map(|text| text.split(',').map(str::trim).filter(|number| !number.is_empty()).map(str::to_owned).collect());
+    let accounts =
+        layers.parse("TASTYTRADE_ACCOUNTS", "write account numbers separated by commas, or all", |text| {
+            let numbers = text.split(',').map(str::trim).filter(|number| !number.is_empty()).map(str::to_owned);
+            let numbers: Vec<String> = numbers.collect();
+            (!numbers.is_empty()).then_some(numbers)
+        })?;
+    let accounts = accounts.filter(|numbers| *numbers != ["all"]);
     Ok(Some(Tastytrade {
         refresh_token,
         client_secret,
@@ -218,12 +233,20 @@ fn tastytrade(layers: &Layers) -> Result<Option<Tastytrade>, Failure> {
     }))
 }
 
-/// A secret given as it is or as the name of a file that holds it.
+/// A secret given as it is or as the name of a file that holds it, whichever stands in the place that beats the other.
 fn secret(layers: &Layers, name: &str, file_name: &str) -> Result<Option<SecretString>, Failure> {
-    if let Some(value) = layers.get(name) {
-        return Ok(Some(SecretString::from(value)));
-    }
-    let Some(path) = layers.get(file_name) else { return Ok(None) };
+    let path = match (layers.rank(name), layers.rank(file_name)) {
+        (Some(plain), Some(file)) if plain == file => {
+            return Err(
+                Failure::new(Code::Config, format!("{name} and {file_name} are both set")).remedy("keep one of them")
+            );
+        }
+        (Some(plain), file) if file.is_none_or(|file| plain < file) => {
+            return Ok(layers.get(name).map(SecretString::from));
+        }
+        (_, None) => return Ok(None),
+        (_, Some(_)) => layers.get(file_name).unwrap_or_default(),
+    };
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::new(Code::Config, format!("{file_name} names {path}, which cannot be read: {error}"))
             .remedy("correct the path or the rights of the file")
@@ -335,11 +358,16 @@ mod tests {
             ("GREEKD_SLO_P95", "2h"),
             ("GREEKD_SOURCE_PAYLOAD", "maybe"),
             ("GREEKD_LOG_FORMAT", "xml"),
+            ("TASTYTRADE_ACCOUNTS", ","),
             ("TASTYTRADE_REFRESH_TOKEN", "alone"),
             ("TASTYTRADE_CLIENT_SECRET", "alone"),
             ("TASTYTRADE_REFRESH_TOKEN_FILE", "/nonexistent/token"),
         ] {
-            let failure = settings(&[(name, value)]).expect_err(name);
+            let mut pairs = vec![(name, value)];
+            if name == "TASTYTRADE_ACCOUNTS" {
+                pairs.extend([("TASTYTRADE_REFRESH_TOKEN", "r"), ("TASTYTRADE_CLIENT_SECRET", "s")]);
+            }
+            let failure = settings(&pairs).expect_err(name);
             assert_eq!(failure.code(), Code::Config);
             assert!(failure.to_string().contains(name), "{failure}");
         }
@@ -354,6 +382,35 @@ mod tests {
         let found = settings(&[("TASTYTRADE_REFRESH_TOKEN_FILE", path), ("TASTYTRADE_CLIENT_SECRET", "s")]).unwrap();
         assert_eq!(found.tastytrade.as_ref().unwrap().refresh_token.expose_secret(), "from-file");
         assert!(!format!("{found:?}").contains("from-file"));
+        let both = [("TASTYTRADE_REFRESH_TOKEN_FILE", path), ("TASTYTRADE_REFRESH_TOKEN", "x")];
+        assert!(settings(&both).unwrap_err().to_string().contains("both set"));
+
+        // The environment beats a file, by whichever name.
+        let toml = directory.path().join("greekd.toml");
+        std::fs::write(&toml, "[tastytrade]\nrefresh_token = 'in-toml'").unwrap();
+        std::fs::set_permissions(&toml, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let environment = [("TASTYTRADE_REFRESH_TOKEN_FILE", path), ("TASTYTRADE_CLIENT_SECRET", "s"), ("HOME", "/h")];
+        let environment = environment.map(|(name, value)| (name.into(), value.into()));
+        let layers = Layers::load(environment, directory.path(), None).unwrap();
+        let found = Settings::from_layers(layers, &Overrides::default()).unwrap();
+        assert_eq!(found.tastytrade.unwrap().refresh_token.expose_secret(), "from-file");
+    }
+
+    #[test]
+    fn the_example_file_names_every_setting() {
+        let example = include_str!("../../../../.env.example");
+        for variable in variables::VARIABLES.iter().filter(|variable| !variables::AMBIENT.contains(&variable.name)) {
+            assert!(example.contains(&format!("#{}=", variable.name)), "{} is missing", variable.name);
+        }
+    }
+
+    #[test]
+    fn a_demo_takes_no_part_of_a_configuration() {
+        let all = [("TASTYTRADE_REFRESH_TOKEN", "alone"), ("DATABASE_URL", "nonsense"), ("GREEKD_DATA_DIR", "/d")];
+        let layers = Layers::for_demo(all.map(|(name, value)| (name.into(), value.into()))).unwrap();
+        let settings = Settings::from_layers(layers, &Overrides::default()).unwrap();
+        assert!(matches!(settings.database, DatabaseChoice::Private) && settings.tastytrade.is_none());
+        assert_eq!(settings.data_dir, Path::new("/d"));
     }
 
     #[test]

@@ -59,11 +59,24 @@ pub(crate) const VARIABLES: &[Variable] = &[
     ambient("HOME", false),
     ambient("XDG_DATA_HOME", false),
     ambient("PATH", false),
+    ambient("NO_COLOR", false),
 ];
+
+/// What the system sets, not a person for greekd.
+pub(crate) const AMBIENT: [&str; 4] = ["HOME", "XDG_DATA_HOME", "PATH", "NO_COLOR"];
+
+/// Names that begin like this are meant for us: one that is not known is a mistake worth a word.
+pub(crate) const OURS: [&str; 3] = ["GREEKD_", "TASTYTRADE_", "IBKR_"];
 
 /// Settings of the whole product that this version does not act on; named so that nobody waits for an effect.
 pub(crate) const NOT_YET: &[(&str, &str)] = &[
     ("IBKR_GATEWAY_URL", "IBKR is not part of this version: its positions are not streamed"),
+    ("IBKR_WS_URL", "IBKR is not part of this version"),
+    ("IBKR_ACCOUNTS", "IBKR is not part of this version"),
+    ("IBKR_TLS", "IBKR is not part of this version"),
     ("GREEKD_LISTEN", "the HTTP server is not part of this version"),
+    ("GREEKD_HTTP_TOKEN", "the HTTP server is not part of this version"),
+    ("GREEKD_JOURNAL_MAX_BYTES", "the journal is not part of this version: accepted rows wait in memory"),
+    ("GREEKD_JOURNAL_SYNC", "the journal is not part of this version"),
     ("GREEKD_RETENTION_MONTHS", "retention is not part of this version: no partition is dropped"),
 ];

@@ -77,11 +77,16 @@ pub(super) fn json(rows: &[SnapshotRow], out: &mut impl Write) -> io::Result<()>
 /// A header and one line a row; unknown values are empty.
 pub(super) fn csv(rows: &[SnapshotRow], out: &mut impl Write) -> io::Result<()> {
     let mut writer = csv::Writer::from_writer(out);
-    writer.write_record(COLUMNS)?;
+    let io = |error: csv::Error| match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        // A record of another length than the header: impossible, since both are counted by the compiler.
+        other => io::Error::other(format!("{other:?}")),
+    };
+    writer.write_record(COLUMNS).map_err(io)?;
     for row in rows {
         let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
         let object = Object::from(row);
-        writer.write_record([
+        let fields: [&str; COLUMNS.len()] = [
             object.event_time.as_str(),
             &object.received_at,
             &object.persisted_at,
@@ -104,7 +109,8 @@ pub(super) fn csv(rows: &[SnapshotRow], out: &mut impl Write) -> io::Result<()> 
             &number(object.underlying_price),
             &object.flags.to_string(),
             row.source_payload.as_deref().unwrap_or_default(),
-        ])?;
+        ];
+        writer.write_record(fields).map_err(io)?;
     }
     writer.flush()
 }
@@ -180,7 +186,7 @@ fn cells(row: &SnapshotRow) -> [String; 13] {
         row.broker.clone(),
         row.account_id.clone(),
         row.contract_key.clone(),
-        row.quantity.to_string().replacen('-', MINUS, 1),
+        row.quantity.to_string(),
         show(row.delta),
         show(row.gamma),
         show(row.theta),
@@ -192,16 +198,13 @@ fn cells(row: &SnapshotRow) -> [String; 13] {
     ]
 }
 
-/// A true minus sign is as wide as a plus and does not break lines.
-const MINUS: &str = "\u{2212}";
-
 /// Five significant digits, two to eight of them behind the point: a yen future moves in the seventh.
 fn figure(value: f64) -> String {
     let magnitude = if value == 0.0 { 0.0 } else { value.abs().log10().floor() };
     // Between 2 and 8 by the clamp.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let digits = (4.0 - magnitude).clamp(2.0, 8.0) as usize;
-    format!("{value:.digits$}").replacen('-', MINUS, 1)
+    format!("{value:.digits$}")
 }
 
 /// A time to the millisecond, which is what brokers give.
@@ -222,10 +225,10 @@ mod tests {
         for (value, text) in [
             (6616.474, "6616.47"),
             (233.1, "233.10"),
-            (-0.462_14, "\u{2212}0.46214"),
-            (0.006_651_25, "0.0066512"),
+            (-0.462_14, "-0.46214"),
+            (0.006_651_23, "0.0066512"),
             (0.0, "0.0000"),
-            (-1e-12, "\u{2212}0.00000000"),
+            (-1e-12, "-0.00000000"),
         ] {
             assert_eq!(figure(value), text);
         }

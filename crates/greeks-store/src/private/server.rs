@@ -129,7 +129,7 @@ impl PrivateServer {
     /// # Errors
     /// As [`PrivateServer::start`].
     pub async fn restart(&mut self) -> Result<(), PrivateError> {
-        self.shut_down().await?;
+        self.shut_down(FAST_STOP).await?;
         (self.process, self.log_start) =
             launch(&self.config, &self.layout, &self.binaries, self.account.as_ref()).await?;
         self.make_ready().await
@@ -140,12 +140,21 @@ impl PrivateServer {
     /// # Errors
     /// [`PrivateError::Deadline`] when it does not end even after an immediate shutdown.
     pub async fn stop(self) -> Result<(), PrivateError> {
-        self.shut_down().await
+        self.shut_down(FAST_STOP).await
     }
 
-    async fn shut_down(&self) -> Result<(), PrivateError> {
+    /// Like [`PrivateServer::stop`], for those in a hurry: a server that has not ended after `patience` is ended at
+    /// once, and recovers from its log at the next start. Nothing committed is lost either way.
+    ///
+    /// # Errors
+    /// As [`PrivateServer::stop`].
+    pub async fn stop_within(self, patience: Duration) -> Result<(), PrivateError> {
+        self.shut_down(patience).await
+    }
+
+    async fn shut_down(&self, patience: Duration) -> Result<(), PrivateError> {
         self.process.signal(Signal::INT);
-        if self.process.wait(FAST_STOP).await {
+        if self.process.wait(patience).await {
             return Ok(());
         }
         tracing::warn!(
@@ -155,7 +164,7 @@ impl PrivateServer {
         if self.process.wait(IMMEDIATE_STOP).await {
             return Ok(());
         }
-        Err(PrivateError::Deadline { action: "stop", after: FAST_STOP + IMMEDIATE_STOP })
+        Err(PrivateError::Deadline { action: "stop", after: patience + IMMEDIATE_STOP })
     }
 
     /// Waits until a query is answered, then checks the settings and makes the database.
