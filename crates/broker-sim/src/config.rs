@@ -207,3 +207,21 @@ pub enum ColumnOrder {
     /// As the client asked.
     Asked,
 }
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataFormat {
+    /// Flat arrays of values, in the order of the columns.
+    Compact,
+    /// Objects.
+    Full,
+}
+
+impl DataFormat {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Compact => "COMPACT",
+            Self::Full => "FULL",
+        }
+    }
+}

@@ -9,6 +9,11 @@
 //!
 //! What was sent is in the [`Ledger`], with the exact doubles, to be compared with what a program stored.
 //!
+//! # Faults
+//!
+//! Everything that goes wrong in life, or is legal though no client expects it, can be had on purpose: [`Faults`] last,
+//! [`Mischief`] happens once. The ledger stays true under all of them.
+//!
 //! # Conventions of a replayed chain
 //!
 //! - Black-Scholes-Merton on the spot and the implied volatility of the file.
@@ -22,7 +27,8 @@
 //!
 //! # Positions never change by themselves
 //!
-//! There is no order endpoint. [`Control::open_position`] and [`Control::close_position`] stand for the trader.
+//! There is no order endpoint. [`Control::open_position`] and [`Control::close_position`] stand for the trader; the
+//! account streamer tells of both, unless [`Control::quiet_positions`] keeps it from that.
 
 mod config;
 mod error;
@@ -30,11 +36,13 @@ mod market;
 mod tasty;
 
 pub use config::{
-    ChainMarket, ColumnOrder, DxLinkConfig, MarketConfig, RestConfig, SimConfig, SimulatedMarket, StreamerConfig,
+    ChainMarket, ColumnOrder, DataFormat, DxLinkConfig, MarketConfig, RestConfig, SimConfig, SimulatedMarket,
+    StreamerConfig,
 };
 pub use error::SimError;
 pub use market::{Account, Carry, CarrySource, GreekValues, Holding, Listing, SimPosition, Stamp};
 pub use tasty::{
-    Control, Credentials, Disconnect, Faults, Ledger, LedgerEntry, LedgerView, NumberStyle, RequestLine, RestFaults,
-    Rule, ScriptedGreeks, ScriptedQuote, Stats, StreamerSymbols, TastySim, Violation, WrongAnswer, Wrongness,
+    ConnectionFaults, Control, Credentials, Disconnect, Escapes, Faults, FeedFaults, Figure, Ledger, LedgerEntry,
+    LedgerView, Mischief, NumberStyle, RequestLine, RestFaults, Rule, ScriptedGreeks, ScriptedQuote, SetupTimeouts,
+    Stats, StreamerSymbols, Substitute, TastySim, Violation, WrongAnswer, Wrongness,
 };

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::faults::Faults;
+use super::faults::{Faults, Mischief};
 use super::state::{ConnectionCommand, Shared};
 use super::streamer::Notice;
 use crate::SimError;
@@ -182,6 +182,24 @@ impl Control {
     /// ```
     pub fn change_faults(&self, change: impl FnOnce(&mut Faults)) {
         self.shared.change_faults(change);
+    }
+
+    /// Does this to every open DXLink connection, and returns to how many, once it is written.
+    ///
+    /// # Errors
+    /// [`SimError::Timeout`] when a connection does not get to it within ten seconds.
+    pub async fn inflict(&self, mischief: Mischief) -> Result<usize, SimError> {
+        let mischief = Arc::new(mischief);
+        let inboxes: Vec<_> =
+            self.shared.connections().values().map(|connection| connection.mischief.clone()).collect();
+        let deadline = Instant::now() + CLOSE_LIMIT;
+        let mut done = 0;
+        for inbox in inboxes {
+            let (tell, told) = oneshot::channel();
+            let inflicted = async { inbox.send((Arc::clone(&mischief), tell)).await.is_ok() && told.await.is_ok() };
+            done += usize::from(timeout_at(deadline, inflicted).await.map_err(|_| SimError::Timeout(CLOSE_LIMIT))?);
+        }
+        Ok(done)
     }
 
     /// Lets positions change without a word from the account streamer: only REST knows.

@@ -21,7 +21,10 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use control::{Control, Disconnect, ScriptedGreeks, ScriptedQuote};
-pub use faults::{Faults, NumberStyle, RestFaults, StreamerSymbols, WrongAnswer, Wrongness};
+pub use faults::{
+    ConnectionFaults, Escapes, Faults, FeedFaults, Figure, Mischief, NumberStyle, RestFaults, SetupTimeouts,
+    StreamerSymbols, Substitute, WrongAnswer, Wrongness,
+};
 pub use ledger::{Ledger, LedgerEntry, LedgerView};
 pub use state::{Credentials, RequestLine};
 pub use stats::Stats;

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::faults::Faults;
+use super::faults::{Faults, Mischief};
 use super::ledger::Ledger;
 use super::stats::Counters;
 use super::streamer::Notice;
@@ -45,10 +45,14 @@ pub(crate) enum ConnectionCommand {
     Revoke,
 }
 
+/// A mischief, and whom to tell once it is done.
+pub(crate) type Inflicted = (Arc<Mischief>, oneshot::Sender<()>);
+
 /// A live connection, as the control handle sees it.
 #[derive(Debug)]
 pub(crate) struct Registered {
     pub(crate) command: watch::Sender<Option<ConnectionCommand>>,
+    pub(crate) mischief: mpsc::Sender<Inflicted>,
     pub(crate) ended: CancellationToken,
 }
 

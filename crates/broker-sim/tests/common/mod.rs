@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod rows;
+
 use std::time::Duration;
 
 use broker_sim::{MarketConfig, SimConfig, SimulatedMarket, TastySim};
@@ -11,7 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
@@ -110,7 +113,8 @@ impl Raw {
     }
 
     pub(crate) async fn connect_to(url: &str) -> Self {
-        Self { socket: connect_async(url).await.unwrap().0 }
+        let config = WebSocketConfig::default().max_frame_size(Some(64 << 20));
+        Self { socket: connect_async_with_config(url, Some(config), true).await.unwrap().0 }
     }
 
     /// SETUP, AUTH and a channel with FEED_SETUP.
@@ -156,9 +160,14 @@ impl Raw {
 
     /// The next message; `None` after the close.
     pub(crate) async fn next(&mut self) -> Option<Result<Value, u16>> {
+        Some(self.next_text().await?.map(|text| serde_json::from_str(&text).unwrap()))
+    }
+
+    /// The next message as it came.
+    pub(crate) async fn next_text(&mut self) -> Option<Result<String, u16>> {
         loop {
             match timeout(LIMIT, self.socket.next()).await.expect("the server is silent")? {
-                Ok(Message::Text(text)) => return Some(Ok(serde_json::from_str(text.as_str()).unwrap())),
+                Ok(Message::Text(text)) => return Some(Ok(text.as_str().to_owned())),
                 Ok(Message::Close(frame)) => {
                     // Reading on sends the answer.
                     while let Ok(Some(Ok(_))) = timeout(LIMIT, self.socket.next()).await {}

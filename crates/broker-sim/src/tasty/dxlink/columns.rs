@@ -1,7 +1,9 @@
 //! Columns of each event type, and how a value is printed.
 
+use super::feed::Style;
 use crate::config::ColumnOrder;
 use crate::market::{Body, Event, Kind};
+use crate::tasty::faults::Escapes;
 
 /// A negotiated field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,10 +121,11 @@ pub(crate) fn negotiate(kind: Kind, asked: Option<&[String]>, order: ColumnOrder
 }
 
 /// Appends one value as JSON.
-pub(crate) fn write_value(out: &mut Vec<u8>, column: Column, event: &Event, symbol: &str) {
+pub(crate) fn write_value(out: &mut Vec<u8>, column: Column, event: &Event, symbol: &str, style: Style) {
+    let write_double = |out: &mut Vec<u8>, value| write_double(out, value, style.whole_numbers);
     match (column, event.body) {
         (C::EventType, _) => write_text(out, event.kind().name()),
-        (C::EventSymbol, _) => write_text(out, symbol),
+        (C::EventSymbol, _) => write_symbol(out, symbol, style.escapes),
         (C::Index, _) => write_integer(out, event.stamp.index()),
         (C::Time, _) => write_integer(out, event.stamp.time),
         (C::Sequence, _) => write_integer(out, i64::from(event.stamp.sequence)),
@@ -150,9 +153,12 @@ pub(crate) fn write_value(out: &mut Vec<u8>, column: Column, event: &Event, symb
     }
 }
 
-/// The shortest decimal that reads back as the same double; what JSON cannot write is a string.
-fn write_double(out: &mut Vec<u8>, value: f64) {
-    if value.is_nan() {
+/// The shortest decimal that reads back as the same double; what JSON cannot write is a string. A whole number can do
+/// without its point, but for minus zero.
+fn write_double(out: &mut Vec<u8>, value: f64, whole: bool) {
+    if whole && value.fract() == 0.0 && value.abs() < 1e15 && (value != 0.0 || value.is_sign_positive()) {
+        out.extend_from_slice(format!("{value:.0}").as_bytes());
+    } else if value.is_nan() {
         out.extend_from_slice(b"\"NaN\"");
     } else if value.is_infinite() {
         out.extend_from_slice(if value > 0.0 { b"\"Infinity\"" } else { b"\"-Infinity\"" });
@@ -160,6 +166,26 @@ fn write_double(out: &mut Vec<u8>, value: f64) {
         // Writing into memory cannot fail.
         serde_json::to_writer(out, &value).ok();
     }
+}
+
+fn write_symbol(out: &mut Vec<u8>, symbol: &str, escapes: Escapes) {
+    if escapes == Escapes::None {
+        return write_text(out, symbol);
+    }
+    out.push(b'"');
+    for letter in symbol.chars() {
+        match (letter, escapes) {
+            ('/', Escapes::Slash) => out.extend_from_slice(b"\\/"),
+            (_, Escapes::Unicode) if !letter.is_ascii_alphanumeric() => {
+                for unit in letter.encode_utf16(&mut [0; 2]) {
+                    out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+                }
+            }
+            // Symbols have no quotation marks; whatever else there is, stands for itself.
+            _ => out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
 }
 
 fn write_integer(out: &mut Vec<u8>, value: i64) {
@@ -196,15 +222,35 @@ mod tests {
             [0.1 + 0.2, 1e-300, f64::MIN_POSITIVE / 3.0, f64::MAX, -0.0, 1.0, 2695.79, 0.007_162_499_999_999_999];
         for value in values {
             let mut out = Vec::new();
-            write_double(&mut out, value);
+            write_double(&mut out, value, false);
             let read: f64 = serde_json::from_slice(&out).unwrap();
             assert_eq!(read.to_bits(), value.to_bits(), "{value}");
         }
         for (value, text) in [(f64::NAN, "\"NaN\""), (f64::INFINITY, "\"Infinity\""), (-f64::INFINITY, "\"-Infinity\"")]
         {
             let mut out = Vec::new();
-            write_double(&mut out, value);
+            write_double(&mut out, value, false);
             assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn whole_numbers_and_escapes_read_back_as_the_same() {
+        for (value, text) in [(2.0, "2"), (-0.0, "-0.0"), (0.0, "0"), (-3.0, "-3"), (1e300, "1e300"), (0.5, "0.5")] {
+            let mut out = Vec::new();
+            write_double(&mut out, value, true);
+            assert_eq!(String::from_utf8(out).unwrap().replace("e+", "e"), text);
+        }
+        let symbol = "./EW4X26P5000:XCME";
+        for (escapes, text) in [
+            (Escapes::None, r#""./EW4X26P5000:XCME""#),
+            (Escapes::Slash, r#"".\/EW4X26P5000:XCME""#),
+            (Escapes::Unicode, r#""\u002e\u002fEW4X26P5000\u003aXCME""#),
+        ] {
+            let mut out = Vec::new();
+            write_symbol(&mut out, symbol, escapes);
+            assert_eq!(std::str::from_utf8(&out).unwrap(), text);
+            assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), symbol);
         }
     }
 
@@ -218,7 +264,7 @@ mod tests {
             .iter()
             .map(|(_, column)| {
                 let mut out = Vec::new();
-                write_value(&mut out, *column, &event, ".A");
+                write_value(&mut out, *column, &event, ".A", Style::default());
                 String::from_utf8(out).unwrap()
             })
             .collect();

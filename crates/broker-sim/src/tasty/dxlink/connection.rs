@@ -1,23 +1,25 @@
 //! One socket: reads, writes, and drives its [`Session`].
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::feed::Output;
 use super::session::{Close, Session};
 use crate::market::{Body, Event};
-use crate::tasty::state::{ConnectionCommand, Shared};
+use crate::tasty::state::{ConnectionCommand, Inflicted, Shared};
 
 /// How long a client may take to answer a close.
 const CLOSE_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -39,6 +41,7 @@ pub(crate) struct Connection {
     pub(crate) number: u64,
     pub(crate) shared: Arc<Shared>,
     pub(crate) command: watch::Receiver<Option<ConnectionCommand>>,
+    pub(crate) mischief: mpsc::Receiver<Inflicted>,
     pub(crate) stop: CancellationToken,
     pub(crate) streaming: bool,
     pub(crate) subscribed: u64,
@@ -63,6 +66,7 @@ impl Connection {
         let mut session = Session::new(self.number, Arc::clone(&self.shared), Instant::now());
         let mut events = self.shared.hub.listen();
         loop {
+            let mut inflicted = None;
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return End::Orderly(Close { code: 1001, reason: "going away" }),
@@ -77,6 +81,12 @@ impl Connection {
                         Some(ConnectionCommand::Revoke) => session.on_revoked(),
                         None => {}
                     }
+                }
+                Some((mischief, done)) = self.mischief.recv() => {
+                    // What is due comes before it.
+                    session.on_time(Instant::now());
+                    session.on_mischief(&mischief);
+                    inflicted = Some(done);
                 }
                 message = socket.next() => match message {
                     Some(Ok(Message::Text(text))) => session.on_text(text.as_str(), Instant::now()),
@@ -95,7 +105,12 @@ impl Connection {
                 () = sleep_until(session.deadline()) => {}
             }
             session.on_time(Instant::now());
-            if let Some(end) = self.write(socket, &mut session).await {
+            let end = self.write(socket, &mut session).await;
+            if let Some(done) = inflicted {
+                // Whoever asked may have stopped waiting.
+                done.send(()).ok();
+            }
+            if let Some(end) = end {
                 return end;
             }
             if let Some(close) = session.close {
@@ -108,14 +123,24 @@ impl Connection {
     /// overruns this connection, and what it missed is conflated. Memory stays bounded.
     async fn write(&mut self, socket: &mut Socket, session: &mut Session) -> Option<End> {
         let limit = self.shared.config.dxlink.slow_reader_timeout;
+        let fragment = self.shared.faults().connection.fragment;
         for output in std::mem::take(&mut session.out) {
             let (text, events) = match output {
                 Output::Text(text) => (text, Vec::new()),
                 Output::Data(data) => (data.text, data.events),
+                Output::Cut(text) => {
+                    let mut half = text.into_bytes();
+                    half.truncate(half.len() / 2);
+                    let frame = Frame::message(half, OpCode::Data(Data::Text), false);
+                    if timeout(limit, socket.send(Message::Frame(frame))).await.is_err() {
+                        tracing::debug!(connection = self.number, "not even half a message was taken");
+                    }
+                    return Some(End::Abrupt);
+                }
             };
             let sent = tokio::select! {
                 biased;
-                sent = timeout(limit, socket.send(Message::text(text))) => sent.is_ok_and(|sent| sent.is_ok()),
+                sent = timeout(limit, send(socket, text, fragment)) => sent.is_ok_and(|sent| sent.is_ok()),
                 // Only an abrupt end may interrupt a message.
                 () = abrupt(self.command.clone()) => {
                     self.shared.ledger.record(self.number, &events, false);
@@ -160,7 +185,7 @@ impl Connection {
             while let Some(message) = socket.next().await {
                 message?;
             }
-            Ok::<(), tokio_tungstenite::tungstenite::Error>(())
+            Ok::<(), Error>(())
         };
         match timeout(CLOSE_WAIT, orderly).await {
             Ok(Ok(())) => {}
@@ -168,6 +193,21 @@ impl Connection {
             Err(_) => tracing::debug!(connection = self.number, "close was not answered in time"),
         }
     }
+}
+
+/// One message, in one frame or in several.
+async fn send(socket: &mut Socket, text: String, fragment: Option<NonZeroU32>) -> Result<(), Error> {
+    let size = fragment.map_or(usize::MAX, |bytes| bytes.get() as usize);
+    if text.len() <= size {
+        return socket.send(Message::text(text)).await;
+    }
+    let last = text.len().div_ceil(size) - 1;
+    for (place, part) in text.as_bytes().chunks(size).enumerate() {
+        let kind = if place == 0 { Data::Text } else { Data::Continue };
+        let frame = Frame::message(part.to_vec(), OpCode::Data(kind), place == last);
+        socket.feed(Message::Frame(frame)).await?;
+    }
+    socket.flush().await
 }
 
 /// Takes what else has already arrived, so that a burst becomes one message.

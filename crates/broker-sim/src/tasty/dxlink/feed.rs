@@ -1,15 +1,20 @@
 //! One FEED channel: its subscriptions, conflation, and the messages that carry its data.
 
+mod encode;
+mod trouble;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::columns::{Column, negotiate, write_value};
+pub(crate) use self::encode::Style;
+use super::columns::{Column, negotiate};
 use super::messages;
-use crate::config::DxLinkConfig;
-use crate::market::{Event, Hub, Kind, Stamp, SymbolId};
+use crate::config::{ColumnOrder, DataFormat};
+use crate::market::{Body, Event, Hub, Kind, Stamp, SymbolId};
+use crate::tasty::faults::{FeedFaults, hits};
 
 /// How events of one symbol replace each other (dxLink AsyncAPI, `FeedContract`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,21 +38,6 @@ impl Contract {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    Compact,
-    Full,
-}
-
-impl Format {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Compact => "COMPACT",
-            Self::Full => "FULL",
-        }
-    }
-}
-
 /// One message of data, with the events that it carries.
 #[derive(Debug)]
 pub(crate) struct DataMessage {
@@ -60,6 +50,8 @@ pub(crate) struct DataMessage {
 pub(crate) enum Output {
     Text(String),
     Data(DataMessage),
+    /// The first half of this, then a reset.
+    Cut(String),
 }
 
 /// A channel after CHANNEL_OPENED.
@@ -78,15 +70,22 @@ pub(crate) struct Feed {
     /// Data that has not to wait is due since then.
     opened: Instant,
     flushed: Option<Instant>,
+    /// Data messages and Greeks rows so far, for what is wrong with every n-th.
+    messages: u64,
+    greeks: u64,
+    rng: fastrand::Rng,
     pub(crate) conflated: u64,
 }
 
 #[derive(Debug)]
 struct Setup {
-    format: Format,
+    format: DataFormat,
     period: Duration,
+    asked: [Option<Vec<String>>; 3],
     fields: [Vec<(&'static str, Column)>; 3],
     announced: [bool; 3],
+    /// FEED_SETUP has been answered.
+    answered: bool,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +108,9 @@ impl Feed {
             queue: Vec::new(),
             opened: Instant::now(),
             flushed: None,
+            messages: 0,
+            greeks: 0,
+            rng: fastrand::Rng::with_seed(channel),
             conflated: 0,
         }
     }
@@ -121,17 +123,41 @@ impl Feed {
         self.setup.is_some()
     }
 
-    /// Takes FEED_SETUP and answers with FEED_CONFIG; the field lists follow when they are needed.
+    /// Takes FEED_SETUP and answers with FEED_CONFIG, unless that is to be late; the field lists follow when they are
+    /// needed.
     pub(crate) fn set_up(
         &mut self,
-        format: Format,
+        format: DataFormat,
         period: Duration,
         asked: &HashMap<String, Vec<String>>,
-        config: &DxLinkConfig,
-    ) -> String {
-        let fields = Kind::ALL.map(|kind| negotiate(kind, asked.get(kind.name()).map(Vec::as_slice), config.columns));
-        self.setup = Some(Setup { format, period, fields, announced: [false; 3] });
-        messages::feed_config(self.channel, format.name(), period.as_secs_f64(), None)
+        order: ColumnOrder,
+        late: bool,
+    ) -> Option<String> {
+        let asked = Kind::ALL.map(|kind| asked.get(kind.name()).cloned());
+        let fields = settle(&asked, order);
+        let setup = Setup { format, period, asked, fields, announced: [false; 3], answered: !late };
+        let config = setup.config(self.channel, &[]);
+        self.setup = Some(setup);
+        (!late).then_some(config)
+    }
+
+    /// Takes other columns, and says so.
+    pub(crate) fn reorder(&mut self, order: ColumnOrder, out: &mut Vec<Output>) {
+        if let Some(setup) = self.setup.as_mut() {
+            setup.fields = settle(&setup.asked, order);
+            setup.announced = [true; 3];
+            out.push(Output::Text(setup.config(self.channel, &Kind::ALL)));
+        }
+    }
+
+    /// Takes another format, and may say so.
+    pub(crate) fn switch(&mut self, format: DataFormat, announced: bool, out: &mut Vec<Output>) {
+        if let Some(setup) = self.setup.as_mut() {
+            setup.format = format;
+            if announced {
+                out.push(Output::Text(setup.config(self.channel, &[])));
+            }
+        }
     }
 
     pub(crate) fn reset(&mut self) {
@@ -225,7 +251,7 @@ impl Feed {
     }
 
     /// Appends the messages that are due.
-    pub(crate) fn flush(&mut self, now: Instant, max_rows: usize, out: &mut Vec<Output>) {
+    pub(crate) fn flush(&mut self, now: Instant, max_rows: usize, faults: &FeedFaults, out: &mut Vec<Output>) {
         if self.due().is_none_or(|due| due > now) {
             return;
         }
@@ -235,76 +261,158 @@ impl Feed {
             let slot = self.subscriptions.get_mut(kind as usize).and_then(|slots| slots.get_mut(&id));
             events.extend(slot.and_then(|slot| slot.pending.take()));
         }
+        if !faults.mute.is_empty() {
+            events.retain(|event| self.name(event).is_none_or(|name| !faults.mute.contains(name)));
+        }
         // Rows of a type stand together; the sort is stable, so a symbol's events keep their order.
         events.sort_by_key(|event| event.kind() as usize);
+        if faults.mix_types {
+            events = mixed(&events);
+        }
         for rows in events.chunks(max_rows.max(1)) {
-            self.announce(rows, out);
-            if let Some(text) = self.encode(rows) {
-                out.push(Output::Data(DataMessage { text, events: rows.to_vec() }));
+            self.write(rows.to_vec(), faults, out);
+        }
+    }
+
+    /// One message of at least so many bytes, with new values for every symbol of Greeks that has one. What waits goes
+    /// before it.
+    pub(crate) fn burst(&mut self, bytes: usize, hub: &Hub, faults: &FeedFaults, out: &mut Vec<Output>) {
+        self.flushed = None;
+        self.flush(Instant::now(), usize::MAX, faults, out);
+        let Some(slots) = self.subscriptions.get_mut(Kind::Greeks as usize) else { return };
+        let muted = |slot: &Slot| slot.name.as_deref().is_some_and(|name| faults.mute.contains(name));
+        let mut known: Vec<(Event, &mut Slot)> = slots
+            .iter_mut()
+            .filter(|(_, slot)| !muted(slot))
+            .filter_map(|(id, slot)| Some((hub.last(*id, Kind::Greeks)?, slot)))
+            .collect();
+        // A row of twelve doubles; too few bytes for one are made good below.
+        let mut rows = Vec::with_capacity(bytes / 100);
+        let mut size = 0;
+        while size < bytes && !known.is_empty() {
+            for (event, slot) in &mut known {
+                slot.newest = slot.newest.max(event.stamp).next(event.stamp.time);
+                event.stamp = slot.newest;
+                if let Body::Greeks(values) = &mut event.body {
+                    values.price += 0.001;
+                    // The least that these figures take: their shortest digits, and the commas between them.
+                    let printed = [values.price, values.delta, values.gamma, values.theta, values.vega];
+                    size += printed.iter().map(|value| value.to_string().len() + 1).sum::<usize>();
+                }
+                rows.push(*event);
             }
+        }
+        if !rows.is_empty() {
+            self.write(rows, faults, out);
+        }
+    }
+
+    /// One data message, with everything that is wrong around it.
+    fn write(&mut self, mut rows: Vec<Event>, faults: &FeedFaults, out: &mut Vec<Output>) {
+        self.messages += 1;
+        self.announce(&rows, out);
+        self.reconfigure(&rows, faults, out);
+        for event in &mut rows {
+            if let Body::Greeks(values) = &mut event.body {
+                self.greeks += 1;
+                for substitute in faults.substitutes.iter().filter(|one| hits(Some(one.every), self.greeks)) {
+                    substitute.figure.set(values, substitute.value);
+                }
+            }
+        }
+        let mut style = Style::of(faults);
+        if hits(faults.garbage_every, self.messages) {
+            let turn = usize::try_from(self.messages).unwrap_or(0);
+            let turn = faults.garbage_every.map_or(turn, |every| turn / every.get() as usize);
+            out.push(Output::Text(trouble::garbage(self.channel, turn)));
+        }
+        let compact = self.setup.as_ref().is_some_and(|setup| setup.format == DataFormat::Compact);
+        if compact && hits(faults.ragged_every, self.messages) {
+            let ragged = self.encode(self.channel, &trouble::poisoned(&rows), Style { short: true, ..style });
+            out.extend(ragged.map(Output::Text));
+        }
+        if hits(faults.noise_every, self.messages) {
+            out.extend(trouble::noise(self.channel).map(Output::Text));
+            let foreign = self.encode(trouble::NOBODYS_CHANNEL, &trouble::poisoned(&rows), style);
+            out.extend(foreign.map(Output::Text));
+            style.noisy = true;
+        }
+        if let Some(text) = self.encode(self.channel, &rows, style) {
+            out.push(Output::Data(DataMessage { text, events: rows }));
         }
     }
 
     /// FEED_CONFIG with the field list of each type, once, before its first data.
     fn announce(&mut self, rows: &[Event], out: &mut Vec<Output>) {
         let Some(setup) = self.setup.as_mut() else { return };
+        if !std::mem::replace(&mut setup.answered, true) {
+            out.push(Output::Text(setup.config(self.channel, &[])));
+        }
         for kind in Kind::ALL {
-            let (Some(announced), Some(fields)) =
-                (setup.announced.get_mut(kind as usize), setup.fields.get(kind as usize))
-            else {
-                continue;
-            };
-            if !*announced && rows.iter().any(|event| event.kind() == kind) {
+            let due = rows.iter().any(|event| event.kind() == kind);
+            if let Some(announced) = setup.announced.get_mut(kind as usize).filter(|announced| due && !**announced) {
                 *announced = true;
-                let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
-                let period = setup.period.as_secs_f64();
-                let fields = Some((kind.name(), names.as_slice()));
-                out.push(Output::Text(messages::feed_config(self.channel, setup.format.name(), period, fields)));
+                out.push(Output::Text(setup.config(self.channel, &[kind])));
             }
         }
     }
 
-    fn encode(&self, rows: &[Event]) -> Option<String> {
-        let setup = self.setup.as_ref()?;
-        let mut text = Vec::with_capacity(64 + rows.len() * 200);
-        text.extend_from_slice(b"{\"type\":\"FEED_DATA\",\"channel\":");
-        text.extend_from_slice(self.channel.to_string().as_bytes());
-        text.extend_from_slice(b",\"data\":[");
-        let mut current = None;
-        for event in rows {
-            let kind = event.kind();
-            let symbol = self.subscriptions.get(kind as usize)?.get(&event.symbol)?.name.as_deref()?;
-            let fields = setup.fields.get(kind as usize)?;
-            let first_of_kind = current != Some(kind);
-            match (setup.format, first_of_kind, current.is_none()) {
-                (Format::Compact, true, first) => {
-                    text.extend_from_slice(if first { b"\"" } else { b"],\"" });
-                    text.extend_from_slice(kind.name().as_bytes());
-                    text.extend_from_slice(b"\",[");
+    /// Other columns and another format, as often as asked for.
+    fn reconfigure(&mut self, rows: &[Event], faults: &FeedFaults, out: &mut Vec<Output>) {
+        let Some(setup) = self.setup.as_mut() else { return };
+        if hits(faults.reorder_every, self.messages) {
+            for kind in Kind::ALL.into_iter().filter(|kind| rows.iter().any(|event| event.kind() == *kind)) {
+                if let Some(fields) = setup.fields.get_mut(kind as usize) {
+                    self.rng.shuffle(fields);
                 }
-                (Format::Compact, false, _) | (Format::Full, _, false) => text.push(b','),
-                (Format::Full, _, true) => {}
+                out.push(Output::Text(setup.config(self.channel, &[kind])));
             }
-            current = Some(kind);
-            if setup.format == Format::Full {
-                text.push(b'{');
-            }
-            for (place, (name, column)) in fields.iter().enumerate() {
-                if place > 0 {
-                    text.push(b',');
-                }
-                if setup.format == Format::Full {
-                    text.push(b'"');
-                    text.extend_from_slice(name.as_bytes());
-                    text.extend_from_slice(b"\":");
-                }
-                write_value(&mut text, *column, event, symbol);
-            }
-            if setup.format == Format::Full {
-                text.push(b'}');
-            }
+            out.push(Output::Text(setup.config(self.channel, &[])));
         }
-        text.extend_from_slice(if setup.format == Format::Compact { b"]]}" } else { b"]}" });
-        String::from_utf8(text).ok()
+        if hits(faults.switch_format_every, self.messages) {
+            let format = match setup.format {
+                DataFormat::Compact => DataFormat::Full,
+                DataFormat::Full => DataFormat::Compact,
+            };
+            self.switch(format, faults.announce_switch, out);
+        }
     }
+
+    fn name(&self, event: &Event) -> Option<&str> {
+        self.subscriptions.get(event.kind() as usize)?.get(&event.symbol)?.name.as_deref()
+    }
+
+    fn encode(&self, channel: u64, rows: &[Event], style: Style) -> Option<String> {
+        let setup = self.setup.as_ref()?;
+        let rows: Option<Vec<_>> = rows.iter().map(|event| Some((*event, self.name(event)?))).collect();
+        encode::message(channel, setup.format, &setup.fields, &rows?, style)
+    }
+}
+
+impl Setup {
+    /// FEED_CONFIG with the field lists of these types.
+    fn config(&self, channel: u64, kinds: &[Kind]) -> String {
+        let names = |kind: &Kind| {
+            let fields = self.fields.get(*kind as usize)?;
+            Some((kind.name(), fields.iter().map(|(name, _)| *name).collect()))
+        };
+        let fields: Vec<_> = kinds.iter().filter_map(names).collect();
+        messages::feed_config(channel, self.format.name(), self.period.as_secs_f64(), &fields)
+    }
+}
+
+fn settle(asked: &[Option<Vec<String>>; 3], order: ColumnOrder) -> [Vec<(&'static str, Column)>; 3] {
+    Kind::ALL.map(|kind| negotiate(kind, asked.get(kind as usize).and_then(Option::as_deref), order))
+}
+
+/// Alternates between the types, a few rows of each at a time.
+fn mixed(events: &[Event]) -> Vec<Event> {
+    let mut kinds: Vec<_> = events.chunk_by(|a, b| a.kind() == b.kind()).map(<[Event]>::iter).collect();
+    let mut mixed = Vec::with_capacity(events.len());
+    while mixed.len() < events.len() {
+        for kind in &mut kinds {
+            mixed.extend(kind.by_ref().take(2));
+        }
+    }
+    mixed
 }

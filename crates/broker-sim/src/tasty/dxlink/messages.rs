@@ -141,12 +141,13 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Unreadable> {
     serde_json::from_str(text).map_err(|error| Unreadable(error.to_string()))
 }
 
-pub(crate) fn setup(keepalive_timeout: f64) -> String {
-    json!({
-        "type": "SETUP", "channel": 0, "version": "1.0-sim/0.1.0",
-        "keepaliveTimeout": keepalive_timeout, "acceptKeepaliveTimeout": keepalive_timeout,
-    })
-    .to_string()
+pub(crate) fn setup(keepalive_timeout: Option<f64>) -> String {
+    let mut setup = json!({"type": "SETUP", "channel": 0, "version": "1.0-sim/0.1.0"});
+    if let (Some(seconds), Some(object)) = (keepalive_timeout, setup.as_object_mut()) {
+        object.insert("keepaliveTimeout".to_owned(), json!(seconds));
+        object.insert("acceptKeepaliveTimeout".to_owned(), json!(seconds));
+    }
+    setup.to_string()
 }
 
 pub(crate) fn keepalive() -> String {
@@ -174,16 +175,25 @@ pub(crate) fn channel_closed(channel: u64) -> String {
     json!({"type": "CHANNEL_CLOSED", "channel": channel}).to_string()
 }
 
-pub(crate) fn feed_config(channel: u64, format: &str, period: f64, fields: Option<(&str, &[&str])>) -> String {
+/// Without `fields` the message says nothing of them.
+pub(crate) fn feed_config(channel: u64, format: &str, period: f64, fields: &[(&str, Vec<&str>)]) -> String {
     let mut config = json!({
         "type": "FEED_CONFIG", "channel": channel, "dataFormat": format, "aggregationPeriod": period,
     });
-    if let (Some((kind, names)), Some(object)) = (fields, config.as_object_mut()) {
-        object.insert("eventFields".to_owned(), json!({ kind: names }));
+    if let (false, Some(object)) = (fields.is_empty(), config.as_object_mut()) {
+        let fields: Map<String, Value> =
+            fields.iter().map(|(kind, names)| ((*kind).to_owned(), json!(names))).collect();
+        object.insert("eventFields".to_owned(), Value::Object(fields));
     }
     config.to_string()
 }
 
 pub(crate) fn error(channel: u64, error: &str, message: &str) -> String {
     json!({"type": "ERROR", "channel": channel, "error": error, "message": message}).to_string()
+}
+
+/// A valid FEED_DATA of at least so many bytes, of a type that nobody knows.
+pub(crate) fn filler(channel: u64, bytes: usize) -> String {
+    let filling = "x".repeat(bytes);
+    format!("{{\"type\":\"FEED_DATA\",\"channel\":{channel},\"data\":[\"Weather\",[\"Weather\",\"{filling}\"]]}}")
 }

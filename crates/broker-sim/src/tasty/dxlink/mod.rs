@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::accept_hdr_async_with_config;
@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 
 use self::connection::Connection;
+use super::faults::use_up;
 use super::state::{Registered, Shared};
 
 /// Where the stream lives on its host.
@@ -69,7 +70,7 @@ async fn serve(stream: TcpStream, number: u64, shared: Arc<Shared>, stop: Cancel
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    if shared.is_refusing() {
+    if shared.is_refusing() || shared.change_faults(|faults| use_up(&mut faults.connection.refuse_upgrades)) {
         if timeout(HANDSHAKE_LIMIT, refuse(stream)).await.is_err() {
             tracing::debug!(number, "a refused client did not read its refusal");
         }
@@ -86,14 +87,22 @@ async fn serve(stream: TcpStream, number: u64, shared: Arc<Shared>, stop: Cancel
         Err(_) => return tracing::debug!(number, "handshake took too long"),
     };
     let (command, commands) = watch::channel(None);
-    shared.connections().insert(number, Registered { command, ended });
+    let (mischief, inflicted) = mpsc::channel(16);
+    shared.connections().insert(number, Registered { command, mischief, ended });
     shared.counters.update(|stats| {
         stats.connections += 1;
         stats.open += 1;
     });
     let guard = Unregister { shared: Arc::clone(&shared), number };
-    let mut connection =
-        Connection { number, shared: Arc::clone(&shared), command: commands, stop, streaming: false, subscribed: 0 };
+    let mut connection = Connection {
+        number,
+        shared: Arc::clone(&shared),
+        command: commands,
+        mischief: inflicted,
+        stop,
+        streaming: false,
+        subscribed: 0,
+    };
     connection.run(socket).await;
     shared.counters.update(|stats| {
         stats.streaming -= u64::from(connection.streaming);

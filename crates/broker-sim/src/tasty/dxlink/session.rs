@@ -1,20 +1,29 @@
 //! The server's side of one DXLink connection: every rule of the protocol, no socket.
 
+mod mischief;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::feed::{Contract, Feed, Format, Output};
+use super::feed::{Contract, Feed, Output};
 use super::messages::{self, Inbound, Item, Subscription, Unreadable};
-use crate::config::DxLinkConfig;
+use crate::config::{DataFormat, DxLinkConfig};
 use crate::market::{Event, Hub, seconds};
+use crate::tasty::faults::use_up;
 use crate::tasty::state::Shared;
 use crate::tasty::violations::Rule;
 
 /// Subscriptions of one connection at most.
 const MAX_SUBSCRIPTIONS: usize = 100_000;
+
+/// The server has lost the session that belongs to the token, for a moment.
+const SESSION_NOT_FOUND: &str = "com.dxfeed.mdd.dxlink.auth.AuthException: Session not found: api";
+
+/// Between two looks at the clock of a connection that says nothing.
+const SILENCE: Duration = Duration::from_secs(3_600);
 
 /// Event types of dxFeed; those without data here are legal and silent.
 const EVENT_TYPES: [&str; 17] = [
@@ -69,6 +78,10 @@ pub(crate) struct Session {
     spoke: Instant,
     /// The client wants to hear from the server within this time.
     patience: Duration,
+    /// Of the token of the last AUTH, where its end is that of the connection.
+    expiry: Option<Instant>,
+    /// Nothing is sent any more.
+    silent: bool,
     pub(crate) out: Vec<Output>,
     pub(crate) close: Option<Close>,
 }
@@ -86,6 +99,8 @@ impl Session {
             heard: now,
             spoke: now,
             patience,
+            expiry: None,
+            silent: false,
             out: Vec::new(),
             close: None,
         }
@@ -102,6 +117,11 @@ impl Session {
     /// Takes a text message of the client.
     pub(crate) fn on_text(&mut self, text: &str, now: Instant) {
         self.heard = now;
+        let surprise = self.shared.faults().connection.max_message_bytes;
+        if surprise.is_some_and(|limit| text.len() > limit) {
+            self.close = Some(Close { code: 1009, reason: "message too big" });
+            return;
+        }
         if text.len() > self.config().max_message_bytes {
             self.note(Rule::TooLarge, format!("a message of {} bytes", text.len()));
             self.close = Some(Close { code: 1009, reason: "message too big" });
@@ -125,6 +145,9 @@ impl Session {
 
     /// Takes what the market has emitted.
     pub(crate) fn on_events(&mut self, events: &[Event]) {
+        if self.silent {
+            return;
+        }
         for feed in self.channels.values_mut().filter(|feed| feed.is_set_up()) {
             events.iter().for_each(|event| feed.offer(event));
         }
@@ -148,6 +171,13 @@ impl Session {
 
     /// Does what is due by the clock.
     pub(crate) fn on_time(&mut self, now: Instant) {
+        if self.silent {
+            return self.out.clear();
+        }
+        if self.expiry.is_some_and(|expiry| now >= expiry) {
+            self.expiry = None;
+            self.on_revoked();
+        }
         match self.state {
             State::Greeted(challenge_at) if now >= challenge_at => {
                 self.send(messages::unauthorized());
@@ -163,11 +193,10 @@ impl Session {
             self.note(Rule::Keepalive, format!("silent for {limit:?}"));
             self.end_with_error("TIMEOUT", "no messages received in time");
         }
-        let (max_rows, mut out) = (self.config().max_rows, std::mem::take(&mut self.out));
+        let (max_rows, faults) = (self.config().max_rows, self.shared.faults());
         for feed in self.channels.values_mut() {
-            feed.flush(now, max_rows, &mut out);
+            feed.flush(now, max_rows, &faults.feed, &mut self.out);
         }
-        self.out = out;
         if self.out.is_empty() && self.state != State::New && now >= self.spoke + self.patience / 2 {
             self.send(messages::keepalive());
         }
@@ -178,6 +207,9 @@ impl Session {
 
     /// When [`Session::on_time`] is to be called next.
     pub(crate) fn deadline(&self) -> Instant {
+        if self.silent {
+            return Instant::now() + SILENCE;
+        }
         let alive = (self.heard + self.config().keepalive_timeout).min(self.spoke + self.patience / 2);
         let state = match self.state {
             State::New => return self.began + self.config().setup_timeout,
@@ -185,7 +217,8 @@ impl Session {
             State::Challenged => self.began + self.config().setup_timeout,
             State::Authorized => alive,
         };
-        self.channels.values().filter_map(Feed::due).fold(alive.min(state), Instant::min)
+        let due = self.channels.values().filter_map(Feed::due).chain(self.expiry);
+        due.fold(alive.min(state), Instant::min)
     }
 
     pub(crate) fn greeks_subscribed(&self) -> u64 {
@@ -203,8 +236,13 @@ impl Session {
             (Inbound::Error { text }, _) => tracing::debug!(connection = self.number, text, "client reports an error"),
             (Inbound::Setup { keepalive_timeout }, State::New) => {
                 self.patience = keepalive_timeout.map_or(Duration::from_secs(60), seconds);
-                self.send(messages::setup(self.config().keepalive_timeout.as_secs_f64()));
-                self.state = State::Greeted(now + self.config().auth_state_delay);
+                self.send_setup();
+                if self.shared.faults().connection.authorized_at_once {
+                    self.send(messages::authorized());
+                    self.state = State::Authorized;
+                } else {
+                    self.state = State::Greeted(now + self.config().auth_state_delay);
+                }
             }
             (Inbound::Setup { .. }, _) => self.refuse(0, Rule::SetupOrder, "SETUP was sent already"),
             (_, State::New) => {
@@ -213,8 +251,7 @@ impl Session {
             }
             (Inbound::Auth { .. }, State::Greeted(_)) => {
                 self.note(Rule::AuthBeforeState, "AUTH before AUTH_STATE UNAUTHORIZED");
-                let text = "com.dxfeed.mdd.dxlink.auth.AuthException: Session not found: api";
-                self.end_with_error("UNAUTHORIZED", text);
+                self.end_with_error("UNAUTHORIZED", SESSION_NOT_FOUND);
             }
             (Inbound::Auth { token }, _) => self.authorize(&token),
             (_, State::Greeted(_) | State::Challenged) => {
@@ -241,7 +278,14 @@ impl Session {
 
     /// A fresh token on a live connection is judged in the same way.
     fn authorize(&mut self, token: &str) {
-        if self.shared.tokens.quote_token_expiry(token).is_some() {
+        if self.shared.change_faults(|faults| use_up(&mut faults.connection.session_not_found)) {
+            return self.end_with_error("UNAUTHORIZED", SESSION_NOT_FOUND);
+        }
+        if self.shared.change_faults(|faults| use_up(&mut faults.connection.unauthorized)) {
+            return self.send(messages::unauthorized());
+        }
+        if let Some(expiry) = self.shared.tokens.quote_token_expiry(token) {
+            self.expiry = self.shared.faults().connection.tokens_end_connections.then_some(expiry);
             self.state = State::Authorized;
             self.send(messages::authorized());
         } else {
@@ -274,8 +318,8 @@ impl Session {
         let Some(feed) = self.feed(channel) else { return };
         let period = setup.accept_aggregation_period.unwrap_or(0.1);
         let format = match setup.accept_data_format.as_deref() {
-            Some("COMPACT") => Some(Format::Compact),
-            Some("FULL") | None => Some(Format::Full),
+            Some("COMPACT") => Some(DataFormat::Compact),
+            Some("FULL") | None => Some(DataFormat::Full),
             Some(_) => None,
         };
         let fields = setup.accept_event_fields.unwrap_or_default();
@@ -283,8 +327,9 @@ impl Session {
         let filled = fields.values().all(|names| !names.is_empty());
         match format {
             Some(format) if known && filled && (0.0..=3600.0).contains(&period) => {
-                let config = feed.set_up(format, seconds(period), &fields, &shared.config.dxlink);
-                self.send(config);
+                let (order, late) = (shared.config.dxlink.columns, shared.faults().feed.late_config);
+                let config = feed.set_up(format, seconds(period), &fields, order, late);
+                self.out.extend(config.map(Output::Text));
             }
             _ => self.refuse(channel, Rule::FeedSetup, "impossible format, period or event fields"),
         }
