@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use greeks_model::{Clock, QuoteSource, Seq, SourceId};
+use greeks_model::{Clock, OperatorReason, QuoteSource, Retry, Seq, SourceId};
 use greeks_processor::{
-    Counts, Latency, Percentiles, Pipeline, PipelineConfig, PipelineError, PipelineStats, Slo, SloConfig, SloEvent,
-    SourceHandle, Supervisor, SupervisorConfig,
+    Counts, FirstOutcome, Latency, Percentiles, Pipeline, PipelineConfig, PipelineError, PipelineStats, Slo, SloConfig,
+    SloEvent, SourceHandle, Supervisor, SupervisorConfig,
 };
 use greeks_store::{
     Commit, CommitError, CommitPolicy, Committer, CommitterConfig, CommitterStatus, MemoryLogAbort, memory_log,
@@ -100,13 +100,19 @@ impl View {
         while status.changed().await.is_ok() {}
     }
 
-    /// Resolves when every source was refused for its credentials at its first attempt; never otherwise.
-    async fn all_refused(&self) {
+    /// Resolves, with what they said, when every source was refused for its credentials at its first attempt; never
+    /// otherwise.
+    async fn all_refused(&self) -> Failure {
+        let mut said = Vec::new();
         for source in &self.sources {
-            if !source.first_outcome().await.is_refused() {
-                std::future::pending::<()>().await;
+            match source.first_outcome().await {
+                FirstOutcome::Failed { message, retry: Retry::Operator(OperatorReason::CredentialsRejected) } => {
+                    said.push(format!("{}: {message}", source.id()));
+                }
+                _ => return std::future::pending().await,
             }
         }
+        Failure::new(Code::Credentials, said.join("; "))
     }
 }
 
@@ -160,7 +166,7 @@ impl Daemon {
             tokio::select! {
                 biased;
                 () = &mut until => return Ended::Asked,
-                () = &mut refused => return Ended::Refused(self.refusal()),
+                refusal = &mut refused => return Ended::Refused(refusal),
                 () = self.pipeline.ended() => return Ended::Broken,
                 () = &mut committed_last => return Ended::Broken,
                 _ = second.tick() => {
@@ -218,11 +224,6 @@ impl Daemon {
             }
             None => {}
         }
-    }
-
-    fn refusal(&self) -> Failure {
-        let said = self.view.figures().sources.into_iter().filter_map(|(id, _, why)| Some(format!("{id}: {}", why?)));
-        Failure::new(Code::Credentials, said.collect::<Vec<_>>().join("; "))
     }
 }
 
