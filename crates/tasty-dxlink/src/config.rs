@@ -44,6 +44,9 @@ pub struct TastyConfig {
     /// Limit for each step of opening a session (dial, SETUP, AUTH_STATE, CHANNEL_OPENED) and for a write that makes no
     /// progress; default 10 s.
     pub step_timeout: Duration,
+    /// The longest use of one quote token; default 23 h. Tokens live for 24 h, and what the streamer does at their end is
+    /// not documented: a new session with a new token begins before. A token that says it ends sooner is left sooner.
+    pub quote_token_use: Duration,
     /// The keepalive time-out offered to and asked of the DXLink server; default 60 s. A message goes out every third
     /// of the smallest negotiated one; the link counts as dead after the larger of ours and the server's.
     pub keepalive_timeout: Duration,
@@ -65,7 +68,8 @@ pub struct TastyConfig {
     /// event of an option is its last known one, out of hours the only one: without the price of its underlying at hand
     /// it would be stored without.
     pub head_start: Duration,
-    /// Largest size of one subscription message; default 8 KiB.
+    /// Largest size of one subscription message; default 8 KiB. Halved, down to 1 KiB, each time the streamer closes a
+    /// session because a message was too big.
     pub chunk_bytes: usize,
     /// Most symbols in one subscription message; default 500.
     pub chunk_symbols: usize,
@@ -91,6 +95,7 @@ impl TastyConfig {
             rest_timeout: Duration::from_secs(15),
             rest_spacing: Duration::from_millis(50),
             step_timeout: Duration::from_secs(10),
+            quote_token_use: Duration::from_secs(23 * 3600),
             keepalive_timeout: Duration::from_secs(60),
             silence_margin: Duration::from_secs(5),
             position_poll: Duration::from_secs(60),
@@ -119,6 +124,7 @@ impl TastyConfig {
         let positive = [
             ("rest_timeout", self.rest_timeout),
             ("step_timeout", self.step_timeout),
+            ("quote_token_use", self.quote_token_use),
             ("keepalive_timeout", self.keepalive_timeout),
             ("position_poll", self.position_poll),
             ("account_heartbeat", self.account_heartbeat),

@@ -85,6 +85,12 @@ pub enum Error {
         /// What the API said.
         reason: String,
     },
+    /// The access token that this call waited for could not be had by another call.
+    #[error("no access token ({reason})")]
+    NoAccessToken {
+        /// Why the other call failed.
+        reason: String,
+    },
     /// The API could not be reached, or did not answer in time.
     #[error("{call} got no answer")]
     Transport {
@@ -207,6 +213,7 @@ impl Error {
             Self::RateLimited { retry_after: Some(delay), .. } => Retry::After(*delay),
             Self::RateLimited { retry_after: None, .. }
             | Self::Status { .. }
+            | Self::NoAccessToken { .. }
             | Self::Transport { .. }
             | Self::BodyTooLarge { .. }
             | Self::Body { .. }
@@ -286,6 +293,7 @@ mod tests {
             ),
             (Error::RateLimited { call: "x", retry_after: None }, Retry::Backoff),
             (Error::Status { call: "x", status: 502, reason: "x".into() }, Retry::Backoff),
+            (Error::NoAccessToken { reason: "x".into() }, Retry::Backoff),
             (Error::BodyTooLarge { call: "x", limit: 1 }, Retry::Backoff),
             (Error::Dial { host: "x".into(), source: io() }, Retry::Backoff),
             (Error::StepTimeout { step: "SETUP", after: Duration::from_secs(1) }, Retry::Backoff),

@@ -49,6 +49,7 @@ mod driver;
 mod error;
 pub mod metrics;
 mod refresh;
+mod resolver;
 mod rest;
 mod session;
 mod source;

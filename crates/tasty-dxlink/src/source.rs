@@ -26,6 +26,10 @@ use crate::{Error, TastyConfig};
 const SOURCE: &str = "tastytrade";
 /// The DXLink protocol this client speaks.
 const PROTOCOL: &str = "0.1";
+/// The code of a websocket closed because a message was too big (RFC 6455, section 7.4.1).
+const MESSAGE_TOO_BIG: u16 = 1009;
+/// Subscription messages are not made smaller than this.
+const SMALLEST_CHUNK: usize = 1 << 10;
 /// How long the end of the stream may take to be reported.
 const LAST_EVENT: Duration = Duration::from_secs(1);
 
@@ -43,6 +47,8 @@ pub struct TastySource {
     token: Option<QuoteToken>,
     /// Quote tokens refused in a row.
     refused: u32,
+    /// Largest subscription message, as far as learnt.
+    chunk_bytes: usize,
 }
 
 impl TastySource {
@@ -55,6 +61,7 @@ impl TastySource {
         let Endpoints { api, account_streamer } = config.checked()?;
         Ok(Self {
             id,
+            chunk_bytes: config.chunk_bytes,
             discoverer: Arc::new(Discoverer::new(Rest::new(&config, api, &tls)?)),
             config,
             tls,
@@ -126,16 +133,42 @@ impl TastySource {
         let socket = dial(&token.url, &settings, &self.tls).await?;
         tracing::info!(host = token.url.host_str(), accounts = accounts.len(), "connected to the streamer");
         let now = Instant::now();
-        let session = Session::new(session_settings(&self.config, &token, cx.keep_payload()), now.into_std());
-        let renew_at = now + token.usable_for;
+        let session = Session::new(self.session_settings(&token, cx.keep_payload()), now.into_std());
+        let renew_at = now + token.usable_for.min(self.config.quote_token_use);
         Ok(Some(Ready { accounts, token, session, socket, renew_at }))
     }
 
-    /// Gives a refused token one immediate successor.
+    fn session_settings(&self, token: &QuoteToken, keep_payload: bool) -> Settings {
+        let config = &self.config;
+        Settings {
+            version: format!("{PROTOCOL}-{}", config.user_agent),
+            token: token.secret.clone(),
+            step_timeout: config.step_timeout,
+            keepalive: config.keepalive_timeout,
+            silence_margin: config.silence_margin,
+            greeks_aggregation: config.greeks_aggregation,
+            underlying_aggregation: config.underlying_aggregation,
+            head_start: config.head_start,
+            chunk: ChunkLimits { bytes: self.chunk_bytes, symbols: config.chunk_symbols },
+            chunk_pause: config.chunk_pause,
+            silent_after: config.silent_after,
+            delayed: token.level == Level::Demo,
+            keep_payload,
+        }
+    }
+
+    /// Draws the lessons of a failed session: smaller messages, or one immediate successor for a refused token.
     fn judge(&mut self, error: Error) -> SourceError {
         // A token outlives its session only when the streamer lost that session before it could judge the token.
         if !matches!(error, Error::SessionNotFound) {
             self.token = None;
+        }
+        if matches!(error, Error::Closed { code: MESSAGE_TOO_BIG, .. }) {
+            self.chunk_bytes = (self.chunk_bytes / 2).max(SMALLEST_CHUNK.min(self.config.chunk_bytes));
+            tracing::warn!(
+                bytes = self.chunk_bytes,
+                "a message was too big; smaller subscription messages from now on"
+            );
         }
         if matches!(error, Error::Unauthorized) {
             self.refused = self.refused.saturating_add(1);
@@ -176,24 +209,6 @@ struct Ready {
     session: Session,
     socket: Socket,
     renew_at: Instant,
-}
-
-fn session_settings(config: &TastyConfig, token: &QuoteToken, keep_payload: bool) -> Settings {
-    Settings {
-        version: format!("{PROTOCOL}-{}", config.user_agent),
-        token: token.secret.clone(),
-        step_timeout: config.step_timeout,
-        keepalive: config.keepalive_timeout,
-        silence_margin: config.silence_margin,
-        greeks_aggregation: config.greeks_aggregation,
-        underlying_aggregation: config.underlying_aggregation,
-        head_start: config.head_start,
-        chunk: ChunkLimits { bytes: config.chunk_bytes, symbols: config.chunk_symbols },
-        chunk_pause: config.chunk_pause,
-        silent_after: config.silent_after,
-        delayed: token.level == Level::Demo,
-        keep_payload,
-    }
 }
 
 /// The ends of a stream that say more than "disconnected", which its supervisor reports by itself.

@@ -37,11 +37,6 @@ async fn streaming(broker: &Broker, config: tasty_dxlink::TastyConfig) -> (Clien
     (client, streamer, accounts)
 }
 
-async fn stop(mut client: Client) {
-    client.ends.cancel.cancel();
-    client.end().await.unwrap();
-}
-
 #[tokio::test]
 async fn connect_names_all_accounts_and_positions_are_read_after_its_acknowledgement() {
     let broker = Broker::start().await;

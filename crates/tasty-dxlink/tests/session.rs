@@ -18,17 +18,6 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 
-fn delta(event: &SourceEvent) -> Option<f64> {
-    match event {
-        SourceEvent::Quote { update, .. } => update.delta,
-        other => panic!("{other:?}"),
-    }
-}
-
-const fn connected(state: &SessionState) -> bool {
-    matches!(state, SessionState::Connected)
-}
-
 #[tokio::test]
 async fn the_plain_course() {
     let broker = Broker::start().await;
@@ -191,7 +180,7 @@ async fn each_refusal_of_the_api_has_its_remedy() {
         ),
         ("/positions", Reply::status(500, ""), Retry::Backoff),
         ("/api-quote-tokens", Reply::status(302, ""), Retry::Backoff),
-        ("/api-quote-tokens", Reply::ok("x".repeat(5 << 20)), Retry::Backoff),
+        ("/api-quote-tokens", Reply::ok("x".repeat(17 << 20)), Retry::Backoff),
         (
             "/api-quote-tokens",
             Reply::ok(r#"{"data":{"token":"canary","dxlink-url":"http://169.254.169.254/"}}"#),
@@ -266,29 +255,6 @@ async fn a_refused_quote_token_gets_one_immediate_successor() {
 }
 
 #[tokio::test]
-async fn a_lost_session_keeps_its_token() {
-    let broker = Broker::start().await;
-    let mut client = Client::new(broker.config(), 64);
-    client.start();
-    let mut streamer = broker.accept().await;
-    streamer.expect("SETUP").await;
-    streamer.say(include_str!("fixtures/setup.json")).await;
-    streamer.say(include_str!("fixtures/auth_unauthorized.json")).await;
-    let first = streamer.expect("AUTH").await;
-    streamer.say(include_str!("fixtures/session_not_found.json")).await;
-    assert_eq!(client.failure().await.retry, Retry::Backoff);
-    client.start();
-    let mut streamer = broker.accept().await;
-    streamer.expect("SETUP").await;
-    streamer.say(include_str!("fixtures/setup.json")).await;
-    streamer.say(include_str!("fixtures/auth_unauthorized.json")).await;
-    assert_eq!(streamer.expect("AUTH").await, first);
-    assert_eq!(broker.count("/api-quote-tokens"), 1);
-    client.ends.cancel.cancel();
-    client.end().await.unwrap();
-}
-
-#[tokio::test]
 async fn frames_in_pieces_are_read_whole() {
     let broker = Broker::start().await;
     let mut client = Client::new(broker.config(), 64);
@@ -323,40 +289,7 @@ async fn frames_in_pieces_are_read_whole() {
         tokio::task::yield_now().await;
     }
     assert_eq!(delta(&client.quote().await), Some(0.75));
-    client.ends.cancel.cancel();
-    client.end().await.unwrap();
-}
-
-#[tokio::test]
-async fn silence_ends_the_session_with_its_reason() {
-    let broker = Broker::start().await;
-    let mut config = broker.config();
-    config.keepalive_timeout = Duration::from_millis(300);
-    config.silence_margin = Duration::from_millis(100);
-    let mut client = Client::new(config, 64);
-    client.start();
-    let mut streamer = broker.accept().await;
-    streamer.expect("SETUP").await;
-    streamer
-        .say(r#"{"type":"SETUP","channel":0,"version":"1","keepaliveTimeout":0.2,"acceptKeepaliveTimeout":0.2}"#)
-        .await;
-    streamer.say(include_str!("fixtures/auth_authorized.json")).await;
-    streamer.expect("CHANNEL_REQUEST").await;
-    streamer.expect("CHANNEL_REQUEST").await;
-    streamer.say(r#"{"type":"CHANNEL_OPENED","channel":1}"#).await;
-    streamer.say(r#"{"type":"CHANNEL_OPENED","channel":3}"#).await;
-    for _ in [1, 3] {
-        streamer.expect("FEED_SETUP").await;
-        streamer.expect("FEED_SUBSCRIPTION").await;
-    }
-    streamer.say(CONFIG).await;
-    client.state(connected).await;
-    let said = streamer.expect("ERROR").await;
-    assert!(said.contains("TIMEOUT"), "{said}");
-    let error = client.failure().await;
-    assert!(error.cause.to_string().contains("silent"), "{}", error.cause);
-    let SourceEvent::Gap { reason, .. } = client.quote().await else { panic!() };
-    assert_eq!(reason, GapReason::Silence);
+    stop(client).await;
 }
 
 #[tokio::test]
@@ -431,35 +364,6 @@ async fn ten_mebibytes_are_read_and_seventeen_end_the_session() {
 }
 
 #[tokio::test]
-async fn a_full_queue_stops_reading_but_not_the_heart() {
-    let broker = Broker::start().await;
-    let mut config = broker.config();
-    config.keepalive_timeout = Duration::from_secs(1);
-    config.silence_margin = Duration::from_millis(100);
-    let mut client = Client::new(config, 8);
-    client.start();
-    let mut streamer = broker.subscribe().await;
-    streamer.say(CONFIG).await;
-    client.state(connected).await;
-    let count = 2_000;
-    for i in 0..count {
-        streamer.say(&deltas(&[(SYMBOL_A, f64::from(i)), (SYMBOL_B, f64::from(i))])).await;
-    }
-    // Blocked for longer than the link may be silent: the silence is ours.
-    for _ in 0..2 {
-        assert!(streamer.hear().await.contains("KEEPALIVE"));
-    }
-    let state = client.state(|state| matches!(state, SessionState::Degraded { .. })).await;
-    assert_eq!(state, SessionState::Degraded { reason: "events are not taken as fast as they come".into() });
-    for i in 0..count {
-        assert_eq!(delta(&client.quote().await), Some(f64::from(i)));
-        assert_eq!(delta(&client.quote().await), Some(f64::from(i)));
-    }
-    client.ends.cancel.cancel();
-    client.end().await.unwrap();
-}
-
-#[tokio::test]
 async fn positions_are_followed_while_streaming() {
     let broker = Broker::start().await;
     let mut config = broker.config();
@@ -527,8 +431,7 @@ async fn a_limited_poll_waits_as_long_as_it_is_told() {
     assert_eq!(broker.count("/positions"), polls);
     streamer.say(&deltas(&[(SYMBOL_A, 0.5)])).await;
     assert_eq!(delta(&client.quote().await), Some(0.5), "the stream goes on");
-    client.ends.cancel.cancel();
-    client.end().await.unwrap();
+    stop(client).await;
 }
 
 #[tokio::test]
@@ -544,19 +447,120 @@ async fn no_positions_is_connected() {
     client.end().await.unwrap();
 }
 
+const ASK_A: &str = "/instruments/equity-options/AAPL%20%20261218C00232500";
+
+/// The symbol under which the position A is subscribed.
+async fn symbol_of_a(broker: &Broker) -> String {
+    broker.positions(&[POSITION_A]);
+    let mut client = Client::new(broker.config(), 64);
+    client.start();
+    let mut streamer = broker.authorize().await;
+    for _ in [1, 3] {
+        streamer.expect("CHANNEL_REQUEST").await;
+    }
+    streamer.say(r#"{"type":"CHANNEL_OPENED","channel":1}"#).await;
+    streamer.expect("FEED_SETUP").await;
+    let said: serde_json::Value = serde_json::from_str(&streamer.expect("FEED_SUBSCRIPTION").await).unwrap();
+    client.ends.cancel.cancel();
+    client.end().await.unwrap();
+    said["add"][0]["symbol"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn streamer_symbols_come_from_four_sources_in_turn() {
+    let chain = |streamer: &str| {
+        let strike = format!(r#"{{"call":"AAPL  261218C00232500","call-streamer-symbol":"{streamer}"}}"#);
+        Reply::ok(format!(r#"{{"data":{{"items":[{{"expirations":[{{"strikes":[{strike}]}}]}}]}}}}"#))
+    };
+    // Each source hides those after it.
+    let broker = Broker::start().await;
+    assert_eq!(symbol_of_a(&broker).await, SYMBOL_A, "computed: both endpoints are gone");
+    assert_eq!((broker.count(ASK_A), broker.count("/option-chains/AAPL/nested")), (1, 1), "once for both accounts");
+    broker.answer("/option-chains/AAPL/nested", chain(".CHAIN"));
+    assert_eq!(symbol_of_a(&broker).await, ".CHAIN");
+    broker.answer(ASK_A, Reply::status(500, "<html>"));
+    assert_eq!(symbol_of_a(&broker).await, ".CHAIN", "the endpoint fails");
+    broker.answer(ASK_A, Reply::ok(r#"{"data":{"symbol":"AAPL  261218C00232500"}}"#));
+    assert_eq!(symbol_of_a(&broker).await, ".CHAIN", "the endpoint knows the option but not its symbol");
+    let chains = broker.count("/nested");
+    broker.answer(ASK_A, Reply::ok(r#"{"data":{"streamer-symbol":".ENDPOINT"}}"#));
+    assert_eq!(symbol_of_a(&broker).await, ".ENDPOINT");
+    assert_eq!(broker.count("/nested"), chains, "no chain is read when the endpoint answers");
+}
+
+#[tokio::test]
+async fn the_chain_helps_an_option_on_a_future_of_an_unknown_product() {
+    let broker = Broker::start().await;
+    let position = POSITION_F.replace("MNQZ5", "ZZZZ5");
+    broker.positions(&[&position]);
+    broker.answer(
+        "/futures-option-chains/ZZZ/nested",
+        Reply::ok(r#"{"data":{"futures":[],"option-chains":[{"expirations":[{"strikes":[{"call":"./ZZZZ5D4AU5 250922C24575","call-streamer-symbol":"./D4AU25C24575:XTEST"}]}]}]}}"#),
+    );
+    let mut client = Client::new(broker.config(), 64);
+    client.start();
+    let mut streamer = broker.authorize().await;
+    for _ in [1, 3] {
+        streamer.expect("CHANNEL_REQUEST").await;
+    }
+    for (channel, symbol) in [(1, "./D4AU25C24575:XTEST"), (3, "/ZZZZ25:XTEST")] {
+        streamer.say(&format!(r#"{{"type":"CHANNEL_OPENED","channel":{channel}}}"#)).await;
+        streamer.expect("FEED_SETUP").await;
+        let subscription = streamer.expect("FEED_SUBSCRIPTION").await;
+        assert!(subscription.contains(&format!("\"{symbol}\"")), "{subscription}");
+    }
+    stop(client).await;
+}
+
+#[tokio::test]
+async fn a_large_book_is_not_asked_for_option_by_option() {
+    let broker = Broker::start().await;
+    let positions: Vec<String> =
+        (0..100).map(|strike| POSITION_A.replace("00232500", &format!("{:08}", 100_000 + strike * 1000))).collect();
+    broker.positions(&positions.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut config = broker.config();
+    config.accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
+    let mut client = Client::new(config, 64);
+    client.start();
+    let _streamer = broker.subscribe().await;
+    assert_eq!((broker.count("/instruments/"), broker.count("/nested")), (16, 1));
+    stop(client).await;
+}
+
+#[tokio::test]
+async fn an_api_that_hangs_does_not_hold_up_an_equity_option() {
+    let broker = Broker::start().await;
+    broker.positions(&[POSITION_A]);
+    broker.answer("/instruments/", Reply { delay: Duration::from_secs(30), ..Reply::status(500, "") });
+    let began = Instant::now();
+    let mut client = Client::new(broker.config(), 64);
+    client.start();
+    let _streamer = broker.subscribe().await;
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    stop(client).await;
+}
+
 #[tokio::test]
 async fn a_silent_computed_symbol_is_asked_of_the_api() {
     let broker = Broker::start().await;
-    broker.answer(
-        "/instruments/equity-options/AAPL%20%20261218C00232500",
-        Reply::ok(r#"{"data":{"streamer-symbol":".AAPLX"}}"#),
-    );
+    // An API in trouble at first.
+    let troubled = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let recovered = std::sync::Arc::clone(&troubled);
+    broker.on(move |request| {
+        let asked = request.line.contains(ASK_A);
+        let reply = match troubled.load(std::sync::atomic::Ordering::SeqCst) {
+            true => Reply::status(500, ""),
+            false => Reply::ok(r#"{"data":{"streamer-symbol":".AAPLX"}}"#),
+        };
+        asked.then_some(reply)
+    });
     let mut config = broker.config();
     config.silent_after = Duration::from_millis(100);
     config.position_poll = Duration::from_millis(300);
     let mut client = Client::new(config, 64);
     client.start();
     let mut streamer = broker.subscribe().await;
+    recovered.store(false, std::sync::atomic::Ordering::SeqCst);
     streamer.say(CONFIG).await;
     streamer.say(&deltas(&[(SYMBOL_B, 0.5)])).await;
     let change = streamer.expect("FEED_SUBSCRIPTION").await;
@@ -567,26 +571,7 @@ async fn a_silent_computed_symbol_is_asked_of_the_api() {
     );
     streamer.say(&deltas(&[(".AAPLX", 0.25)])).await;
     client.state(connected).await;
-    client.ends.cancel.cancel();
-    client.end().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_delayed_token_is_told() {
-    let broker = Broker::start().await;
-    let body = format!(r#"{{"data":{{"token":"{QUOTE}","dxlink-url":"{}","level":"demo"}}}}"#, broker.streamer);
-    broker.answer("/api-quote-tokens", Reply::ok(body));
-    let mut client = Client::new(broker.config(), 64);
-    client.start();
-    let mut streamer = broker.subscribe().await;
-    streamer.say(CONFIG).await;
-    let state = client.state(|state| matches!(state, SessionState::Degraded { .. })).await;
-    assert!(matches!(state, SessionState::Degraded { reason } if reason.contains("delayed")));
-    streamer.say(&deltas(&[(SYMBOL_A, 0.5)])).await;
-    let SourceEvent::Quote { update, .. } = client.quote().await else { panic!() };
-    assert_eq!(update.flags, greeks_model::Flags::DELAYED);
-    client.ends.cancel.cancel();
-    client.end().await.unwrap();
+    stop(client).await;
 }
 
 #[tokio::test]
@@ -605,8 +590,7 @@ async fn a_closed_channel_is_a_gap_and_opens_again() {
     streamer.expect("FEED_SETUP").await;
     assert!(streamer.expect("FEED_SUBSCRIPTION").await.contains(SYMBOL_A));
     client.state(connected).await;
-    client.ends.cancel.cancel();
-    client.end().await.unwrap();
+    stop(client).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod body;
+mod chains;
 mod instruments;
 mod oauth;
 mod quote_token;
@@ -9,7 +10,10 @@ mod quote_token;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
+use greeks_model::UnixNanos;
+use greeks_model::jiff::fmt::rfc2822::DateTimeParser;
+use reqwest::header::{self, HeaderMap};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -19,11 +23,14 @@ use crate::{Error, TastyConfig};
 
 pub(crate) use accounts::PositionRow;
 pub(crate) use body::plain;
+pub(crate) use chains::Named;
 pub(crate) use oauth::AccessToken;
 pub(crate) use quote_token::{Level, QuoteToken};
 
-/// No answer this client asks for comes near this size.
-const MAX_BODY_BYTES: usize = 4 << 20;
+use oauth::Access;
+
+/// The largest answer there is, the nested chain of a large index, has a few MiB.
+const MAX_BODY_BYTES: usize = 16 << 20;
 /// The longest a `Retry-After` is believed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 
@@ -40,7 +47,7 @@ pub(crate) struct Rest {
     refresh_token: Mutex<SecretString>,
     client_secret: SecretString,
     /// Held across the renewal on purpose: whoever comes second waits for the first one's token.
-    access: Mutex<Option<AccessToken>>,
+    access: Mutex<Access>,
     next_call: Mutex<Instant>,
 }
 
@@ -62,7 +69,7 @@ impl Rest {
             spacing: config.rest_spacing,
             refresh_token: Mutex::new(config.refresh_token.clone()),
             client_secret: config.client_secret.clone(),
-            access: Mutex::new(None),
+            access: Mutex::default(),
             next_call: Mutex::new(Instant::now()),
         })
     }
@@ -132,7 +139,7 @@ impl Rest {
         };
         let mut response = request.timeout(self.timeout).send().await.map_err(transport)?;
         let status = response.status();
-        let retry_after = retry_after(&response);
+        let retry_after = retry_after(response.headers());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(transport)? {
             if body.len() + chunk.len() > MAX_BODY_BYTES {
@@ -170,8 +177,17 @@ struct Answer {
     body: Vec<u8>,
 }
 
-/// The delay a `Retry-After` asks for. Its other form, a date, would need a clock that agrees with the server's.
-fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+/// The delay a `Retry-After` asks for: seconds, or a date, which is compared with the server's own `Date`.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let time = |text: &str| DateTimeParser::new().parse_timestamp(text).ok().map(UnixNanos::from_timestamp);
+    let asked = text(header::RETRY_AFTER)?;
+    let delay = match asked.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => time(asked)?.saturating_since(time(text(header::DATE)?)?),
+    };
+    Some(delay.min(LONGEST_RETRY_AFTER))
 }
+
+#[cfg(test)]
+mod tests;

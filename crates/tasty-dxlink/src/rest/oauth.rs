@@ -16,6 +16,10 @@ const CALL: &str = "POST /oauth/token";
 /// How long a token lives when the answer does not say (tastytrade documents 15 minutes).
 const DEFAULT_LIFE: Duration = Duration::from_secs(900);
 const RENEW_BEFORE_END: Duration = Duration::from_secs(60);
+/// Between attempts to renew a token that is still in force.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+/// Refused credentials are not tried again for so long.
+const TRUST_IN_REFUSAL: Duration = Duration::from_secs(10);
 
 /// A token with the moments that matter, by the monotonic clock: the wall clock may jump.
 #[derive(Clone, Debug)]
@@ -27,27 +31,55 @@ pub(crate) struct AccessToken {
     expires_at: Instant,
 }
 
+/// The token in force, and how the last attempt to renew it failed.
+#[derive(Debug, Default)]
+pub(super) struct Access {
+    token: Option<AccessToken>,
+    failure: Option<(Instant, Error)>,
+}
+
 impl Rest {
     /// The token in force, renewed when due or when the one with the number `refused` was turned down. Concurrent
-    /// callers share one renewal.
+    /// callers share one renewal, and its failure.
     pub(crate) async fn access_token(&self, refused: Option<u64>) -> Result<AccessToken, Error> {
-        let mut slot = self.access.lock().await;
+        let asked_at = Instant::now();
+        let mut access = self.access.lock().await;
         let now = Instant::now();
-        let current = slot.as_ref().filter(|token| Some(token.number) != refused);
+        let current = access.token.as_ref().filter(|token| Some(token.number) != refused);
         if let Some(token) = current.filter(|token| now < token.renew_at) {
             return Ok(token.clone());
         }
-        let number = slot.as_ref().map_or(1, |token| token.number + 1);
+        if let Some((failed_at, error)) = &access.failure {
+            let shared = *failed_at >= asked_at;
+            // Repeated failed logins lock a customer out for hours.
+            let refused = error.needs_operator() && now < *failed_at + TRUST_IN_REFUSAL;
+            if shared || refused {
+                return Err(echo(error));
+            }
+        }
+        let number = access.token.as_ref().map_or(1, |token| token.number + 1);
         match self.mint(number).await {
             Ok(token) => {
-                *slot = Some(token.clone());
+                *access = Access { token: Some(token.clone()), failure: None };
                 Ok(token)
             }
-            // The token service can be down for minutes: what is in force stays in use to its end.
-            Err(error) => match slot.as_ref().filter(|token| Some(token.number) != refused && now < token.expires_at) {
-                Some(token) if !error.needs_operator() => Ok(token.clone()),
-                _ => Err(error),
-            },
+            Err(error) => {
+                let now = Instant::now();
+                let usable = |token: &&mut AccessToken| Some(token.number) != refused && now < token.expires_at;
+                // The token service can be down for minutes: what is in force stays in use to its end, and is not held
+                // up by an attempt at each call.
+                if let Some(token) = access.token.as_mut().filter(usable).filter(|_| !error.needs_operator()) {
+                    token.renew_at = (now + RENEWAL_PAUSE).min(token.expires_at);
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the access token could not be renewed yet"
+                    );
+                    return Ok(token.clone());
+                }
+                let told = echo(&error);
+                access.failure = Some((now, told));
+                Err(error)
+            }
         }
     }
 
@@ -92,6 +124,17 @@ impl Rest {
             renew_at: asked_at + life - margin,
             expires_at: asked_at + life,
         })
+    }
+}
+
+/// A failure as told to those who waited for the attempt.
+fn echo(error: &Error) -> Error {
+    match error {
+        Error::CredentialsRejected { reason } => Error::CredentialsRejected { reason: reason.clone() },
+        Error::RateLimited { call, retry_after } => Error::RateLimited { call, retry_after: *retry_after },
+        Error::Status { call, status, reason } => Error::Status { call, status: *status, reason: reason.clone() },
+        // An untrusted peer is found out anew by each caller that is told this.
+        other => Error::NoAccessToken { reason: other.to_string() },
     }
 }
 

@@ -15,8 +15,6 @@ use crate::config::check_streamer_url;
 const CALL: &str = "GET /api-quote-tokens";
 /// tastytrade documents 24 hours.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// What the streamer does at the end of a token's life is not documented: it is never reached.
-const LATEST_USE: Duration = Duration::from_secs(23 * 3600);
 const RENEW_BEFORE_END: Duration = Duration::from_secs(600);
 
 /// What a token is good for.
@@ -80,7 +78,7 @@ fn read(answer: &[u8], api: &Url, now: UnixNanos) -> Result<QuoteToken, Error> {
 fn usable_for(life: Duration) -> Duration {
     // A token on its last minutes is still used for a while: renewing at once, again and again, would be worse.
     let life = life.min(LONGEST_LIFE);
-    life.saturating_sub(RENEW_BEFORE_END).min(LATEST_USE).max(life / 2).max(Duration::from_secs(60))
+    life.saturating_sub(RENEW_BEFORE_END).max(life / 2).max(Duration::from_secs(60))
 }
 
 #[cfg(test)]
@@ -91,8 +89,8 @@ mod tests {
     fn tokens_are_used_until_well_before_their_end() {
         let hours = |h: u64| Duration::from_secs(h * 3600);
         for (life, expected) in [
-            (hours(24), hours(23)),
-            (hours(48), hours(23)),
+            (hours(24), LONGEST_LIFE - RENEW_BEFORE_END),
+            (hours(48), LONGEST_LIFE - RENEW_BEFORE_END),
             (hours(2), Duration::from_secs(6600)),
             (Duration::from_secs(700), Duration::from_secs(350)),
             (Duration::ZERO, Duration::from_secs(60)),
@@ -114,11 +112,11 @@ mod tests {
         };
         let url = "wss://tasty-openapi-ws.dxfeed.com/realtime";
         let token = read(r#","level":"api","websocket-url":"x","issued-at":"2026-11-23T10:00:00.000+00:00","expires-at":"2026-11-24T10:00:00.000+00:00""#, url).unwrap();
-        assert_eq!((token.level, token.usable_for), (Level::Live, LATEST_USE));
+        assert_eq!((token.level, token.usable_for), (Level::Live, LONGEST_LIFE - RENEW_BEFORE_END));
         assert!(!format!("{token:?}").contains("canary"));
         assert_eq!(read(r#","level":"demo""#, url).unwrap().level, Level::Demo);
         assert_eq!(read(r#","expires-at":"2026-11-23T12:00:00Z""#, url).unwrap().usable_for, Duration::from_secs(6600));
-        assert_eq!(read(r#","expires-at":"soon""#, url).unwrap().usable_for, LATEST_USE);
+        assert_eq!(read(r#","expires-at":"soon""#, url).unwrap().usable_for, LONGEST_LIFE - RENEW_BEFORE_END);
         assert!(matches!(read("", "wss://example.org"), Err(Error::UntrustedStreamer { .. })));
     }
 }

@@ -32,15 +32,17 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: String,
     pub(crate) body: String,
+    /// Passes before the reply goes out.
+    pub(crate) delay: Duration,
 }
 
 impl Reply {
     pub(crate) fn ok(body: impl Into<String>) -> Self {
-        Self { status: 200, headers: String::new(), body: body.into() }
+        Self::status(200, body)
     }
 
     pub(crate) fn status(status: u16, body: impl Into<String>) -> Self {
-        Self { status, headers: String::new(), body: body.into() }
+        Self { status, headers: String::new(), body: body.into(), delay: Duration::ZERO }
     }
 }
 
@@ -201,6 +203,7 @@ async fn serve(rest: TcpListener, streamer: String, log: Arc<Mutex<Vec<Request>>
             let number = log.lock().unwrap().len();
             let special = overrides.lock().unwrap().iter().find_map(|answer| answer(&request));
             let reply = special.unwrap_or_else(|| plain_answer(&request, &streamer, number));
+            tokio::time::sleep(reply.delay).await;
             let head = format!(
                 "HTTP/1.1 {} X\r\nContent-Length: {}\r\nConnection: close\r\n{}\r\n",
                 reply.status,
@@ -281,6 +284,11 @@ impl Streamer {
         }
     }
 
+    /// Whether the client says nothing for so long.
+    pub(crate) async fn is_quiet(&mut self, time: Duration) -> bool {
+        timeout(time, self.socket.next()).await.is_err()
+    }
+
     /// Reads until the client's close frame or the end of the connection.
     pub(crate) async fn until_closed(&mut self) -> bool {
         loop {
@@ -352,6 +360,23 @@ impl Client {
         let status = timeout(PATIENCE, self.ends.status.wait_for(|status| wanted(&status.state))).await;
         status.expect("the state did not come").unwrap().state.clone()
     }
+}
+
+pub(crate) fn delta(event: &SourceEvent) -> Option<f64> {
+    match event {
+        SourceEvent::Quote { update, .. } => update.delta,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) const fn connected(state: &SessionState) -> bool {
+    matches!(state, SessionState::Connected)
+}
+
+/// Ends a client's session.
+pub(crate) async fn stop(mut client: Client) {
+    client.ends.cancel.cancel();
+    client.end().await.unwrap();
 }
 
 pub(crate) fn tls() -> Arc<rustls::ClientConfig> {

@@ -1,0 +1,253 @@
+//! Streamer symbols of what is held, from four sources in turn: the position itself, the instrument's own endpoint, the
+//! nested chain it stands in, and what its REST symbol says.
+//!
+//! The symbol of an equity option can always be computed, while asking costs one call per contract. So the API is asked
+//! for a few contracts at each look and for a limited time; the others go by the rule until their turn comes, or until
+//! the streamer does not answer to the computed symbol. The symbol of an option on a future names an exchange that the
+//! contract does not: there the API is always asked, and a small table of products helps when it has no answer. Answers
+//! are kept for the life of the source.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use greeks_model::Future;
+use tokio::time::timeout;
+
+use crate::Error;
+use crate::contracts::{self, NamedOption, OptionKind};
+use crate::rest::{Named, PositionRow, Rest};
+
+/// Equity options the API is asked about at one look.
+const QUESTIONS: usize = 16;
+/// How long an equity option waits for the API: a new position is to stream soon.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Finds streamer symbols; remembers them.
+#[derive(Debug)]
+pub(crate) struct Resolver {
+    rest: Arc<Rest>,
+    memory: Mutex<Memory>,
+    /// A chain is long: whoever comes second waits for what the first one reads.
+    reading_chain: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// Streamer symbols as the API gave them, by REST symbol; `None` when it has none.
+    symbols: HashMap<String, Option<String>>,
+    /// Chains that have been read in this session.
+    chains: HashSet<String>,
+    /// Computed streamer symbols that stayed silent.
+    doubted: HashSet<String>,
+}
+
+/// The questions left at one look.
+#[derive(Debug)]
+pub(crate) struct Budget(AtomicUsize);
+
+impl Budget {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicUsize::new(QUESTIONS))
+    }
+
+    fn take(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// An API in trouble is left alone until the next look.
+    fn close(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The chain that an option stands in.
+#[derive(Clone, Copy, Debug)]
+enum Chain<'a> {
+    Equity(&'a str),
+    Future(&'a str),
+}
+
+impl Resolver {
+    pub(crate) fn new(rest: Arc<Rest>) -> Self {
+        Self { rest, memory: Mutex::default(), reading_chain: tokio::sync::Mutex::default() }
+    }
+
+    /// A session begins: what the API did not know yesterday it may know today.
+    pub(crate) fn begin(&self) {
+        let mut memory = self.memory();
+        memory.symbols.retain(|_, found| found.is_some());
+        memory.chains.clear();
+    }
+
+    /// The streamer never answered to these symbols: those that were computed are asked of the API at the next look.
+    pub(crate) fn doubt(&self, symbols: impl IntoIterator<Item = String>) {
+        self.memory().doubted.extend(symbols);
+    }
+
+    /// The streamer symbol of an option; `None` when there is no way to know it.
+    ///
+    /// # Errors
+    /// [`Error::CredentialsRejected`] alone: an API in trouble is no reason to be without a symbol.
+    pub(crate) async fn option(
+        &self,
+        row: &PositionRow,
+        option: &NamedOption,
+        budget: &Budget,
+    ) -> Result<Option<String>, Error> {
+        if row.streamer_symbol.is_some() {
+            return Ok(row.streamer_symbol.clone());
+        }
+        match &option.kind {
+            OptionKind::Equity => self.equity_option(row, option, budget).await.map(Some),
+            OptionKind::Future { option: code, future } => self.future_option(&row.symbol, option, code, future).await,
+        }
+    }
+
+    /// The streamer symbol of what an option is written on.
+    ///
+    /// # Errors
+    /// As [`Resolver::option`].
+    pub(crate) async fn underlying(
+        &self,
+        row: &PositionRow,
+        option: &NamedOption,
+        option_symbol: Option<&str>,
+    ) -> Result<Option<String>, Error> {
+        match &option.kind {
+            OptionKind::Equity => Ok(Some(option.underlying.to_string())),
+            OptionKind::Future { future, .. } => self.future(row.underlying_symbol.trim(), future, option_symbol).await,
+        }
+    }
+
+    async fn equity_option(&self, row: &PositionRow, option: &NamedOption, budget: &Budget) -> Result<String, Error> {
+        let computed = contracts::equity_streamer_symbol(&option.contract);
+        let symbol = row.symbol.trim();
+        if let Some(known) = self.known(symbol) {
+            return Ok(known.unwrap_or(computed));
+        }
+        let doubted = self.memory().doubted.contains(&computed);
+        if !doubted && !budget.take() {
+            return Ok(computed);
+        }
+        let chain = Chain::Equity(row.underlying_symbol.trim());
+        match timeout(PATIENCE, self.ask(symbol, self.rest.equity_option_symbol(symbol), Some(chain))).await {
+            Ok(Ok(Answer { found, settled })) => {
+                if !settled {
+                    budget.close();
+                }
+                Ok(found.unwrap_or(computed))
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                tracing::debug!(symbol, "the API takes too long to name a streamer symbol; using the computed one");
+                budget.close();
+                Ok(computed)
+            }
+        }
+    }
+
+    async fn future_option(
+        &self,
+        rest_symbol: &str,
+        option: &NamedOption,
+        code: &Future,
+        future: &Future,
+    ) -> Result<Option<String>, Error> {
+        let symbol = rest_symbol.trim();
+        let call = self.rest.future_option_symbol(symbol);
+        let found = self.ask(symbol, call, Some(Chain::Future(future.product()))).await?.found;
+        Ok(found.or_else(|| {
+            let mic = contracts::mic_of_product(future.product())?;
+            Some(contracts::future_option_streamer_symbol(code, &option.contract, mic))
+        }))
+    }
+
+    async fn future(
+        &self,
+        rest_symbol: &str,
+        future: &Future,
+        option_symbol: Option<&str>,
+    ) -> Result<Option<String>, Error> {
+        let found = match rest_symbol {
+            "" => None,
+            symbol => self.ask(symbol, self.rest.future_symbol(symbol), None).await?.found,
+        };
+        Ok(found.or_else(|| {
+            // An option trades where its future does.
+            let mic =
+                option_symbol.and_then(contracts::mic_of).or_else(|| contracts::mic_of_product(future.product()))?;
+            Some(contracts::future_streamer_symbol(future, mic))
+        }))
+    }
+
+    /// Asks the API unless it has answered before: first by `call`, then in the chain.
+    async fn ask(
+        &self,
+        symbol: &str,
+        call: impl std::future::Future<Output = Result<Option<String>, Error>>,
+        chain: Option<Chain<'_>>,
+    ) -> Result<Answer, Error> {
+        if let Some(found) = self.known(symbol) {
+            return Ok(Answer { found, settled: true });
+        }
+        let mut answer = Self::tolerate(symbol, call.await)?;
+        if let Some(chain) = chain.filter(|_| answer.found.is_none()) {
+            let second = Self::tolerate(symbol, self.look_up(symbol, chain).await)?;
+            answer = Answer { found: second.found, settled: answer.settled && second.settled };
+        }
+        if answer.settled || answer.found.is_some() {
+            self.memory().symbols.insert(symbol.to_owned(), answer.found.clone());
+        }
+        Ok(answer)
+    }
+
+    async fn look_up(&self, symbol: &str, chain: Chain<'_>) -> Result<Option<String>, Error> {
+        let _turn = self.reading_chain.lock().await;
+        if let Some(Some(known)) = self.known(symbol) {
+            return Ok(Some(known));
+        }
+        let (Chain::Equity(name) | Chain::Future(name)) = chain;
+        let key = format!("{chain:?}");
+        if name.is_empty() || self.memory().chains.contains(&key) {
+            return Ok(None);
+        }
+        let all: Vec<Named> = match chain {
+            Chain::Equity(underlying) => self.rest.equity_chain(underlying).await?,
+            Chain::Future(product) => self.rest.future_chain(product).await?,
+        };
+        let mut memory = self.memory();
+        memory.chains.insert(key);
+        memory.symbols.extend(all.into_iter().map(|(symbol, streamer)| (symbol, Some(streamer))));
+        Ok(memory.symbols.get(symbol).cloned().flatten())
+    }
+
+    fn tolerate(symbol: &str, result: Result<Option<String>, Error>) -> Result<Answer, Error> {
+        match result {
+            Ok(found) => Ok(Answer { found, settled: true }),
+            Err(error @ Error::CredentialsRejected { .. }) => Err(error),
+            Err(error) => {
+                tracing::warn!(symbol, error = &error as &dyn std::error::Error, "no streamer symbol from the API");
+                Ok(Answer { found: None, settled: false })
+            }
+        }
+    }
+
+    /// What the API said before.
+    fn known(&self, symbol: &str) -> Option<Option<String>> {
+        self.memory().symbols.get(symbol).cloned()
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the API said of a symbol.
+#[derive(Debug)]
+struct Answer {
+    found: Option<String>,
+    /// Whether it will say the same next time.
+    settled: bool,
+}

@@ -1,0 +1,143 @@
+//! Tokens and limits against a small HTTP server.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex as StdMutex};
+
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+/// A token service: mints tokens that live `expires_in` seconds, or answers `fault`.
+struct TokenService {
+    rest: Rest,
+    mints: Arc<AtomicUsize>,
+    fault: Arc<StdMutex<Option<(u16, &'static str)>>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for TokenService {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl TokenService {
+    async fn start(expires_in: f64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = TastyConfig::new("refresh".into(), "secret".into());
+        config.api_url = format!("http://{}", listener.local_addr().unwrap());
+        config.rest_spacing = Duration::ZERO;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let tls = Arc::new(tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth());
+        let rest = Rest::new(&config, config.checked().unwrap().api, &tls).unwrap();
+        let mints = Arc::new(AtomicUsize::new(0));
+        let fault: Arc<StdMutex<Option<(u16, &'static str)>>> = Arc::default();
+        let (counted, faulty) = (Arc::clone(&mints), Arc::clone(&fault));
+        let task = tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"}") && socket.read_buf(&mut head).await.is_ok_and(|read| read > 0) {}
+                let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
+                // Long enough for the others to come and wait.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let (status, body) = match *faulty.lock().unwrap() {
+                    Some((status, body)) => (status, body.to_owned()),
+                    None => (200, format!(r#"{{"access_token":"access-{number}","expires_in":{expires_in}}}"#)),
+                };
+                let answer =
+                    format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+                socket.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        Self { rest, mints, fault, task }
+    }
+
+    fn fail(&self, fault: Option<(u16, &'static str)>) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    fn mints(&self) -> usize {
+        self.mints.load(Ordering::SeqCst)
+    }
+
+    async fn eight(&self, refused: Option<u64>) -> Vec<Result<u64, Error>> {
+        let calls = (0..8).map(|_| async { self.rest.access_token(refused).await.map(|token| token.number) });
+        join_all(calls).await
+    }
+}
+
+#[tokio::test]
+async fn concurrent_callers_share_one_renewal() {
+    let service = TokenService::start(900.0).await;
+    assert!(service.eight(None).await.into_iter().all(|token| matches!(token, Ok(1))));
+    assert_eq!(service.mints(), 1);
+    assert!(service.eight(Some(1)).await.into_iter().all(|token| matches!(token, Ok(2))), "all were refused the first");
+    assert_eq!(service.mints(), 2);
+    assert!(service.eight(Some(1)).await.into_iter().all(|token| matches!(token, Ok(2))));
+    assert_eq!(service.mints(), 2);
+}
+
+#[tokio::test]
+async fn concurrent_callers_share_one_failure() {
+    for (fault, expected) in [
+        ((400, r#"{"error":"invalid_grant"}"#), "rejected the credentials"),
+        ((503, "<html>"), "status 503"),
+        ((200, "<html>"), "cannot be read"),
+    ] {
+        let service = TokenService::start(900.0).await;
+        service.fail(Some(fault));
+        for result in service.eight(None).await {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        assert_eq!(service.mints(), 1, "{expected}");
+        service.fail(None);
+        let next = service.rest.access_token(None).await;
+        // Refused credentials are not tried again at once; a service in trouble is.
+        assert_eq!((next.is_ok(), service.mints()), if fault.0 == 400 { (false, 1) } else { (true, 2) });
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_force_outlives_an_outage_of_the_service() {
+    let service = TokenService::start(1.0).await;
+    assert_eq!(service.rest.access_token(None).await.unwrap().number, 1);
+    service.fail(Some((503, "")));
+    // Due for renewal, and still in force.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(service.eight(None).await.into_iter().all(|token| matches!(token, Ok(1))));
+    assert_eq!(service.mints(), 2, "not one attempt per call");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let error = service.rest.access_token(None).await.unwrap_err();
+    assert_eq!(error.retry(), greeks_model::Retry::Backoff, "over, but not for good");
+    service.fail(None);
+    assert_eq!(service.rest.access_token(None).await.unwrap().number, 2);
+}
+
+#[test]
+fn retry_after_is_seconds_or_a_date() {
+    let seconds = Duration::from_secs;
+    let date = "Mon, 23 Nov 2026 10:00:00 GMT";
+    for (asked, now, expected) in [
+        ("7", None, Some(seconds(7))),
+        (" 7 ", None, Some(seconds(7))),
+        ("99999999999", None, Some(LONGEST_RETRY_AFTER)),
+        ("Mon, 23 Nov 2026 10:02:00 GMT", Some(date), Some(seconds(120))),
+        ("Mon, 23 Nov 2026 09:00:00 GMT", Some(date), Some(Duration::ZERO)),
+        ("Mon, 23 Nov 2026 10:02:00 GMT", None, None),
+        ("soon", Some(date), None),
+        ("-1", Some(date), None),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RETRY_AFTER, asked.parse().unwrap());
+        if let Some(now) = now {
+            headers.insert(header::DATE, now.parse().unwrap());
+        }
+        assert_eq!(retry_after(&headers), expected, "{asked}");
+    }
+    assert_eq!(retry_after(&HeaderMap::new()), None);
+}
