@@ -80,6 +80,7 @@ fn at_double(sim: &TastySim) -> Tastytrade {
         refresh_token: SecretString::from(credentials.refresh_token),
         client_secret: SecretString::from(credentials.client_secret),
         api_url: Some(sim.api_url()),
+        streamer_url: Some(sim.streamer_url()),
         accounts: None,
         ca_file: None,
     }

@@ -23,6 +23,7 @@ pub(crate) async fn tastytrade(args: &SimArgs) -> Result<ExitCode, Failure> {
     let sim = TastySim::start(config).await.map_err(|error| refused(&error))?;
     let credentials = sim.credentials();
     say(format_args!("TASTYTRADE_API_URL={}", sim.api_url()))?;
+    say(format_args!("TASTYTRADE_STREAMER_URL={}", sim.streamer_url()))?;
     say(format_args!("TASTYTRADE_REFRESH_TOKEN={}", credentials.refresh_token))?;
     say(format_args!("TASTYTRADE_CLIENT_SECRET={}", credentials.client_secret))?;
     tracing::info!(positions = options(&sim), feed = sim.dxlink_url(), "double of tastytrade");

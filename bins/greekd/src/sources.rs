@@ -25,6 +25,7 @@ pub(crate) fn tastytrade_config(settings: &Tastytrade) -> Result<(TastyConfig, A
     if let Some(url) = &settings.api_url {
         config.api_url.clone_from(url);
     }
+    config.streamer_url.clone_from(&settings.streamer_url);
     if let Some(accounts) = &settings.accounts {
         let accounts: Result<Vec<AccountId>, _> = accounts.iter().map(|number| AccountId::new(number)).collect();
         let accounts = accounts.map_err(|error| {

@@ -52,6 +52,7 @@ pub(crate) struct Tastytrade {
     pub(crate) refresh_token: SecretString,
     pub(crate) client_secret: SecretString,
     pub(crate) api_url: Option<String>,
+    pub(crate) streamer_url: Option<String>,
     pub(crate) accounts: Option<Vec<String>>,
     pub(crate) ca_file: Option<PathBuf>,
 }
@@ -228,6 +229,7 @@ fn tastytrade(layers: &Layers) -> Result<Option<Tastytrade>, Failure> {
         refresh_token,
         client_secret,
         api_url: layers.get("TASTYTRADE_API_URL").map(str::to_owned),
+        streamer_url: layers.get("TASTYTRADE_STREAMER_URL").map(str::to_owned),
         accounts,
         ca_file: layers.get("TASTYTRADE_CA_FILE").map(PathBuf::from),
     }))

@@ -44,6 +44,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     secret("TASTYTRADE_CLIENT_SECRET", "tastytrade.client_secret"),
     plain("TASTYTRADE_CLIENT_SECRET_FILE", "tastytrade.client_secret_file"),
     plain("TASTYTRADE_API_URL", "tastytrade.api_url"),
+    plain("TASTYTRADE_STREAMER_URL", "tastytrade.streamer_url"),
     plain("TASTYTRADE_ACCOUNTS", "tastytrade.accounts"),
     plain("TASTYTRADE_CA_FILE", "tastytrade.ca_file"),
     plain("GREEKD_DATA_DIR", "data_dir"),
