@@ -502,3 +502,52 @@ fn underlyings_have_a_head_start() {
     one_silent.pass(0.05).unwrap();
     assert_eq!(one_silent.kinds(), ["FEED_SUBSCRIPTION"]);
 }
+
+#[test]
+fn a_settled_stream_allocates_nothing() {
+    let mut bench = Bench::authorized();
+    let symbols: Vec<String> = (0..100).map(|i| format!(".SPXW261218C{i}")).collect();
+    bench.want(&symbols.iter().map(String::as_str).collect::<Vec<_>>(), &["SPX", "AAPL"]);
+    for frame in [OPENED_1, OPENED_3] {
+        bench.frame(frame).unwrap();
+    }
+    bench.pass(1.0).unwrap();
+    bench.outputs();
+    let row = |symbol: &String| {
+        format!(r#""Greeks","{symbol}",1700000000123,1,7301577213829054464,0,9.5,0.25,"NaN",0.01,-0.5,0.03,0.12"#)
+    };
+    let compact = format!(
+        r#"{{"type":"FEED_DATA","channel":1,"data":["Greeks",[{}]]}}"#,
+        symbols.iter().map(row).collect::<Vec<_>>().join(",")
+    );
+    let full = |symbol: &String| {
+        format!(r#"{{"eventType":"Greeks","eventSymbol":"{symbol}","delta":0.123456789012345,"time":1}}"#)
+    };
+    let full = format!(
+        r#"{{"type":"FEED_DATA","channel":1,"data":[{}]}}"#,
+        symbols.iter().map(full).collect::<Vec<_>>().join(",")
+    );
+    let one = greeks(1, &symbols[7], "0.5");
+    let quotes = r#"{"type":"FEED_DATA","channel":3,"data":["Quote",["Quote","SPX",1.5,"NaN"],"Trade",["Trade","SPX",0,2],"Profile",["x"]]}"#;
+    let keepalive = r#"{"type":"KEEPALIVE","channel":0}"#;
+    let mut events = 0;
+    let mut round = |bench: &mut Bench| {
+        for frame in [&*compact, &full, &one, quotes, keepalive] {
+            bench.frame(frame).unwrap();
+            bench.session.waiting_by_kind();
+            bench.session.take_tally();
+            while let Some(event) = bench.session.next_event() {
+                events += usize::from(matches!(event, SourceEvent::Quote { .. }));
+            }
+            bench.session.on_tick(bench.now, true).unwrap();
+            assert!(bench.session.poll_output(bench.now).is_none());
+            bench.session.deadline();
+        }
+    };
+    // The first round makes room.
+    round(&mut bench);
+    let counted = allocation_counter::measure(|| (0..10).for_each(|_| round(&mut bench)));
+    assert_eq!((counted.count_total, events), (0, 11 * 203));
+    // The counter counts.
+    assert_ne!(allocation_counter::measure(|| drop(one.clone())).count_total, 0);
+}

@@ -6,22 +6,21 @@
 //! `reset` is never sent: a channel number is used once per connection, so no channel holds older state.
 
 mod channel;
+mod handshake;
 mod head_start;
 mod liveness;
 mod settings;
 mod silence;
+mod subscribing;
 mod subscriptions;
 mod update;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use greeks_model::{InstrumentId, SourceEvent, UnixNanos};
-use secrecy::ExposeSecret;
-
 use crate::Error;
-use crate::error::clean;
-use crate::wire::{self, AuthState, Defect, EventKind, Feed, Message, Outgoing, Role, Tally};
+use crate::wire::{self, Defect, EventKind, Feed, Message, Outgoing, Role, Tally};
+use greeks_model::{InstrumentId, SourceEvent, UnixNanos};
 
 use channel::{Channel, Purpose, State};
 use head_start::HeadStart;
@@ -322,163 +321,6 @@ impl Session {
                 *due = grace.max(*due);
             }
         }
-    }
-
-    fn on_auth_state(&mut self, state: AuthState, now: Instant) -> Result<(), Error> {
-        match (state, self.auth) {
-            (AuthState::Authorized, Auth::Authorized) | (AuthState::Other, _) => Ok(()),
-            (AuthState::Authorized, _) => {
-                self.auth = Auth::Authorized;
-                self.authenticate(now);
-                Ok(())
-            }
-            // The first one only says that a token is wanted.
-            (AuthState::Unauthorized, Auth::Unknown) => {
-                self.auth = Auth::Required;
-                self.authenticate(now);
-                Ok(())
-            }
-            (AuthState::Unauthorized, Auth::Required) => Ok(()),
-            (AuthState::Unauthorized, Auth::Sent | Auth::Authorized) => Err(Error::Unauthorized),
-        }
-    }
-
-    /// Goes on once the server's SETUP and its AUTH_STATE are both known, in whichever order they came.
-    fn authenticate(&mut self, now: Instant) {
-        if !self.setup_seen {
-            return;
-        }
-        match self.auth {
-            Auth::Required => {
-                self.auth = Auth::Sent;
-                self.step_due = Some(now + self.settings.step_timeout);
-                let token = self.settings.token.expose_secret();
-                self.outputs.push_back(Outgoing::Auth { token: wire::Secret(token) }.to_text());
-            }
-            Auth::Authorized => {
-                self.step_due = None;
-                self.head_start.authorized(now);
-                self.request_channels(now);
-            }
-            Auth::Unknown | Auth::Sent => {}
-        }
-    }
-
-    fn request_channels(&mut self, now: Instant) {
-        if !self.setup_seen || self.auth != Auth::Authorized {
-            return;
-        }
-        for channel in &mut self.channels {
-            let due = match channel.state {
-                State::Idle => channel.subscriptions.is_wanted(),
-                State::Closed { retry_at } => now >= retry_at,
-                State::Requested { .. } | State::Open => false,
-            };
-            if due {
-                channel.number = self.next_channel;
-                channel.state = State::Requested { due: now + self.settings.step_timeout };
-                // Clients use odd numbers.
-                self.next_channel += 2;
-                self.feed.open(channel.number);
-                self.outputs.push_back(Outgoing::ChannelRequest { channel: channel.number }.to_text());
-            }
-        }
-    }
-
-    fn on_channel_opened(&mut self, number: u64, now: Instant) {
-        let Some(channel) = self.channels.iter_mut().find(|channel| channel.is_requested(number)) else { return };
-        channel.state = State::Open;
-        self.next_chunk_at = self.next_chunk_at.max(now);
-        let aggregation_period = match channel.purpose {
-            Purpose::Greeks => self.settings.greeks_aggregation,
-            Purpose::Underlyings => self.settings.underlying_aggregation,
-        }
-        .as_secs_f64();
-        let kinds = channel.purpose.kinds();
-        self.outputs.push_back(Outgoing::FeedSetup { channel: number, aggregation_period, kinds }.to_text());
-    }
-
-    /// The server may close a channel on its own; it is asked for again under a new number.
-    fn on_channel_closed(&mut self, number: u64, now: Instant) -> Result<(), Error> {
-        let Some(channel) = self.channels.iter_mut().find(|channel| channel.is_live(number)) else { return Ok(()) };
-        self.feed.close(number);
-        self.silence.forget(channel.subscriptions.sent().iter().map(|(_, symbol)| *symbol));
-        self.answered = false;
-        // The stream was whole at least up to the frame that says so.
-        self.lost_channel = Some(self.received_at);
-        let pause = channel.closed(now)?;
-        tracing::warn!(channel = number, ?pause, "the streamer closed a channel; asking for it again");
-        Ok(())
-    }
-
-    fn on_error(&mut self, channel: u64, code: &str, text: &str) -> Result<(), Error> {
-        let secrets = [self.settings.token.expose_secret()];
-        let (code, text) = (clean(code, &secrets), clean(text, &secrets));
-        let streaming = channel == 0 && self.auth == Auth::Authorized;
-        match code.as_str() {
-            // Before authorisation the server can lose track of the session it has just opened (seen in production).
-            // Its words are the only sign of it, since the code says no more than UNKNOWN or UNAUTHORIZED.
-            _ if !streaming && channel == 0 && text.contains("Session not found") => Err(Error::SessionNotFound),
-            "UNAUTHORIZED" if channel == 0 => Err(Error::Unauthorized),
-            "TIMEOUT" | "UNSUPPORTED_PROTOCOL" if channel == 0 => Err(Error::Streamer { code, text }),
-            _ if channel == 0 && !streaming => Err(Error::Streamer { code, text }),
-            _ if self.channels.iter().any(|it| it.is_requested(channel)) => Err(Error::Streamer { code, text }),
-            _ => {
-                tracing::warn!(channel, code, text, "the streamer reported an error");
-                Ok(())
-            }
-        }
-    }
-
-    fn overdue_step(&self, now: Instant) -> Option<&'static str> {
-        if self.step_due.is_some_and(|due| now >= due) {
-            return Some(match (self.setup_seen, self.auth) {
-                (false, _) => "SETUP",
-                (true, Auth::Unknown | Auth::Required) => "AUTH_STATE",
-                (true, Auth::Sent | Auth::Authorized) => "answer to AUTH",
-            });
-        }
-        let overdue = |channel: &Channel| matches!(channel.state, State::Requested { due } if now >= due);
-        self.channels.iter().any(overdue).then_some("CHANNEL_OPENED")
-    }
-
-    fn say_timed_out(&mut self, what: &'static str) {
-        self.outputs.push_back(Outgoing::TimedOut { text: what }.to_text());
-    }
-
-    fn next_chunk(&mut self, now: Instant) -> Option<String> {
-        if now < self.next_chunk_at {
-            return None;
-        }
-        let greeks_wait = self.head_start.ends().is_some_and(|ends| now < ends);
-        let may_send = |channel: &&mut Channel| {
-            let waits = greeks_wait && channel.purpose == Purpose::Greeks;
-            channel.state == State::Open && channel.subscriptions.is_pending() && !waits
-        };
-        let channel = self.channels.iter_mut().find(may_send)?;
-        let chunk = channel.subscriptions.next_chunk(&self.feed.symbols, self.settings.chunk)?;
-        for (kind, symbol) in &chunk.add {
-            if *kind == EventKind::Greeks {
-                self.silence.subscribed(self.feed.symbols.find(symbol), now);
-            }
-        }
-        for (kind, symbol) in &chunk.remove {
-            if *kind == EventKind::Greeks {
-                self.silence.forget(self.feed.symbols.find(symbol));
-            }
-        }
-        self.next_chunk_at = now + self.settings.chunk_pause;
-        self.answered = false;
-        Some(Outgoing::FeedSubscription { channel: channel.number, chunk: &chunk }.to_text())
-    }
-
-    fn everything_sent(&self) -> bool {
-        let settled = |channel: &Channel| match channel.state {
-            State::Open => !channel.subscriptions.is_pending(),
-            State::Idle => !channel.subscriptions.is_wanted(),
-            State::Requested { .. } | State::Closed { .. } => false,
-        };
-        self.setup_seen && self.auth == Auth::Authorized && self.channels.iter().all(settled)
     }
 }
 
