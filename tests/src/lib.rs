@@ -6,4 +6,5 @@ pub mod cluster;
 pub mod daemon;
 pub mod expected;
 pub mod scratch;
+pub mod tasty;
 pub mod wait;

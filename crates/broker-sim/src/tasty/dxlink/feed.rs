@@ -279,25 +279,23 @@ impl Feed {
     pub(crate) fn burst(&mut self, bytes: usize, hub: &Hub, faults: &FeedFaults, out: &mut Vec<Output>) {
         self.flushed = None;
         self.flush(Instant::now(), usize::MAX, faults, out);
-        let Some(slots) = self.subscriptions.get_mut(Kind::Greeks as usize) else { return };
+        let Some(slots) = self.subscriptions.get(Kind::Greeks as usize) else { return };
         let muted = |slot: &Slot| slot.name.as_deref().is_some_and(|name| faults.mute.contains(name));
-        let mut known: Vec<(Event, &mut Slot)> = slots
-            .iter_mut()
-            .filter(|(_, slot)| !muted(slot))
-            .filter_map(|(id, slot)| Some((hub.last(*id, Kind::Greeks)?, slot)))
-            .collect();
-        // A row of twelve doubles; too few bytes for one are made good below.
-        let mut rows = Vec::with_capacity(bytes / 100);
-        let mut size = 0;
-        while size < bytes && !known.is_empty() {
-            for (event, slot) in &mut known {
+        let known = slots.iter().filter(|(_, slot)| !muted(slot));
+        let mut round: Vec<Event> = known.filter_map(|(id, _)| hub.last(*id, Kind::Greeks)).collect();
+        // Rows are of about the same length: one round of all symbols tells how many rounds it takes.
+        let size = self.encode(self.channel, &round, Style::of(faults)).map_or(0, |text| text.len());
+        let rounds = if round.is_empty() { 0 } else { bytes / size.max(1) + bytes / size.max(1) / 20 + 2 };
+        let mut rows = Vec::with_capacity(rounds * round.len());
+        for _ in 0..rounds {
+            for event in &mut round {
+                let slot =
+                    self.subscriptions.get_mut(Kind::Greeks as usize).and_then(|slots| slots.get_mut(&event.symbol));
+                let Some(slot) = slot else { continue };
                 slot.newest = slot.newest.max(event.stamp).next(event.stamp.time);
                 event.stamp = slot.newest;
                 if let Body::Greeks(values) = &mut event.body {
                     values.price += 0.001;
-                    // The least that these figures take: their shortest digits, and the commas between them.
-                    let printed = [values.price, values.delta, values.gamma, values.theta, values.vega];
-                    size += printed.iter().map(|value| value.to_string().len() + 1).sum::<usize>();
                 }
                 rows.push(*event);
             }

@@ -1,0 +1,70 @@
+//! greekd connected to the double of tastytrade.
+
+use std::time::Duration;
+
+use broker_sim::TastySim;
+
+use crate::cluster::Database;
+use crate::daemon::{Daemon, tail};
+use crate::expected;
+use crate::wait::until;
+
+/// For the daemon to start and for what was sent to arrive; generous, since machines are shared.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `greekd run` with the double as its only broker.
+pub fn daemon(sim: &TastySim, database: &Database) -> Daemon {
+    let credentials = sim.credentials();
+    Daemon::start(
+        &["run"],
+        &[
+            ("TASTYTRADE_API_URL", &sim.api_url()),
+            ("TASTYTRADE_STREAMER_URL", &sim.streamer_url()),
+            ("TASTYTRADE_REFRESH_TOKEN", &credentials.refresh_token),
+            ("TASTYTRADE_CLIENT_SECRET", &credentials.client_secret),
+            ("DATABASE_URL", &database.url),
+        ],
+    )
+}
+
+/// Rows stored; none before the schema is there.
+pub async fn rows(database: &Database) -> i64 {
+    let count = database.client.query_one("SELECT count(*) FROM greek_snapshots", &[]).await;
+    count.map_or(0, |row| row.get(0))
+}
+
+/// Gaps noted for this reason.
+///
+/// # Panics
+/// When the query fails.
+pub async fn gaps(database: &Database, reason: &str) -> i64 {
+    let sql = "SELECT count(*) FROM ingest_gaps WHERE source = 'tastytrade' AND kind = 'gap' AND reason = $1";
+    database.client.query_one(sql, &[&reason]).await.expect("the gaps").get(0)
+}
+
+/// Waits until every row is stored that follows from what was sent, stops the daemon, and compares bit for bit. The
+/// market has to be paused. Returns how many rows there are.
+///
+/// # Panics
+/// When anything is missing, doubled or different, or the client broke a rule.
+pub async fn stop_and_compare(sim: &TastySim, database: &Database, daemon: Daemon) -> usize {
+    let wanted = || {
+        let ledger = sim.ledger().snapshot();
+        assert_eq!(ledger.overflowed, 0);
+        expected::from_ledger(&ledger.entries, &sim.positions())
+    };
+    // What waits in the double for its aggregation period is sent a moment after the pause.
+    until("every row is stored", PATIENCE, async || {
+        let wanted = wanted().values().map(Vec::len).sum::<usize>();
+        usize::try_from(rows(database).await).is_ok_and(|stored| stored >= wanted).then_some(())
+    })
+    .await;
+    let ended = daemon.stop().await;
+    assert!(ended.status.success(), "{:?}\n{}", ended.status, tail(&ended.stderr));
+    let wanted = wanted();
+    let stored = expected::from_database(&database.client).await;
+    assert_eq!(expected::difference(&wanted, &stored), None, "\n{}", tail(&ended.stderr));
+    assert_eq!(sim.violations(), []);
+    assert_eq!(sim.unknown_symbols(), Vec::<String>::new());
+    stored.values().map(Vec::len).sum()
+}
