@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fake::*;
-use greeks_model::{OperatorReason, QuoteSource, Retry, testkit};
+use greeks_model::{OperatorReason, QuoteSource, Retry, SessionState, SourceEvent, testkit};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tasty_dxlink::TastySource;
 
@@ -111,5 +111,34 @@ async fn a_streamer_with_another_certificate_is_told_nothing() {
             assert_eq!(retry, Retry::Operator(OperatorReason::UntrustedPeer));
             assert_eq!(heard, "");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_streamer_with_another_certificate_is_told_nothing_and_the_stream_goes_on() {
+    for trusted in [false, true] {
+        let server = Listener::start();
+        let broker = Broker::start().await;
+        let mut config = broker.config();
+        config.streamer_url = Some(format!("wss://localhost:{}", server.port));
+        config.account_outage_after = Duration::from_millis(100);
+        let roots = if trusted { trusting(&server.certificate) } else { tls() };
+        let mut client = Client::with_tls(config, 64, roots);
+        client.start();
+        let mut streamer = broker.subscribe().await;
+        streamer.say(CONFIG).await;
+        let heard = server.heard();
+        if trusted {
+            assert!(heard.starts_with("GET / HTTP/1.1") && heard.contains("greekd/"), "{heard}");
+            assert!(!heard.contains("canary"), "the token travels inside: {heard}");
+        } else {
+            assert_eq!(heard, "");
+        }
+        client
+            .state(|state| matches!(state, SessionState::Degraded { reason } if reason.contains("account streamer")))
+            .await;
+        streamer.say(&deltas(&[(SYMBOL_A, 0.5)])).await;
+        assert!(matches!(client.quote().await, SourceEvent::Quote { .. }));
+        stop(client).await;
     }
 }

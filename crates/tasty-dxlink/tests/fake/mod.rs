@@ -311,8 +311,12 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(config: TastyConfig, capacity: usize) -> Self {
+        Self::with_tls(config, capacity, tls())
+    }
+
+    pub(crate) fn with_tls(config: TastyConfig, capacity: usize, tls: Arc<rustls::ClientConfig>) -> Self {
         let (cx, ends) = testkit::context(capacity, false);
-        Self { ends, cx, source: Some(TastySource::new(config, tls()).unwrap()), running: None }
+        Self { ends, cx, source: Some(TastySource::new(config, tls).unwrap()), running: None }
     }
 
     /// Begins a session.

@@ -1,0 +1,265 @@
+//! What the REST API says and refuses: credentials, accounts, symbols.
+
+// Helpers of tests are not inside a test function.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::let_underscore_must_use)]
+
+mod fake;
+
+use std::time::{Duration, Instant};
+
+use fake::*;
+use greeks_model::{AccountId, Instrument, OperatorReason, Retry, SessionEnd, SourceEvent, UnixNanos};
+
+const ASK_A: &str = "/instruments/equity-options/AAPL%20%20261218C00232500";
+
+/// The symbol under which the position A is subscribed.
+async fn symbol_of_a(broker: &Broker) -> String {
+    broker.positions(&[POSITION_A]);
+    let mut client = Client::new(broker.config(), 64);
+    client.start();
+    let mut streamer = broker.authorize().await;
+    for _ in [1, 3] {
+        streamer.expect("CHANNEL_REQUEST").await;
+    }
+    streamer.say(r#"{"type":"CHANNEL_OPENED","channel":1}"#).await;
+    streamer.expect("FEED_SETUP").await;
+    let said: serde_json::Value = serde_json::from_str(&streamer.expect("FEED_SUBSCRIPTION").await).unwrap();
+    client.ends.cancel.cancel();
+    client.end().await.unwrap();
+    said["add"][0]["symbol"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_option_on_a_future_takes_its_symbols_from_the_api() {
+    let broker = Broker::start().await;
+    broker.positions(&[POSITION_F]);
+    broker.answer(
+        "/instruments/future-options/.%2FMNQZ5D4AU5%20250922C24575",
+        Reply::ok(r#"{"data":{"streamer-symbol":"./D4AU25C24575:XTEST"}}"#),
+    );
+    let mut client = Client::new(broker.config(), 64);
+    client.start();
+    let mut streamer = broker.authorize().await;
+    for _ in [1, 3] {
+        streamer.expect("CHANNEL_REQUEST").await;
+    }
+    for (channel, symbol) in [(1, "./D4AU25C24575:XTEST"), (3, "/MNQZ25:XTEST")] {
+        streamer.say(&format!(r#"{{"type":"CHANNEL_OPENED","channel":{channel}}}"#)).await;
+        streamer.expect("FEED_SETUP").await;
+        let subscription = streamer.expect("FEED_SUBSCRIPTION").await;
+        assert!(subscription.contains(&format!("\"{symbol}\"")), "{subscription}");
+    }
+    let SourceEvent::Positions(snapshot) = client.event().await else { panic!() };
+    let held = client.ends.instruments.get(snapshot.positions[0].instrument).unwrap();
+    assert_eq!(*held, Instrument::Option("/MNQZ25 250922C24575".parse().unwrap()));
+    assert_eq!(broker.count("/instruments/futures/%2FMNQZ5"), 1);
+    client.ends.cancel.cancel();
+    assert_eq!(client.end().await.unwrap(), SessionEnd::Cancelled);
+}
+
+#[tokio::test]
+async fn a_refused_access_token_is_renewed_once() {
+    let broker = Broker::start().await;
+    let stale = std::sync::Mutex::new(true);
+    broker.on(move |request| {
+        let refuse = request.line.contains("/api-quote-tokens") && std::mem::take(&mut *stale.lock().unwrap());
+        refuse.then(|| Reply::status(401, "<html>expired</html>"))
+    });
+    let mut client = Client::new(broker.config(), 64);
+    client.start();
+    drop(broker.subscribe().await);
+    assert_eq!(client.failure().await.retry, Retry::Backoff);
+    assert_eq!((broker.count("/oauth/token"), broker.count("/api-quote-tokens")), (2, 2));
+    let requests = broker.requests.lock().unwrap();
+    let tokens: Vec<_> =
+        requests.iter().filter(|r| r.line.contains("/api-quote-tokens")).map(|r| r.headers.clone()).collect();
+    assert_ne!(tokens[0], tokens[1]);
+    let renewal = requests.iter().rfind(|r| r.line.contains("/oauth/token")).unwrap();
+    assert!(!renewal.headers.contains("authorization"));
+}
+
+#[tokio::test]
+async fn each_refusal_of_the_api_has_its_remedy() {
+    let rejected = Retry::Operator(OperatorReason::CredentialsRejected);
+    for (part, reply, expected) in [
+        (
+            "/oauth/token",
+            Reply::status(400, r#"{"error":"invalid_grant","error_description":"canary-refresh revoked"}"#),
+            rejected.clone(),
+        ),
+        ("/oauth/token", Reply::status(401, r#"{"error_code":"invalid_client"}"#), rejected.clone()),
+        ("/oauth/token", Reply::status(503, "<html>"), Retry::Backoff),
+        ("/oauth/token", Reply::ok("<html>"), Retry::Backoff),
+        ("/accounts", Reply::status(401, ""), rejected.clone()),
+        ("/accounts", Reply::status(403, r#"{"error":{"code":"insufficient_scope"}}"#), rejected),
+        (
+            "/accounts",
+            Reply { headers: "Retry-After: 7\r\n".into(), ..Reply::status(429, "") },
+            Retry::After(Duration::from_secs(7)),
+        ),
+        ("/positions", Reply::status(500, ""), Retry::Backoff),
+        ("/api-quote-tokens", Reply::status(302, ""), Retry::Backoff),
+        ("/api-quote-tokens", Reply::ok("x".repeat(17 << 20)), Retry::Backoff),
+        (
+            "/api-quote-tokens",
+            Reply::ok(r#"{"data":{"token":"canary","dxlink-url":"http://169.254.169.254/"}}"#),
+            Retry::Operator(OperatorReason::UntrustedPeer),
+        ),
+        (
+            "/api-quote-tokens",
+            Reply::ok(r#"{"data":{"token":"canary","dxlink-url":"wss://example.org/"}}"#),
+            Retry::Operator(OperatorReason::UntrustedPeer),
+        ),
+    ] {
+        let broker = Broker::start().await;
+        let text = format!("{part} {} {:.60}", reply.status, reply.body);
+        broker.answer(part, reply);
+        let mut client = Client::new(broker.config(), 64);
+        client.start();
+        assert_eq!(client.failure().await.retry, expected, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_api_that_cannot_be_reached_is_tried_again() {
+    let broker = Broker::start().await;
+    let mut config = broker.config();
+    drop(broker);
+    config.rest_timeout = Duration::from_secs(2);
+    let mut client = Client::new(config, 64);
+    client.start();
+    assert_eq!(client.failure().await.retry, Retry::Backoff);
+}
+
+#[tokio::test]
+async fn a_missing_account_is_named() {
+    let broker = Broker::start().await;
+    let mut config = broker.config();
+    config.accounts = Some(vec![AccountId::new("5WT00002").unwrap(), AccountId::new("5WT00077").unwrap()]);
+    let mut client = Client::new(config, 64);
+    client.start();
+    let error = client.failure().await;
+    assert_eq!(error.retry, Retry::Operator(OperatorReason::Configuration));
+    let text = error.cause.to_string();
+    assert!(text.contains("··0077") && text.contains("··0001, ··0002"), "{text}");
+}
+
+#[tokio::test]
+async fn streamer_symbols_come_from_four_sources_in_turn() {
+    let chain = |streamer: &str| {
+        let strike = format!(r#"{{"call":"AAPL  261218C00232500","call-streamer-symbol":"{streamer}"}}"#);
+        Reply::ok(format!(r#"{{"data":{{"items":[{{"expirations":[{{"strikes":[{strike}]}}]}}]}}}}"#))
+    };
+    // Each source hides those after it.
+    let broker = Broker::start().await;
+    assert_eq!(symbol_of_a(&broker).await, SYMBOL_A, "computed: both endpoints are gone");
+    assert_eq!((broker.count(ASK_A), broker.count("/option-chains/AAPL/nested")), (1, 1), "once for both accounts");
+    broker.answer("/option-chains/AAPL/nested", chain(".CHAIN"));
+    assert_eq!(symbol_of_a(&broker).await, ".CHAIN");
+    broker.answer(ASK_A, Reply::status(500, "<html>"));
+    assert_eq!(symbol_of_a(&broker).await, ".CHAIN", "the endpoint fails");
+    broker.answer(ASK_A, Reply::ok(r#"{"data":{"symbol":"AAPL  261218C00232500"}}"#));
+    assert_eq!(symbol_of_a(&broker).await, ".CHAIN", "the endpoint knows the option but not its symbol");
+    let chains = broker.count("/nested");
+    broker.answer(ASK_A, Reply::ok(r#"{"data":{"streamer-symbol":".ENDPOINT"}}"#));
+    assert_eq!(symbol_of_a(&broker).await, ".ENDPOINT");
+    assert_eq!(broker.count("/nested"), chains, "no chain is read when the endpoint answers");
+}
+
+#[tokio::test]
+async fn the_chain_helps_an_option_on_a_future_of_an_unknown_product() {
+    let broker = Broker::start().await;
+    let position = POSITION_F.replace("MNQZ5", "ZZZZ5");
+    broker.positions(&[&position]);
+    broker.answer(
+        "/futures-option-chains/ZZZ/nested",
+        Reply::ok(r#"{"data":{"futures":[],"option-chains":[{"expirations":[{"strikes":[{"call":"./ZZZZ5D4AU5 250922C24575","call-streamer-symbol":"./D4AU25C24575:XTEST"}]}]}]}}"#),
+    );
+    let mut client = Client::new(broker.config(), 64);
+    client.start();
+    let mut streamer = broker.authorize().await;
+    for _ in [1, 3] {
+        streamer.expect("CHANNEL_REQUEST").await;
+    }
+    for (channel, symbol) in [(1, "./D4AU25C24575:XTEST"), (3, "/ZZZZ25:XTEST")] {
+        streamer.say(&format!(r#"{{"type":"CHANNEL_OPENED","channel":{channel}}}"#)).await;
+        streamer.expect("FEED_SETUP").await;
+        let subscription = streamer.expect("FEED_SUBSCRIPTION").await;
+        assert!(subscription.contains(&format!("\"{symbol}\"")), "{subscription}");
+    }
+    stop(client).await;
+}
+
+#[tokio::test]
+async fn a_large_book_is_not_asked_for_option_by_option() {
+    let broker = Broker::start().await;
+    let positions: Vec<String> =
+        (0..100).map(|strike| POSITION_A.replace("00232500", &format!("{:08}", 100_000 + strike * 1000))).collect();
+    broker.positions(&positions.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut config = broker.config();
+    config.accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
+    let mut client = Client::new(config, 64);
+    client.start();
+    let _streamer = broker.subscribe().await;
+    assert_eq!((broker.count("/instruments/"), broker.count("/nested")), (16, 1));
+    stop(client).await;
+}
+
+#[tokio::test]
+async fn an_api_that_hangs_does_not_hold_up_an_equity_option() {
+    let broker = Broker::start().await;
+    broker.positions(&[POSITION_A]);
+    broker.answer("/instruments/", Reply { delay: Duration::from_secs(30), ..Reply::status(500, "") });
+    let began = Instant::now();
+    let mut client = Client::new(broker.config(), 64);
+    client.start();
+    let _streamer = broker.subscribe().await;
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    stop(client).await;
+}
+
+#[tokio::test]
+async fn a_silent_computed_symbol_is_asked_of_the_api() {
+    let broker = Broker::start().await;
+    // An API in trouble at first.
+    let troubled = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let recovered = std::sync::Arc::clone(&troubled);
+    broker.on(move |request| {
+        let asked = request.line.contains(ASK_A);
+        let reply = match troubled.load(std::sync::atomic::Ordering::SeqCst) {
+            true => Reply::status(500, ""),
+            false => Reply::ok(r#"{"data":{"streamer-symbol":".AAPLX"}}"#),
+        };
+        asked.then_some(reply)
+    });
+    let mut config = broker.config();
+    config.silent_after = Duration::from_millis(100);
+    config.position_poll = Duration::from_millis(300);
+    let mut client = Client::new(config, 64);
+    client.start();
+    let mut streamer = broker.subscribe().await;
+    recovered.store(false, std::sync::atomic::Ordering::SeqCst);
+    streamer.say(CONFIG).await;
+    streamer.say(&deltas(&[(SYMBOL_B, 0.5)])).await;
+    let change = streamer.expect("FEED_SUBSCRIPTION").await;
+    assert!(
+        change.contains(&format!(r#""remove":[{{"type":"Greeks","symbol":"{SYMBOL_A}"}}]"#))
+            && change.contains(".AAPLX"),
+        "{change}"
+    );
+    streamer.say(&deltas(&[(".AAPLX", 0.25)])).await;
+    client.state(connected).await;
+    stop(client).await;
+}
+
+#[tokio::test]
+async fn check_tells_what_a_session_would_find() {
+    let broker = Broker::start().await;
+    let report = tasty_dxlink::check(&broker.config(), &tls(), UnixNanos::EPOCH).await.unwrap();
+    assert_eq!((report.accounts.len(), report.option_positions, report.skipped_positions), (2, 2, 0));
+    let text = report.to_string();
+    assert!(text.contains("··0001, ··0002") && text.contains("ws://127.0.0.1:") && !text.contains("canary"), "{text}");
+    broker.answer("/oauth/token", Reply::status(400, r#"{"error":"invalid_grant"}"#));
+    let error = tasty_dxlink::check(&broker.config(), &tls(), UnixNanos::EPOCH).await.unwrap_err();
+    assert!(error.to_string().contains("create a new grant"), "{error}");
+}
