@@ -49,6 +49,13 @@ pub fn program() -> &'static Path {
             if !cfg!(debug_assertions) {
                 build.arg("--release");
             }
+            // Cargo tells these to what it runs; build scripts that look at them would run anew.
+            for (name, _) in std::env::vars_os() {
+                let own = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+                if name.to_str().is_some_and(own) {
+                    build.env_remove(name);
+                }
+            }
             assert!(build.status().is_ok_and(|status| status.success()), "greekd cannot be built");
         }
         // target/debug/deps/TEST or target/debug/PROGRAM -> target/debug/greekd

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let task = args.next();
     let mut rest: Vec<String> = args.collect();
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = cargo();
     match task.as_deref() {
         Some("demo") => {
             println!("building greekd: a few minutes the first time, seconds later on");
@@ -53,6 +53,18 @@ fn main() -> ExitCode {
         return ExitCode::from(69);
     }
     become_command(cargo.args(rest))
+}
+
+/// Cargo as a person would start it. What `cargo run` tells this program about itself would make build scripts that look
+/// at such variables run anew, and all that depends on them with it.
+fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Replaces this process where the system can, so that signals reach the program that runs and not its parents.

@@ -1,6 +1,5 @@
 //! One turn of `greekd run`: the unmodified program between the double of the broker and PostgreSQL.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use broker_sim::{MarketConfig, SimConfig, SimulatedMarket, TastySim};
@@ -82,12 +81,14 @@ pub(crate) async fn measure(cluster: &Cluster, name: &str, load: Load) -> Result
     sim.control().pause().await?;
     let sent = sim.stats().greeks_sent - sent_before;
 
-    let wanted = wanted(&sim)?;
-    until("every row is stored", PATIENCE, async || (count(&database.client).await == wanted).then_some(())).await;
+    // The last events may be on their way to the socket still, so what is wanted is asked anew each time.
+    let stored = async || (Some(count(&database.client).await) == wanted(&sim)).then_some(());
+    until("every row is stored", PATIENCE, stored).await;
     let ended = daemon.stop().await;
     if !ended.status.success() {
         return Err(format!("greekd ended with {}\n{}", ended.status, tail(&ended.stderr)).into());
     }
+    let wanted = wanted(&sim).ok_or("the ledger of the double has overflowed")?;
     sim.shutdown().await;
 
     let figures = Figures::of(&ended.stderr).ok_or("greekd has not reported its latency at its end")?;
@@ -119,14 +120,11 @@ fn start(sim: &TastySim, database: &Database) -> Daemon {
     Daemon::start(&["run"], &environment.each_ref().map(|(name, value)| (*name, value.as_str())))
 }
 
-/// Rows that follow from what the double sent.
-fn wanted(sim: &TastySim) -> Result<u64> {
+/// Rows that follow from what the double has sent so far; `None` when its ledger has overflowed.
+fn wanted(sim: &TastySim) -> Option<u64> {
     let ledger = sim.ledger().snapshot();
-    if ledger.overflowed > 0 {
-        return Err(format!("the ledger of the double has no room for {} events", ledger.overflowed).into());
-    }
-    let rows: BTreeMap<_, _> = expected::from_ledger(&ledger.entries, &sim.positions());
-    Ok(rows.values().map(|rows| rows.len() as u64).sum())
+    let rows = expected::from_ledger(&ledger.entries, &sim.positions());
+    (ledger.overflowed == 0).then(|| rows.values().map(|rows| rows.len() as u64).sum())
 }
 
 async fn count(client: &Client) -> u64 {
