@@ -79,7 +79,7 @@ impl Driver<'_> {
         let listening = self.watch.listening;
         let stopped = async move {
             while let Some(job) = jobs.next().await {
-                if matches!(job, Job::Signal(_, Signal::Stopped)) {
+                if matches!(job, Job::Signal(..)) {
                     return;
                 }
             }
