@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broker_sim::TastySim;
+use broker_sim::{SimPosition, TastySim};
 
 use crate::cluster::Database;
 use crate::daemon::{Daemon, tail};
@@ -42,26 +42,32 @@ pub async fn gaps(database: &Database, reason: &str) -> i64 {
     database.client.query_one(sql, &[&reason]).await.expect("the gaps").get(0)
 }
 
-/// Waits until every row is stored that follows from what was sent, stops the daemon, and compares bit for bit. The
-/// market has to be paused. Returns how many rows there are.
+/// Waits until as many rows are stored as follow from what was sent. The market has to be paused.
 ///
 /// # Panics
-/// When anything is missing, doubled or different, or the client broke a rule.
-pub async fn stop_and_compare(sim: &TastySim, database: &Database, daemon: Daemon) -> usize {
-    let wanted = || {
-        let ledger = sim.ledger().snapshot();
-        assert_eq!(ledger.overflowed, 0);
-        expected::from_ledger(&ledger.entries, &sim.positions())
-    };
+/// When they are not.
+pub async fn all_stored(sim: &TastySim, positions: &[SimPosition], database: &Database) {
     // What waits in the double for its aggregation period is sent a moment after the pause.
     until("every row is stored", PATIENCE, async || {
-        let wanted = wanted().values().map(Vec::len).sum::<usize>();
+        let wanted = expected::from_ledger(&sim.ledger().snapshot().entries, positions);
+        let wanted = wanted.values().map(Vec::len).sum::<usize>();
         usize::try_from(rows(database).await).is_ok_and(|stored| stored >= wanted).then_some(())
     })
     .await;
+}
+
+/// Waits for the rows that follow from what was sent, to those who hold `positions`, stops the daemon, and compares bit
+/// for bit. The market has to be paused. Returns how many rows there are.
+///
+/// # Panics
+/// When anything is missing, doubled or different, or the client broke a rule.
+pub async fn stop_and_compare(sim: &TastySim, positions: &[SimPosition], database: &Database, daemon: Daemon) -> usize {
+    all_stored(sim, positions, database).await;
     let ended = daemon.stop().await;
     assert!(ended.status.success(), "{:?}\n{}", ended.status, tail(&ended.stderr));
-    let wanted = wanted();
+    let ledger = sim.ledger().snapshot();
+    assert_eq!(ledger.overflowed, 0);
+    let wanted = expected::from_ledger(&ledger.entries, positions);
     let stored = expected::from_database(&database.client).await;
     assert_eq!(expected::difference(&wanted, &stored), None, "\n{}", tail(&ended.stderr));
     assert_eq!(sim.violations(), []);

@@ -59,7 +59,7 @@ async fn streams_exactly_once(cluster: &Cluster, rate: f64, positions: usize, ev
     let accounts: std::collections::BTreeSet<String> =
         sim.positions().iter().filter(|held| held.is_open_option()).map(|held| held.account.clone()).collect();
     assert_eq!(accounts.len(), 2);
-    let rows = stop_and_compare(&sim, &database, daemon).await;
+    let rows = stop_and_compare(&sim, &sim.positions(), &database, daemon).await;
     assert_eq!(sim.stats().connections, 1, "nothing of this ends a session");
     println!("{rate} events/s: {} sent, {rows} rows, all stored once", sim.stats().greeks_sent);
     sim.shutdown().await;
@@ -113,7 +113,7 @@ async fn large_messages_are_stored_and_larger_ones_are_a_gap() {
     let sent = sim.stats().greeks_sent;
     sim.wait_until(PATIENCE, move |stats| stats.greeks_sent >= sent + 500).await.unwrap();
     control.pause().await.unwrap();
-    let rows = stop_and_compare(&sim, &database, daemon).await;
+    let rows = stop_and_compare(&sim, &sim.positions(), &database, daemon).await;
     println!("{in_one_message} events in one message; {rows} rows, all stored once");
     sim.shutdown().await;
 }
@@ -138,6 +138,6 @@ async fn a_bad_morning_ends_with_rows() {
     let sent = sim.wait_until(PATIENCE, |stats| stats.greeks_sent >= 500).await;
     sent.unwrap_or_else(|error| panic!("{error}\n{}", tail(&daemon.stderr())));
     sim.control().pause().await.unwrap();
-    stop_and_compare(&sim, &database, daemon).await;
+    stop_and_compare(&sim, &sim.positions(), &database, daemon).await;
     sim.shutdown().await;
 }

@@ -4,10 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use broker_sim::{MarketConfig, SimConfig, SimulatedMarket, TastySim, WrongAnswer, Wrongness};
+use broker_sim::{MarketConfig, Mischief, SimConfig, SimulatedMarket, TastySim, WrongAnswer, Wrongness};
 use greekd_tests::cluster::{Cluster, Database};
 use greekd_tests::daemon::{Daemon, tail};
-use greekd_tests::tasty::{PATIENCE, daemon};
+use greekd_tests::tasty::{PATIENCE, all_stored, daemon, stop_and_compare};
 use greekd_tests::wait::until;
 use greeks_model::Contract;
 
@@ -88,6 +88,35 @@ async fn an_opened_position_has_rows_within_two_seconds_and_a_closed_one_gets_no
     assert!(daemon.stop().await.status.success());
     assert_eq!((sim.violations(), sim.unknown_symbols()), (vec![], vec![]));
     assert_eq!(sim.stats().connections, 1, "the stream went on");
+    sim.shutdown().await;
+}
+
+/// Neither the opening nor the closing of a position costs a row, or makes one too many.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_exact_while_positions_come_and_go() {
+    let cluster = Cluster::start().await;
+    let (database, sim, daemon) = start(&cluster, "exact").await;
+    let control = sim.control();
+    control.set_rate(2_000.0).await.unwrap();
+    for (name, account) in CONTRACTS.into_iter().zip(ACCOUNTS) {
+        control.open_position(account, &name.parse().unwrap(), 5).await.unwrap();
+        has_rows(&database, &daemon, account, name).await;
+    }
+    control.pause().await.unwrap();
+    // What waits in the double goes out with it: the close finds nothing on its way.
+    assert_eq!(control.inflict(Mischief::Burst { bytes: 1 }).await.unwrap(), 1);
+    let held = sim.positions();
+    all_stored(&sim, &held, &database).await;
+    let before = sim.stats();
+    control.close_position(ACCOUNTS[0], &CONTRACTS[0].parse().unwrap()).unwrap();
+    let dropped = sim.wait_until(PATIENCE, |stats| stats.greeks_subscribed == before.greeks_subscribed - 1).await;
+    dropped.unwrap_or_else(|error| panic!("still subscribed: {error}\n{}", tail(&daemon.stderr())));
+    control.resume().await.unwrap();
+    sim.wait_until(PATIENCE, |stats| stats.greeks_sent >= before.greeks_sent + 1_000).await.unwrap();
+    control.pause().await.unwrap();
+    let rows = stop_and_compare(&sim, &held, &database, daemon).await;
+    println!("{rows} rows, all stored once");
+    assert_eq!(sim.stats().connections, 1);
     sim.shutdown().await;
 }
 
