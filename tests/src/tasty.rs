@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broker_sim::{SimPosition, TastySim};
+use broker_sim::{Disconnect, SimPosition, TastySim};
 
 use crate::cluster::Database;
 use crate::daemon::{Daemon, tail};
@@ -42,6 +42,18 @@ pub async fn gaps(database: &Database, reason: &str) -> i64 {
     database.client.query_one(sql, &[&reason]).await.expect("the gaps").get(0)
 }
 
+/// Ends the stream such that all that was sent has been received: stops the market, lets the connection flush and close,
+/// and accepts no other. What the ledger holds then is final.
+///
+/// # Panics
+/// When the connection does not end.
+pub async fn settle(sim: &TastySim) {
+    let control = sim.control();
+    control.pause().await.expect("the market stops");
+    control.refuse_connections(true);
+    control.disconnect_all(Disconnect::Orderly).await.expect("the connection ends");
+}
+
 /// Waits until as many rows are stored as follow from what was sent. The market has to be paused.
 ///
 /// # Panics
@@ -62,6 +74,7 @@ pub async fn all_stored(sim: &TastySim, positions: &[SimPosition], database: &Da
 /// # Panics
 /// When anything is missing, doubled or different, or the client broke a rule.
 pub async fn stop_and_compare(sim: &TastySim, positions: &[SimPosition], database: &Database, daemon: Daemon) -> usize {
+    settle(sim).await;
     all_stored(sim, positions, database).await;
     let ended = daemon.stop().await;
     assert!(ended.status.success(), "{:?}\n{}", ended.status, tail(&ended.stderr));

@@ -9,6 +9,7 @@ use broker_sim::{SimConfig, TastySim};
 use greekd_tests::daemon::{Daemon, signal, tail};
 use greekd_tests::expected;
 use greekd_tests::scratch::scratch;
+use greekd_tests::tasty::settle;
 use greekd_tests::wait::until;
 use greeks_store::private::{PrivateConfig, PrivateServer, running_elsewhere};
 use greeks_store::tokio_postgres::{Client, NoTls};
@@ -91,7 +92,7 @@ async fn what_waits_for_a_killed_private_server_is_stored_at_the_stop() {
     signal(note.lines().next().unwrap().parse().unwrap(), "KILL");
     let sent = sim.stats().greeks_sent;
     sim.wait_until(PATIENCE, move |stats| stats.greeks_sent > sent + 5).await.unwrap();
-    sim.control().pause().await.unwrap();
+    settle(&sim).await;
     let ended = daemon.stop().await;
     assert!(ended.status.success(), "{:?}\n{}", ended.status, tail(&ended.stderr));
 

@@ -2,40 +2,17 @@
 // A test says what it expected by panicking.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
 
-use std::time::Duration;
-
 use broker_sim::{Disconnect, MarketConfig, SimConfig, SimulatedMarket, TastySim};
-use greekd_tests::cluster::{Cluster, Database};
-use greekd_tests::daemon::{Daemon, tail};
+use greekd_tests::cluster::Cluster;
+use greekd_tests::daemon::tail;
 use greekd_tests::expected;
+use greekd_tests::tasty::{PATIENCE, daemon, rows, settle, stop_and_compare};
 use greekd_tests::wait::until;
-
-/// For the daemon to start and for what was sent to arrive; generous, since machines are shared.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn double(rate: f64, positions: usize) -> TastySim {
     let market = SimulatedMarket { rate, positions, ..SimulatedMarket::default() };
     let config = SimConfig { market: MarketConfig::Simulated(market), ..SimConfig::simulated(1) };
     TastySim::start(config).await.unwrap()
-}
-
-fn daemon(sim: &TastySim, database: &Database) -> Daemon {
-    let credentials = sim.credentials();
-    Daemon::start(
-        &["run"],
-        &[
-            ("TASTYTRADE_API_URL", &sim.api_url()),
-            ("TASTYTRADE_REFRESH_TOKEN", &credentials.refresh_token),
-            ("TASTYTRADE_CLIENT_SECRET", &credentials.client_secret),
-            ("DATABASE_URL", &database.url),
-        ],
-    )
-}
-
-async fn rows(database: &Database) -> i64 {
-    // Before the schema is there, no row is.
-    let count = database.client.query_one("SELECT count(*) FROM greek_snapshots", &[]).await;
-    count.map_or(0, |row| row.get(0))
 }
 
 /// Streams `first` events, drops the connection, streams until `last`, then compares ledger and database.
@@ -49,25 +26,12 @@ async fn streams_exactly_once(cluster: &Cluster, rate: f64, positions: usize, fi
     let streaming = sim.wait_until(PATIENCE, |stats| stats.connections == 2 && stats.streaming == 1).await;
     streaming.unwrap_or_else(|error| panic!("not connected again: {error}\n{}", tail(&daemon.stderr())));
     sent(last).await.unwrap();
-    sim.control().pause().await.unwrap();
-
-    let ledger = sim.ledger().snapshot();
-    assert_eq!(ledger.overflowed, 0);
-    let expected = expected::from_ledger(&ledger.entries, &sim.positions());
-    let wanted = i64::try_from(expected.values().map(Vec::len).sum::<usize>()).unwrap();
-    until("every row is stored", PATIENCE, async || (rows(&database).await >= wanted).then_some(())).await;
-    let ended = daemon.stop().await;
-    assert!(ended.status.success(), "{:?}\n{}", ended.status, tail(&ended.stderr));
-
-    let stored = expected::from_database(&database.client).await;
-    assert_eq!(expected::difference(&expected, &stored), None, "at {rate} events/s");
-    assert_eq!(sim.violations(), []);
-    assert_eq!(sim.unknown_symbols(), Vec::<String>::new());
+    let wanted = stop_and_compare(&sim, &sim.positions(), &database, daemon).await;
     let default: i64 = database.client.query_one("SELECT count(*) FROM greek_ticks_default", &[]).await.unwrap().get(0);
     assert_eq!(default, 0, "every row belongs to a month");
     let gaps: i64 = database.client.query_one("SELECT count(*) FROM ingest_gaps", &[]).await.unwrap().get(0);
     assert!(gaps >= 1, "the lost connection is a gap");
-    println!("{rate} events/s: {} sent, {wanted} rows, all stored once", ledger.entries.len());
+    println!("{rate} events/s: {} sent, {wanted} rows, all stored once", sim.stats().greeks_sent);
     sim.shutdown().await;
 }
 
@@ -91,12 +55,15 @@ async fn over_a_connection_cut_in_the_middle() {
         sim.control().disconnect_all(Disconnect::Abrupt).await.unwrap();
         sim.wait_until(PATIENCE, |stats| stats.connections == round + 1 && stats.streaming == 1).await.unwrap();
     }
-    sim.control().pause().await.unwrap();
-    let last = sim.ledger().snapshot().entries.iter().map(|entry| entry.stamp.time).max().unwrap();
-    until("the newest row is stored", PATIENCE, async || {
-        let sql = "SELECT (extract(epoch FROM max(event_time)) * 1000)::bigint FROM greek_ticks";
-        let newest: Option<i64> = database.client.query_one(sql, &[]).await.unwrap().get(0);
-        (newest == Some(last)).then_some(())
+    settle(&sim).await;
+    // All of the last connection has been received: its last rows end the lines.
+    let entries = sim.ledger().snapshot().entries;
+    let newest = entries.iter().map(|entry| entry.connection).max().unwrap();
+    let of_newest: Vec<_> = entries.iter().filter(|entry| entry.connection == newest).cloned().collect();
+    let ends = expected::from_ledger(&of_newest, &sim.positions());
+    until("the last rows are stored", PATIENCE, async || {
+        let stored = expected::from_database(&database.client).await;
+        ends.iter().all(|(line, rows)| stored.get(line).and_then(|rows| rows.last()) == rows.last()).then_some(())
     })
     .await;
     assert!(daemon.stop().await.status.success());
@@ -132,15 +99,9 @@ async fn over_an_outage_of_the_database() {
             sim.wait_until(PATIENCE, move |stats| stats.greeks_sent >= sent + 3_000).await.unwrap();
         })
         .await;
-    sim.control().pause().await.unwrap();
-    let expected = expected::from_ledger(&sim.ledger().snapshot().entries, &sim.positions());
-    let wanted = i64::try_from(expected.values().map(Vec::len).sum::<usize>()).unwrap();
-    let database = cluster.connect("outage").await;
-    until("every row is stored", PATIENCE, async || (rows(&database).await >= wanted).then_some(())).await;
-    assert!(daemon.stop().await.status.success());
-    let stored = expected::from_database(&database.client).await;
-    assert_eq!(expected::difference(&expected, &stored), None);
     assert_eq!(sim.stats().connections, 1, "the broker's side has not noticed");
+    let database = cluster.connect("outage").await;
+    stop_and_compare(&sim, &sim.positions(), &database, daemon).await;
     sim.shutdown().await;
 }
 
