@@ -2,7 +2,7 @@
 //! server that happens to run is never touched.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// One package manager: the program that shows its presence, and the commands that install PostgreSQL.
 struct Manager {
@@ -58,13 +58,12 @@ pub(crate) fn ensure() -> Result<(), String> {
     if found() { Ok(()) } else { Err("PostgreSQL was installed, but initdb is not where it is looked for".into()) }
 }
 
-/// Looks where greekd looks: its own setting, `pg_config`, the search path, Debian's directories, Homebrew's.
+/// Looks where greekd looks: its own setting, the search path, and the directories of packages.
 fn found() -> bool {
     let mut places: Vec<PathBuf> = Vec::new();
     places.extend(std::env::var_os("GREEKD_PG_BIN").map(PathBuf::from));
-    places.extend(pg_config_bindir());
     places.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
-    for parent in ["/usr/lib/postgresql", "/usr/libexec", "/opt/homebrew/opt", "/usr/local/opt"] {
+    for parent in ["/usr/lib/postgresql", "/usr", "/opt/homebrew/opt", "/usr/local/opt"] {
         for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
             places.push(entry.path().join("bin"));
         }
@@ -74,12 +73,6 @@ fn found() -> bool {
 
 fn has_server(directory: &Path) -> bool {
     ["initdb", "postgres"].iter().all(|program| directory.join(program).is_file())
-}
-
-fn pg_config_bindir() -> Option<PathBuf> {
-    let output = Command::new("pg_config").arg("--bindir").stderr(Stdio::null()).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| PathBuf::from(text.trim()))
 }
 
 fn on_path(program: &str) -> bool {

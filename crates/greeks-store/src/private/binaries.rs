@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::{PrivateConfig, PrivateError};
 
 /// Directories with one subdirectory per version, each with `bin`.
-const VERSIONED: [&str; 3] = ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"];
+const VERSIONED: [&str; 4] = ["/usr/lib/postgresql", "/usr", "/opt/homebrew/opt", "/usr/local/opt"];
 
 /// Directories that may hold the programs themselves.
 const PLAIN: [&str; 4] = ["/usr/bin", "/usr/local/bin", "/usr/local/pgsql/bin", "/opt/homebrew/bin"];
@@ -59,7 +59,8 @@ fn candidates(config: &PrivateConfig) -> Vec<PathBuf> {
     dirs
 }
 
-/// `parent/15/bin`, `parent/postgresql@17/bin`, .. newest first.
+/// `parent/15/bin` (Debian), `parent/pgsql-17/bin` (PostgreSQL's own RPMs), `parent/postgresql@17/bin` (Homebrew), newest
+/// first.
 fn versions_in(parent: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
     let mut found: Vec<(u32, PathBuf)> = entries
@@ -67,7 +68,7 @@ fn versions_in(parent: &Path) -> Vec<PathBuf> {
         .filter_map(|entry| {
             let name = entry.file_name();
             let name = name.to_str()?;
-            let number = name.strip_prefix("postgresql@").unwrap_or(name);
+            let number = name.strip_prefix("postgresql@").or_else(|| name.strip_prefix("pgsql-")).unwrap_or(name);
             Some((number.parse().ok()?, entry.path().join("bin")))
         })
         .collect();
@@ -101,7 +102,6 @@ fn major(version: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -119,8 +119,12 @@ mod tests {
         std::fs::create_dir(&dir).unwrap();
         for name in ["postgres", "initdb"] {
             let file = dir.join(name);
-            std::fs::write(&file, format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}.1'\n")).unwrap();
-            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+            // Written by another process: a descriptor of ours that is open for writing could be inherited by a child
+            // that another test starts at this moment, and the file could not be run ("text file busy").
+            let script = format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}.1'\n");
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"", "sh", &script]).arg(&file);
+            assert!(shell.status().unwrap().success());
         }
         dir
     }
