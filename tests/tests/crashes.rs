@@ -116,7 +116,9 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
         data.display()
     );
     let begin = std::time::Instant::now();
-    let output = std::process::Command::new("bash").args(["-o", "pipefail", "-c", &script]).output().unwrap();
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["-o", "pipefail", "-c", &script]).env_clear().env("HOME", directory.path());
+    let output = shell.env("PATH", std::env::var_os("PATH").unwrap_or_default()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
