@@ -8,10 +8,12 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each library may use of this workspace; programs, examples and tests may use everything.
-const ALLOWED: [(&str, &[&str]); 6] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
     ("greeks-model", &[]),
     ("greeks-pricing", &[]),
-    ("tasty-dxlink", &["greeks-model"]),
+    ("broker-net", &["greeks-model"]),
+    ("ibkr-stream", &["greeks-model", "broker-net"]),
+    ("tasty-dxlink", &["greeks-model", "broker-net"]),
     ("greeks-store", &["greeks-model"]),
     ("greeks-processor", &["greeks-model", "greeks-pricing"]),
     ("broker-sim", &["greeks-model", "greeks-pricing"]),

@@ -169,6 +169,8 @@ pub enum OperatorReason {
     Configuration,
     /// The other side is not who it should be.
     UntrustedPeer,
+    /// The one session that the broker allows is in use elsewhere.
+    SessionTaken,
 }
 
 impl OperatorReason {
@@ -180,6 +182,7 @@ impl OperatorReason {
             Self::LoginRequired => "login_required",
             Self::Configuration => "configuration",
             Self::UntrustedPeer => "untrusted_peer",
+            Self::SessionTaken => "session_taken",
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Probes {
     pub configuration: Option<Duration>,
     /// While the other side is not who it should be.
     pub untrusted_peer: Option<Duration>,
+    /// While the one session that the broker allows is in use elsewhere.
+    pub session_taken: Option<Duration>,
 }
 
 const QUARTER_HOUR: Duration = Duration::from_secs(900);
@@ -48,13 +50,15 @@ impl Default for RetryPolicy {
 }
 
 impl Default for Probes {
-    /// Every 15 s for a login, which is cheap to look for; every 15 minutes for everything else.
+    /// Every 15 s for a login, which is cheap to look for; every minute for a session in use elsewhere; every 15 minutes
+    /// for everything else.
     fn default() -> Self {
         Self {
             credentials_rejected: Some(QUARTER_HOUR),
             login_required: Some(Duration::from_secs(15)),
             configuration: Some(QUARTER_HOUR),
             untrusted_peer: Some(QUARTER_HOUR),
+            session_taken: Some(Duration::from_secs(60)),
         }
     }
 }
@@ -65,6 +69,7 @@ impl Probes {
             OperatorReason::CredentialsRejected => self.credentials_rejected,
             OperatorReason::LoginRequired => self.login_required,
             OperatorReason::UntrustedPeer => self.untrusted_peer,
+            OperatorReason::SessionTaken => self.session_taken,
             // Whatever else a person has to do is done in the configuration.
             _ => self.configuration,
         }
@@ -84,7 +89,7 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// Every value of the label `reason`.
-    pub(super) const LABELS: [&'static str; 9] = [
+    pub(super) const LABELS: [&'static str; 10] = [
         "closed",
         "now",
         "error",
@@ -94,6 +99,7 @@ impl Outcome {
         OperatorReason::LoginRequired.as_str(),
         OperatorReason::Configuration.as_str(),
         OperatorReason::UntrustedPeer.as_str(),
+        OperatorReason::SessionTaken.as_str(),
     ];
 
     /// The label `reason` of a reconnect.

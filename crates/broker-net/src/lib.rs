@@ -1,0 +1,1 @@
+//! What every client of a broker needs of the network, apart from the broker's own protocol.

@@ -1,0 +1,1 @@
+//! Trust in a gateway whose certificate nobody has signed.
