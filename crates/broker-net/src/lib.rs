@@ -1,1 +1,4 @@
 //! What every client of a broker needs of the network, apart from the broker's own protocol.
+
+pub mod handover;
+pub mod outbound;

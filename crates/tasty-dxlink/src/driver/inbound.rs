@@ -48,9 +48,7 @@ impl Driver<'_> {
             }
             Some(Ok(Message::Binary(_))) => self.tools.meter.dropped(Defect::Binary),
             // The library queues the answer to a ping: see to it that it leaves.
-            Some(Ok(Message::Ping(_))) => {
-                self.write_due.get_or_insert(Instant::now() + self.tools.config.step_timeout);
-            }
+            Some(Ok(Message::Ping(_))) => self.outbound.expect_flush(Instant::now()),
             Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
             Some(Ok(Message::Close(close))) => return self.on_close(close).map(Some),
             Some(Err(error)) => return Err(self.broken(error)),
@@ -80,7 +78,7 @@ impl Driver<'_> {
             meter.tally(tally);
         }
         if let Some(since) = self.session.take_lost_channel() {
-            self.outbox.push_back(SourceEvent::Gap { since, reason: GapReason::SubscriptionExpired });
+            self.handover.extend([SourceEvent::Gap { since, reason: GapReason::SubscriptionExpired }]);
         }
     }
 

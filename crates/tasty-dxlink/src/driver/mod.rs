@@ -5,19 +5,19 @@ mod inbound;
 mod positions;
 mod report;
 
-use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_net::handover::Handover;
+use broker_net::outbound::Outbound;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use greeks_model::{AccountId, SessionEnd, SourceContext, SourceEvent};
+use greeks_model::{AccountId, SessionEnd, SourceContext};
 use reqwest::Url;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::account::{Link, Signal};
 use crate::book::Book;
@@ -33,12 +33,6 @@ use positions::Watch;
 
 /// How long the last words of a session may take.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// A queue that stays full for so long is worth telling.
-const SLOW_AFTER: Duration = Duration::from_secs(1);
-/// How often to look for what is due while the socket takes nothing.
-const RING_WHILE_WRITING: Duration = Duration::from_millis(100);
-/// How long it is told after it was last seen.
-const SLOW_FOR: Duration = Duration::from_secs(5);
 
 /// What a driver works with.
 pub(crate) struct Tools<'a> {
@@ -68,17 +62,12 @@ pub(crate) struct Driver<'a> {
     tools: Tools<'a>,
     session: Session,
     book: &'a mut Book,
-    /// Events that do not come from the feed.
-    outbox: VecDeque<SourceEvent>,
-    output: Option<String>,
-    /// Set while written bytes have not left: when that becomes a fault.
-    write_due: Option<Instant>,
+    handover: Handover<'a>,
+    outbound: Outbound,
     refresher: Refresher,
     watch: Watch,
     /// Each is looked at only when it has woken, so that a busy stream does not pay for them.
     jobs: FuturesUnordered<BoxFuture<'static, Job>>,
-    blocked_since: Option<Instant>,
-    slow_until: Option<Instant>,
     streaming: bool,
     conditions: Option<Conditions>,
 }
@@ -89,16 +78,13 @@ impl<'a> Driver<'a> {
         session.want(&book.wanted(), now.into_std());
         Self {
             refresher: Refresher::new(&tools.accounts, tools.config.position_poll, now.into_std()),
+            handover: Handover::new(tools.cx.events()),
+            outbound: Outbound::new(tools.config.step_timeout),
             tools,
             session,
             book,
-            outbox: VecDeque::new(),
-            output: None,
-            write_due: None,
             watch: Watch::default(),
             jobs: FuturesUnordered::new(),
-            blocked_since: None,
-            slow_until: None,
             streaming: false,
             conditions: None,
         }
@@ -120,11 +106,11 @@ impl<'a> Driver<'a> {
         self.watch_accounts();
         let result = self.stream(&mut sink, &mut stream).await;
         if result.is_ok() {
-            self.output = None;
+            self.outbound.take();
         }
         let leaving = self.leave_account_streamer();
         let farewell = async {
-            while let Some(text) = self.output.take().or_else(|| self.session.take_last_word()) {
+            while let Some(text) = self.outbound.take().or_else(|| self.session.take_last_word()) {
                 sink.send(Message::text(text)).await?;
             }
             sink.close().await
@@ -132,7 +118,9 @@ impl<'a> Driver<'a> {
         // The connection may be broken already; it is dropped either way.
         let (farewell, ()) = tokio::join!(timeout(FAREWELL, farewell), leaving);
         tracing::debug!(orderly = matches!(farewell, Ok(Ok(()))), "socket closed");
-        self.drain().await;
+        if !self.handover.drain(&mut self.session, FAREWELL).await {
+            tracing::warn!("events received before the end of the session were lost: nobody took them");
+        }
         result
     }
 
@@ -145,7 +133,7 @@ impl<'a> Driver<'a> {
         let mut cancelled = pin!(cx.cancelled());
         let mut sleep = pin!(sleep_until(Instant::now()));
         loop {
-            if self.hand_on().is_err() {
+            if self.handover.hand_on(&mut self.session).is_err() {
                 // Nobody takes the events: as good as a request to stop.
                 return Ok(SessionEnd::Cancelled);
             }
@@ -153,17 +141,19 @@ impl<'a> Driver<'a> {
             if let Some(end) = self.tick(now)? {
                 return Ok(end);
             }
-            let blocked = self.has_events();
+            let blocked = self.handover.has_events(&self.session);
             self.arm(sleep.as_mut(), now);
             tokio::select! {
                 biased;
                 () = &mut cancelled => return Ok(SessionEnd::Cancelled),
-                progress = advance(sink, self.output.is_some()), if self.output.is_some() || self.write_due.is_some() => {
-                    if let Err(error) = progress.and_then(|()| self.on_writable(sink, now)) {
+                progress = self.outbound.advance(sink), if self.outbound.is_busy() => match progress {
+                    Ok(true) => self.report_subscriptions(),
+                    Ok(false) => {}
+                    Err(error) => {
                         return self.hear_last_words(stream).and_then(|end| end.ok_or_else(|| self.broken(error)));
                     }
-                }
-                permit = cx.events().reserve(), if blocked => match (permit, self.next_event()) {
+                },
+                permit = cx.events().reserve(), if blocked => match (permit, self.handover.next_event(&mut self.session)) {
                     (Ok(permit), Some(event)) => permit.send(event),
                     (Ok(_), None) => {}
                     (Err(_), _) => return Ok(SessionEnd::Cancelled),
@@ -179,41 +169,23 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// The socket takes another message, or has taken all there were.
-    fn on_writable(&mut self, sink: &mut SplitSink<Socket, Message>, now: Instant) -> Result<(), tungstenite::Error> {
-        match self.output.take() {
-            Some(text) => {
-                sink.start_send_unpin(Message::text(text))?;
-                self.write_due.get_or_insert(now + self.tools.config.step_timeout);
-                self.report_subscriptions();
-            }
-            None => self.write_due = None,
-        }
-        Ok(())
-    }
-
     /// Does what is due; gives the end when the time has come for it.
     fn tick(&mut self, now: Instant) -> Result<Option<SessionEnd>, Error> {
         if now >= self.tools.renew_at {
             tracing::info!("the quote token is about to end; a new session takes a new one");
             return Ok(Some(SessionEnd::Closed));
         }
-        if self.write_due.is_some_and(|due| now >= due) {
+        if self.outbound.is_overdue(now) {
             return Err(Error::StepTimeout { step: "progress in writing", after: self.tools.config.step_timeout });
         }
-        self.session.on_tick(now.into_std(), !self.has_events())?;
-        if self.output.is_none() {
-            self.output = self.session.poll_output(now.into_std());
-        }
+        self.session.on_tick(now.into_std(), !self.handover.has_events(&self.session))?;
+        self.outbound.fill(|| self.session.poll_output(now.into_std()));
         self.start_reads(now);
         let silent = self.session.take_newly_silent();
         if !silent.is_empty() {
             tracing::warn!(symbols = ?silent, "subscribed options without any event; asking for their symbols again");
             self.tools.discoverer.doubt(silent);
             self.report_subscriptions();
-        }
-        if self.blocked_since.is_some_and(|since| now >= since + SLOW_AFTER) {
-            self.slow_until = Some(now + SLOW_FOR);
         }
         self.announce(now);
         Ok(None)
@@ -222,26 +194,12 @@ impl<'a> Driver<'a> {
     /// Sets the timer to the next thing that is due. A timer that rings too early does no harm, so that the frequent
     /// case, a frame that moves a deadline back, does not touch it.
     fn arm(&self, mut sleep: Pin<&mut Sleep>, now: Instant) {
-        let mut due = Instant::from_std(self.session.deadline());
-        if self.output.is_some() {
-            // What is due to be said waits for the socket: no use in ringing for it.
-            due = due.max(now + RING_WHILE_WRITING);
-        }
-        due = due.min(self.tools.renew_at);
-        let slow_at = self.blocked_since.filter(|_| self.slow_until.is_none()).map(|since| since + SLOW_AFTER);
-        for other in [self.write_due, slow_at, self.slow_until, self.positions_due(now)].into_iter().flatten() {
+        let mut due = self.outbound.postpone(Instant::from_std(self.session.deadline()), now).min(self.tools.renew_at);
+        for other in [self.outbound.due(), self.handover.deadline(), self.positions_due(now)].into_iter().flatten() {
             due = due.min(other);
         }
         if due < sleep.deadline() || sleep.is_elapsed() {
             sleep.as_mut().reset(due);
         }
-    }
-}
-
-/// Waits until the socket takes a message, or, when none waits, until those it took have left.
-async fn advance(sink: &mut SplitSink<Socket, Message>, message_waits: bool) -> Result<(), tungstenite::Error> {
-    match message_waits {
-        true => poll_fn(|task| sink.poll_ready_unpin(task)).await,
-        false => sink.flush().await,
     }
 }

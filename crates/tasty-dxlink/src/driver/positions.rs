@@ -46,7 +46,7 @@ impl Driver<'_> {
 
     /// Starts the reads that are due. While events wait for room none starts: its events would have to wait as well.
     pub(super) fn start_reads(&mut self, now: Instant) {
-        while self.outbox.is_empty() {
+        while !self.handover.has_own() {
             let Some(account) = self.refresher.start(now.into_std()) else { return };
             let look = Arc::clone(self.tools.discoverer).look(account, self.tools.cx.clone());
             self.jobs.push(look.map(Job::Read).boxed());
@@ -55,7 +55,7 @@ impl Driver<'_> {
 
     /// When [`Driver::start_reads`] or the state of the account streamer is due.
     pub(super) fn positions_due(&self, now: Instant) -> Option<Instant> {
-        let read = self.refresher.deadline().filter(|_| self.outbox.is_empty()).map(Instant::from_std);
+        let read = self.refresher.deadline().filter(|_| !self.handover.has_own()).map(Instant::from_std);
         let outage = self.outage_due().filter(|due| *due > now);
         read.into_iter().chain(outage).min()
     }
@@ -141,7 +141,7 @@ impl Driver<'_> {
         };
         self.refresher.done(&findings.account, outcome, now.into_std());
         let events = self.book.update(vec![findings], self.tools.cx)?;
-        self.outbox.extend(events);
+        self.handover.extend(events);
         self.session.want(&self.book.wanted(), now.into_std());
         self.report_subscriptions();
         Ok(())

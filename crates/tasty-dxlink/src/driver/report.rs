@@ -8,17 +8,18 @@ use crate::conditions::Conditions;
 
 impl Driver<'_> {
     pub(super) fn announce(&mut self, now: Instant) {
+        // Judged in every round, told or not: its deadline moves on by that.
+        let slow = self.handover.is_slow(now);
         self.streaming = self.streaming || self.session.is_streaming();
         if !self.streaming {
             return;
         }
-        self.slow_until = self.slow_until.filter(|until| now < *until);
         let conditions = Conditions {
             delayed: self.tools.delayed,
             book: self.book.faults(),
             silent: self.session.silent_options(),
             channel_lost: self.session.has_lost_channel(),
-            slow: self.slow_until.is_some(),
+            slow,
             account_streamer_lost: self.lacks_account_streamer(now),
         };
         if self.conditions == Some(conditions) {
