@@ -1,1 +1,11 @@
-//! (being written)
+//! Bytes to typed frames and texts back. No I/O and no clock; no allocation per market data frame.
+//!
+//! Shapes follow IBKR's "Web API v1, WebSockets" and the RealtimeSubscription page that ships with the gateway, and
+//! frames that were recorded: their `topic` comes last, nearly all values are texts with decorations, and anything may be
+//! missing.
+
+mod conid;
+mod defect;
+
+pub(crate) use conid::Conid;
+pub(crate) use defect::Defect;
