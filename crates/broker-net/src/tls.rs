@@ -18,7 +18,7 @@ pub fn is_refused(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// An error and its causes.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| {
         let error: &'a (dyn Error + 'static) = *error;
         // An I/O error shows its cause only through `get_ref`, not through `source`.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use greeks_model::{OperatorReason, Retry, SourceError};
 use tokio_tungstenite::tungstenite;
 
+use crate::tls::Refusal;
+
 /// A failure of this source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -194,6 +196,15 @@ pub enum Error {
 impl Error {
     pub(crate) fn configuration(setting: &'static str, reason: impl Into<String>) -> Self {
         Self::Configuration { setting, reason: reason.into() }
+    }
+
+    /// For a dial or a call that failed because of a certificate. What our own verifier said comes without the layers
+    /// around it, which would show it in a form for programmers.
+    pub(crate) fn untrusted(host: String, source: Box<dyn StdError + Send + Sync>) -> Self {
+        match Refusal::within(&*source) {
+            Some(refusal) => Self::UntrustedPeer { host, source: Box::new(refusal) },
+            None => Self::UntrustedPeer { host, source },
+        }
     }
 
     /// When a new session makes sense.

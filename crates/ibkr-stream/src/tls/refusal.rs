@@ -1,17 +1,19 @@
 //! Why a certificate was not accepted.
 
+use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
+use broker_net::tls::chain;
 use rustls::{CertificateError, OtherError};
 
 use super::Fingerprint;
 
 /// A certificate was refused although the other side may well own its key.
 ///
-/// Travels inside [`CertificateError::Other`], whose text it is. What to do comes before the fingerprints: a log may cut
-/// the end.
-#[derive(Debug, thiserror::Error)]
+/// Travels inside [`CertificateError::Other`], which shows it in its `Debug` form only: [`Refusal::within`] finds it. What
+/// to do comes before the fingerprints: a log may cut the end.
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// Another certificate was trusted on first use.
@@ -43,7 +45,7 @@ pub enum Refusal {
         /// What a person can do.
         remedy: String,
         /// The cause.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The certificate would be trusted, but that cannot be remembered.
     #[error("it would be trusted from now on, but that cannot be stored ({source}); got sha256:{got}")]
@@ -51,8 +53,19 @@ pub enum Refusal {
         /// What was presented.
         got: Fingerprint,
         /// The cause.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
+}
+
+impl Refusal {
+    /// The refusal that made a call or a dial fail, somewhere among the causes of its error.
+    #[must_use]
+    pub fn within(error: &(dyn StdError + 'static)) -> Option<Self> {
+        chain(error).find_map(|error| match error.downcast_ref()? {
+            rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref().cloned(),
+            _ => None,
+        })
+    }
 }
 
 impl From<Refusal> for rustls::Error {

@@ -50,7 +50,7 @@ impl Verifier {
                 Ok(None) => Ok(Standing::First),
                 Ok(Some(expected)) if expected == got => Ok(Standing::Trusted),
                 Ok(Some(expected)) => Err(Refusal::Changed { expected, got, remedy: pins.remedy() }),
-                Err(source) => Err(Refusal::Unreadable { got, remedy: pins.remedy(), source }),
+                Err(error) => Err(Refusal::Unreadable { got, remedy: pins.remedy(), source: Arc::new(error) }),
             },
         }
     }
@@ -73,7 +73,7 @@ impl Verifier {
             }
             // Another process was faster: its certificate counts.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.compare(got).map(drop),
-            Err(source) => Err(Refusal::NotStored { got, source }),
+            Err(error) => Err(Refusal::NotStored { got, source: Arc::new(error) }),
         }
     }
 }
