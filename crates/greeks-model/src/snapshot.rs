@@ -77,7 +77,7 @@ impl GreekSnapshot {
     }
 
     /// The values the broker sent, in the order delta, gamma, theta, vega, rho, implied volatility, option price:
-    /// what two rows are compared by when duplicates are looked for.
+    /// what two rows are compared by when duplicates are looked for. In a row flagged as computed some Greeks are ours.
     #[must_use]
     pub const fn broker_values(&self) -> [Option<f64>; 7] {
         [self.delta, self.gamma, self.theta, self.vega, self.rho, self.implied_volatility, self.option_price]

@@ -84,7 +84,7 @@ pub use backoff::Backoff;
 pub use clock::SystemClock;
 pub use inbox::Inbox;
 pub use latency::{Latency, Percentiles};
-pub use normalise::{Counts, Normaliser};
+pub use normalise::{Counts, Normaliser, PricingInputs};
 pub use pipeline::{AcceptedHook, Pipeline, PipelineConfig, PipelineError, PipelineStats};
 pub use slo::{Slo, SloConfig, SloEvent};
 pub use supervisor::{DuplicateSource, FirstOutcome, Probes, RetryPolicy, SourceHandle, Supervisor, SupervisorConfig};

@@ -7,6 +7,7 @@ use greeks_model::{
     SourceId,
 };
 
+use super::computed::Terms;
 use super::memory::{LineId, Memory};
 
 /// The open positions of all accounts at one source. They outlive a connection: until an account's positions have been
@@ -30,6 +31,7 @@ struct Account {
 struct Held {
     position: Position,
     series: Arc<Series>,
+    terms: Option<Terms>,
 }
 
 impl Account {
@@ -47,6 +49,8 @@ pub(super) struct Holder {
     pub(super) quantity: f64,
     pub(super) underlying: InstrumentId,
     pub(super) line: LineId,
+    /// What its Greeks can be computed with.
+    pub(super) terms: Option<Terms>,
 }
 
 /// What an answer about positions led to.
@@ -102,7 +106,7 @@ impl Book {
                 holders.retain(|holder| holder.account != index);
             }
         }
-        for Held { position, series } in &held {
+        for Held { position, series, terms } in &held {
             let slot = position.instrument.index();
             if slot >= self.holders.len() {
                 self.holders.resize_with(slot + 1, Vec::new);
@@ -115,6 +119,7 @@ impl Book {
                 quantity: position.quantity,
                 underlying: position.underlying,
                 line: memory.line(&account.id, position.instrument),
+                terms: *terms,
             };
             holders.insert(place, holder);
         }
@@ -153,7 +158,7 @@ fn resolve(source: &SourceId, account: &Account, position: Position, instruments
     if let Some(held) = account.holding(position.instrument)
         && same_terms(&held.position, position.underlying, position.multiplier)
     {
-        return Some(Held { position, series: Arc::clone(&held.series) });
+        return Some(Held { position, ..held.clone() });
     }
     let (option, underlying) = (instruments.get(position.instrument)?, instruments.get(position.underlying)?);
     let (Instrument::Option(contract), Instrument::Underlying(underlying)) = (&*option, &*underlying) else {
@@ -166,7 +171,7 @@ fn resolve(source: &SourceId, account: &Account, position: Position, instruments
         underlying: Arc::clone(underlying.symbol()),
         multiplier: position.multiplier,
     };
-    Some(Held { position, series: Arc::new(series) })
+    Some(Held { position, terms: Terms::of(&series.contract), series: Arc::new(series) })
 }
 
 fn same_terms(position: &Position, underlying: InstrumentId, multiplier: Decimal) -> bool {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use greeks_model::{AccountId, Flags, GreekSnapshot, InstrumentId, UnixNanos};
 
+use super::quotes::Known;
+
 /// Where a line is kept; stays valid for the life of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LineId(usize);
@@ -26,18 +28,33 @@ struct Line {
     epoch: u64,
 }
 
-/// Two rows with the same fingerprint are the same event, sent twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an event can be known by when it is sent again: its time and the values the source sent.
+#[derive(Clone, Copy, Debug)]
 struct Fingerprint {
     /// Microseconds, since that is what the database gives back when the memory is seeded from it.
     given_micros: i64,
     value_bits: [Option<u64>; 7],
+    /// Of a stored row in which some Greeks are not the source's; which ones it does not say.
+    partly_computed: bool,
 }
+
+/// How many of the values are Greeks; they come first, and nothing else is ever computed.
+const GREEKS: usize = 5;
 
 impl Fingerprint {
     fn of(row: &GreekSnapshot, given: Option<UnixNanos>) -> Option<Self> {
         let value_bits = row.broker_values().map(|value| value.map(f64::to_bits));
-        given.map(|given| Self { given_micros: given.as_micros(), value_bits })
+        let partly_computed = row.flags.contains(Flags::COMPUTED);
+        given.map(|given| Self { given_micros: given.as_micros(), value_bits, partly_computed })
+    }
+
+    /// Whether a row with this fingerprint, made of the values in `known`, is the same event as this one. A Greek that
+    /// the source has not sent says nothing against it where the stored one may have been computed.
+    fn is_that_of(&self, row: &Self, known: &Known) -> bool {
+        let values = self.value_bits.iter().zip(&row.value_bits).zip(&known.values).enumerate();
+        let excused = |place: usize, sent: &Option<f64>| self.partly_computed && place < GREEKS && sent.is_none();
+        self.given_micros == row.given_micros
+            && values.into_iter().all(|(place, ((mine, its), sent))| mine == its || excused(place, sent))
     }
 }
 
@@ -58,17 +75,21 @@ impl Memory {
         }
     }
 
-    /// Decides whether `row` is accepted; if so, sets what follows from its place in the series and remembers it.
+    /// Decides whether `row`, made of the values in `known` and nothing computed, is accepted; if so, sets what follows
+    /// from its place in the series and remembers it.
     pub(super) fn accept(
         &mut self,
         line: LineId,
         row: &mut GreekSnapshot,
+        known: &Known,
         given: Option<UnixNanos>,
         epoch: u64,
     ) -> bool {
         let Some(line) = self.lines.get_mut(line.0) else { return false };
         let fingerprint = Fingerprint::of(row, given);
-        if fingerprint.is_some() && fingerprint == line.last {
+        if let (Some(last), Some(this)) = (&line.last, &fingerprint)
+            && last.is_that_of(this, known)
+        {
             return false;
         }
         if line.newest.is_some_and(|newest| row.event_time.as_micros() < newest.as_micros()) {

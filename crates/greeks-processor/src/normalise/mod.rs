@@ -1,6 +1,7 @@
 //! From what a source says to what is stored.
 
 mod book;
+mod computed;
 mod event_time;
 mod gaps;
 mod memory;
@@ -16,6 +17,8 @@ use greeks_model::{
     Flags, GapRecord, GreekSnapshot, Instrument, InstrumentTable, PositionSnapshot, QuoteUpdate, Record, SourceEvent,
     SourceId,
 };
+
+pub use self::computed::PricingInputs;
 
 use self::book::{Book, Holder};
 use self::event_time::EventTime;
@@ -36,11 +39,15 @@ use self::quotes::{Known, Quotes};
 /// - `underlying_price` is the last trade, else the middle of bid and ask, of the position's underlying in this epoch.
 /// - A row with the broker's time and the values of the last accepted row of its account and contract is a duplicate.
 ///   Without a time of the broker there are no duplicates: identical values are two events.
+/// - A Greek that the source has not sent in the epoch is computed, and the row flagged, where price of the underlying,
+///   volatility and time left are known. It never replaces what the source said, be it "unknown", and has no part in
+///   what makes a duplicate.
 /// - A gap is open from the event that reports it until the next quote.
 #[derive(Debug)]
 pub struct Normaliser {
     source: SourceId,
     instruments: Arc<InstrumentTable>,
+    pricing: Option<PricingInputs>,
     quotes: Quotes,
     book: Book,
     memory: Memory,
@@ -82,18 +89,27 @@ impl Counts {
 }
 
 impl Normaliser {
-    /// A normaliser that knows nothing yet, for events whose instruments are numbered by `instruments`.
+    /// A normaliser that knows nothing yet, for events whose instruments are numbered by `instruments`. What the source
+    /// does not send is computed with the default [`PricingInputs`].
     #[must_use]
     pub fn new(source: SourceId, instruments: Arc<InstrumentTable>) -> Self {
         Self {
             source,
             instruments,
+            pricing: Some(PricingInputs::default()),
             quotes: Quotes::new(),
             book: Book::default(),
             memory: Memory::default(),
             gaps: Gaps::default(),
             counts: Counts::default(),
         }
+    }
+
+    /// Computes what the source does not send with these inputs, or not at all.
+    #[must_use]
+    pub const fn with_pricing(mut self, pricing: Option<PricingInputs>) -> Self {
+        self.pricing = pricing;
+        self
     }
 
     /// The source whose events are taken.
@@ -164,9 +180,13 @@ impl Normaliser {
         let holders = self.book.holders(update.instrument);
         for (index, holder) in holders.iter().enumerate() {
             let mut row = row(update, &time, &known, holder, &self.quotes.known(holder.underlying));
-            if !self.memory.accept(holder.line, &mut row, time.given, epoch) {
+            if !self.memory.accept(holder.line, &mut row, &known, time.given, epoch) {
                 self.counts.duplicates += 1;
                 continue;
+            }
+            // Only now: what is computed moves with the underlying, which does not make the event another one.
+            if let (Some(terms), Some(inputs)) = (&holder.terms, &self.pricing) {
+                computed::fill(&mut row, &known, terms, inputs);
             }
             let is_last = index + 1 == holders.len();
             row.source_payload = if is_last { payload.take() } else { payload.clone() };
@@ -189,6 +209,9 @@ fn row(update: &QuoteUpdate, time: &EventTime, known: &Known, holder: &Holder, u
     row.option_price = option_price;
     row.underlying_price = underlying.price(holder.series.contract.future().is_some());
     row.flags = update.flags;
+    if known.doubtful_volatility {
+        row.flags |= Flags::DOUBTFUL_IV_SCALE;
+    }
     if time.substituted {
         row.flags |= Flags::EVENT_TIME_SUBSTITUTED;
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use greeks_model::{
     AccountId, Decimal, GapReason, InstrumentId, Position, PositionsRecord, Series, Underlying, UnixNanos,
 };
+use greeks_pricing::{Black76, BlackScholes, OptionKind};
 use proptest::prelude::*;
 
 use super::*;
@@ -14,10 +15,15 @@ const NOW: i64 = 1_795_170_400_000;
 /// Two options and their underlyings, the second pair of a future.
 const OPTIONS: [&str; 2] = ["SPXW  261124P06650000", "/ESZ26 261127P5000"];
 const UNDERLYINGS: [&str; 2] = ["SPX", "/ESZ26"];
+const STRIKES: [f64; 2] = [6650.0, 5000.0];
+/// 16:00 in New York.
+const EXPIRE: [i64; 2] = [1_795_554_000_000, 1_795_813_200_000];
 
 #[derive(Clone, Debug)]
 enum Op {
     Epoch,
+    /// Another process, which is told what rows there are and nothing else.
+    Restart,
     Gap(i64),
     /// An account and its quantity of each option.
     Hold(u8, [i8; 2]),
@@ -32,9 +38,22 @@ enum Op {
 #[derive(Default)]
 struct Reference {
     history: Vec<Op>,
-    accepted: Vec<(u8, u8, Option<i64>, usize, GreekSnapshot)>,
+    accepted: Vec<Accepted>,
     books: Vec<(u8, [i8; 2])>,
     open_gap: Option<i64>,
+}
+
+#[derive(Clone)]
+struct Accepted {
+    account: u8,
+    option: u8,
+    given: Option<i64>,
+    epoch: usize,
+    /// What the source sent, as far as it is known.
+    sent: [Option<u64>; 7],
+    /// Whether the Greeks of `sent` may be ours.
+    maybe_computed: bool,
+    row: GreekSnapshot,
 }
 
 impl Reference {
@@ -47,7 +66,7 @@ impl Reference {
     }
 
     fn this_epoch(&self) -> impl DoubleEndedIterator<Item = &Op> {
-        let begin = self.history.iter().rposition(|op| matches!(op, Op::Epoch)).unwrap_or(0);
+        let begin = self.history.iter().rposition(|op| matches!(op, Op::Epoch | Op::Restart)).unwrap_or(0);
         self.history[begin..].iter()
     }
 
@@ -55,6 +74,18 @@ impl Reference {
         self.history.push(op.clone());
         match op {
             Op::Epoch => vec![],
+            Op::Restart => {
+                self.books.clear();
+                self.open_gap = None;
+                for accepted in &mut self.accepted {
+                    let substituted = accepted.row.flags.contains(Flags::EVENT_TIME_SUBSTITUTED);
+                    accepted.given = (!substituted).then_some(accepted.row.event_time.as_millis());
+                    accepted.epoch = usize::MAX;
+                    accepted.sent = bits(&accepted.row);
+                    accepted.maybe_computed = accepted.row.flags.contains(Flags::COMPUTED);
+                }
+                vec![]
+            }
             Op::Gap(since) if self.open_gap.is_some_and(|from| from <= *since) => vec![],
             Op::Gap(since) => {
                 let inner = self.open_gap.replace(*since).map(|from| gap(from, Some(from)));
@@ -126,20 +157,53 @@ impl Reference {
         if event_time.is_none() {
             row.flags |= Flags::EVENT_TIME_SUBSTITUTED;
         }
-        let bits = |row: &GreekSnapshot| row.broker_values().map(|v| v.map(f64::to_bits));
-        let series: Vec<_> = self.accepted.iter().filter(|(a, o, ..)| (*a, *o) == (account, option)).collect();
-        if given.is_some() && series.last().is_some_and(|(_, _, g, _, last)| *g == given && bits(last) == bits(&row)) {
+        let series: Vec<_> = self.accepted.iter().filter(|a| (a.account, a.option) == (account, option)).collect();
+        let sent = bits(&row);
+        let same = |last: &&Accepted| {
+            let excused = |i: usize| last.maybe_computed && i < 5 && raw[i].is_none();
+            last.given == given && (0..7).all(|i| last.sent[i] == sent[i] || excused(i))
+        };
+        if given.is_some() && series.last().is_some_and(same) {
             return None;
         }
-        if series.iter().any(|(.., earlier)| earlier.event_time > row.event_time) {
+        if series.iter().any(|earlier| earlier.row.event_time > row.event_time) {
             row.flags |= Flags::LATE;
         }
-        let epoch = self.history.iter().filter(|op| matches!(op, Op::Epoch)).count();
-        if series.last().is_none_or(|(_, _, _, last_epoch, _)| *last_epoch != epoch) {
+        let epoch = self.history.iter().filter(|op| matches!(op, Op::Epoch | Op::Restart)).count();
+        if series.last().is_none_or(|last| last.epoch != epoch) {
             row.flags |= Flags::FIRST_AFTER_CONNECT;
         }
-        self.accepted.push((account, option, given, epoch, row.clone()));
+        compute(&mut row, usize::from(option), &raw);
+        let accepted = Accepted { account, option, given, epoch, sent, maybe_computed: false, row: row.clone() };
+        self.accepted.push(accepted);
         Some(Record::Snapshot(row))
+    }
+}
+
+fn bits(row: &GreekSnapshot) -> [Option<u64>; 7] {
+    row.broker_values().map(|value| value.map(f64::to_bits))
+}
+
+/// What was never sent, by the formulas themselves.
+fn compute(row: &mut GreekSnapshot, option: usize, raw: &[Option<f64>]) {
+    let (Some(underlying), Some(volatility)) = (row.underlying_price, row.implied_volatility) else { return };
+    if volatility <= 0.0 {
+        return;
+    }
+    let years = (EXPIRE[option] - row.event_time.as_millis()) as f64 * 1e6 / (365.0 * 86_400e9);
+    let (strike, rate) = (STRIKES[option], 0.04);
+    let greeks = match option {
+        0 => BlackScholes { spot: underlying, strike, rate, dividend_yield: 0.0, years }
+            .greeks(OptionKind::Put, volatility),
+        _ => Black76 { forward: underlying, strike, rate, years }.greeks(OptionKind::Put, volatility),
+    };
+    let columns = [&mut row.delta, &mut row.gamma, &mut row.theta, &mut row.vega, &mut row.rho];
+    let computed = [greeks.delta, greeks.gamma, greeks.theta, greeks.vega, greeks.rho];
+    for ((column, computed), sent) in columns.into_iter().zip(computed).zip(raw) {
+        if sent.is_none() && computed.is_finite() {
+            *column = Some(computed);
+            row.flags |= Flags::COMPUTED;
+        }
     }
 }
 
@@ -168,7 +232,7 @@ fn gap(from: i64, to: Option<i64>) -> Record {
 
 fn event(op: &Op, received_at: UnixNanos, ids: &[InstrumentId; 4]) -> SourceEvent {
     match op {
-        Op::Epoch => SourceEvent::SessionStarted { at: received_at },
+        Op::Epoch | Op::Restart => SourceEvent::SessionStarted { at: received_at },
         Op::Gap(since) => SourceEvent::Gap { since: UnixNanos::from_millis(*since), reason: GapReason::Silence },
         Op::Hold(account, quantities) => {
             let position = |i: usize| Position {
@@ -198,7 +262,7 @@ fn event(op: &Op, received_at: UnixNanos, ids: &[InstrumentId; 4]) -> SourceEven
 fn any_op() -> impl Strategy<Value = Op> {
     let value = prop_oneof![
         6 => Just(None),
-        4 => prop::sample::select(vec![0.5, 1.0, 2.0, -1.5]).prop_map(Some),
+        4 => prop::sample::select(vec![0.5, 1.0, 2.0, -1.5, 6000.0]).prop_map(Some),
         1 => prop::sample::select(vec![0.0, -0.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY]).prop_map(Some),
     ];
     let time = prop_oneof![
@@ -208,21 +272,28 @@ fn any_op() -> impl Strategy<Value = Op> {
     let quote = (prop_oneof![3 => 0..2u8, 1 => 2..4u8], time, prop::array::uniform10(value));
     prop_oneof![
         1 => Just(Op::Epoch),
+        1 => Just(Op::Restart),
         1 => (NOW - 5..NOW + 50).prop_map(Op::Gap),
         2 => (0..3u8, prop::array::uniform2(-1..=1i8)).prop_map(|(account, held)| Op::Hold(account, held)),
         12 => quote.prop_map(|(instrument, event_time, fields)| Op::Quote { instrument, event_time, fields }),
     ]
 }
 
-/// Reconnects make brokers send their last messages again: repeats the quotes before some epochs after them.
+/// Reconnects make brokers send their last messages again: repeats the quotes before some epochs after them, and after a
+/// restart the positions too.
 fn any_ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec((any_op(), any::<bool>()), 1..60).prop_map(|ops| {
         let mut all: Vec<Op> = Vec::new();
         for (op, repeat) in ops {
-            let before: Vec<_> = all.iter().rev().take(2).cloned().collect();
-            let again = matches!(op, Op::Epoch) || repeat;
+            let restart = matches!(op, Op::Restart);
+            let before: Vec<_> = all.iter().rev().take(if restart { 6 } else { 2 }).cloned().collect();
+            let again = matches!(op, Op::Epoch | Op::Restart) || repeat;
             all.push(op);
-            all.extend(before.into_iter().rev().filter(|op| again && matches!(op, Op::Quote { .. })));
+            all.extend(before.into_iter().rev().filter(|op| match op {
+                Op::Quote { .. } => again,
+                Op::Hold(..) => restart,
+                _ => false,
+            }));
         }
         all
     })
@@ -240,9 +311,15 @@ proptest! {
         let mut normaliser = Normaliser::new(source(), Arc::clone(&instruments));
         let mut reference = Reference::default();
         let mut seen = BTreeMap::<&str, u64>::new();
+        let (mut stored, mut counts) = (Vec::new(), Counts::default());
         for (index, op) in ops.iter().enumerate() {
             let expected = reference.push(op);
             let mut actual = Vec::new();
+            if matches!(op, Op::Restart) {
+                counts = counts.plus(&normaliser.counts());
+                normaliser = Normaliser::new(source(), Arc::clone(&instruments));
+                stored.iter().for_each(|row| normaliser.seed(row));
+            }
             normaliser.push(event(op, UnixNanos::from_millis(reference.received()), &ids), &mut actual);
             // Compared by their bytes: -0.0 is not 0.0 there.
             let bytes = |records: &[Record]| {
@@ -254,9 +331,12 @@ proptest! {
             for record in &actual {
                 let kind = match record { Record::Snapshot(_) => "rows", Record::Positions(_) => "positions", _ => "other" };
                 *seen.entry(kind).or_default() += 1;
+                if let Record::Snapshot(row) = record {
+                    stored.push(row.clone());
+                }
             }
         }
-        let counts = normaliser.counts();
+        let counts = counts.plus(&normaliser.counts());
         prop_assert_eq!(counts.rows, seen.get("rows").copied().unwrap_or(0));
         prop_assert_eq!(counts.position_changes, seen.get("positions").copied().unwrap_or(0));
     }

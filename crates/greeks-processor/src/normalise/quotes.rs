@@ -1,6 +1,6 @@
 //! What is known of each instrument in the present connection epoch.
 
-use greeks_model::{InstrumentId, QuoteUpdate};
+use greeks_model::{Flags, InstrumentId, QuoteUpdate};
 
 /// The latest number of each field, as the source sent it: NaN for "unknown", an infinity for itself. `None` until the
 /// field came for the first time in the epoch.
@@ -11,6 +11,8 @@ pub(super) struct Known {
     bid: Option<f64>,
     ask: Option<f64>,
     last: Option<f64>,
+    /// Whether the source doubts the scale of the volatility it sent last.
+    pub(super) doubtful_volatility: bool,
     /// Whether a Greek was known at any time in the epoch: from then on "unknown" is news and gives a row too.
     pub(super) greek_seen: bool,
 }
@@ -21,6 +23,9 @@ impl Known {
         let carried = greeks.into_iter().chain([update.implied_volatility, update.option_price]);
         for (known, carried) in self.values.iter_mut().zip(carried) {
             *known = carried.or(*known);
+        }
+        if update.implied_volatility.is_some() {
+            self.doubtful_volatility = update.flags.contains(Flags::DOUBTFUL_IV_SCALE);
         }
         self.bid = update.bid_price.or(self.bid);
         self.ask = update.ask_price.or(self.ask);

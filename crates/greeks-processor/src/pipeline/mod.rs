@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 pub use self::stats::PipelineStats;
 use self::work::Work;
-use crate::{Counts, Inbox};
+use crate::{Counts, Inbox, PricingInputs};
 
 /// Told of records right after the sink has accepted them, on the pipeline thread: it must be quick.
 pub type AcceptedHook = Box<dyn FnMut(&[Record]) + Send>;
@@ -32,6 +32,8 @@ pub struct PipelineConfig {
     pub seeds: Vec<GreekSnapshot>,
     /// Gaps that earlier processes left open: the source's first quote closes them.
     pub open_gaps: Vec<GapRecord>,
+    /// With what Greeks are computed that a source does not send; `None` leaves them unknown.
+    pub pricing: Option<PricingInputs>,
     /// The most events taken before what follows from them is appended.
     pub max_batch: usize,
     /// Told of every accepted record, in order.
@@ -39,10 +41,18 @@ pub struct PipelineConfig {
 }
 
 impl PipelineConfig {
-    /// Nothing seeded, no hook, batches of at most 1,024 events.
+    /// Nothing seeded, no hook, batches of at most 1,024 events, default pricing inputs.
     #[must_use]
     pub fn new(instruments: Arc<InstrumentTable>, clock: Arc<dyn Clock>) -> Self {
-        Self { instruments, clock, seeds: Vec::new(), open_gaps: Vec::new(), max_batch: 1_024, accepted: None }
+        Self {
+            instruments,
+            clock,
+            seeds: Vec::new(),
+            open_gaps: Vec::new(),
+            pricing: Some(PricingInputs::default()),
+            max_batch: 1_024,
+            accepted: None,
+        }
     }
 }
 
@@ -52,6 +62,7 @@ impl fmt::Debug for PipelineConfig {
             .field("clock", &self.clock)
             .field("seeds", &self.seeds.len())
             .field("open_gaps", &self.open_gaps.len())
+            .field("pricing", &self.pricing)
             .field("max_batch", &self.max_batch)
             .finish_non_exhaustive()
     }

@@ -40,7 +40,8 @@ impl Work {
         stats: Arc<PipelineStats>,
     ) -> Self {
         let lane = |source: &SourceId| {
-            let mut normaliser = Normaliser::new(source.clone(), Arc::clone(&config.instruments));
+            let normaliser = Normaliser::new(source.clone(), Arc::clone(&config.instruments));
+            let mut normaliser = normaliser.with_pricing(config.pricing);
             config.seeds.iter().for_each(|row| normaliser.seed(row));
             config.open_gaps.iter().for_each(|gap| normaliser.resume_gap(gap.clone()));
             Lane::new(normaliser)

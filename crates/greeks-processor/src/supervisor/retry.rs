@@ -242,6 +242,7 @@ mod tests {
             (OperatorReason::LoginRequired, 15),
             (OperatorReason::Configuration, 900),
             (OperatorReason::UntrustedPeer, 900),
+            (OperatorReason::SessionTaken, 60),
         ] {
             for was_stable in [false, true, false] {
                 assert_eq!(bench.next(&operator(reason), was_stable), Some(Duration::from_secs(seconds)));
@@ -260,6 +261,7 @@ mod tests {
             OperatorReason::LoginRequired,
             OperatorReason::Configuration,
             OperatorReason::UntrustedPeer,
+            OperatorReason::SessionTaken,
         ];
         let failures = [Retry::Now, Retry::Backoff, Retry::After(Duration::ZERO)];
         let failures = failures.into_iter().chain(reasons.map(Retry::Operator)).map(Outcome::Failed);

@@ -1,6 +1,9 @@
-//! One test per rule: here what gives a row and what stands in it, in `identity` what makes two events the same.
+//! One test per rule: here what gives a row and what stands in it, in `identity` what makes two events the same, in
+//! `computed` what the source leaves to us, in `isolation` what must not touch what.
 
+mod computed;
 mod identity;
+mod isolation;
 
 use greeks_model::{
     AccountId, Decimal, GapReason, InstrumentId, OptionType, Position, PositionsRecord, Series, Underlying, UnixNanos,
