@@ -7,6 +7,7 @@
 
 mod fingerprint;
 mod key;
+mod peer;
 mod pins;
 mod refusal;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
+pub use peer::Peer;
 pub use pins::{MemoryPins, PinStore};
 pub use refusal::Refusal;
 

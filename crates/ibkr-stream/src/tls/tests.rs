@@ -308,8 +308,10 @@ fn another_process_that_was_faster_counts() {
 fn what_cannot_be_read_or_stored_is_not_trusted() {
     let gateway = Identity::ecdsa();
     for (broken, words) in [
-        (Broken { load: true }, "cannot be read (the disk is gone): delete it;"),
-        (Broken { load: false }, "cannot be stored (the disk is full);"),
+        (Broken { load: true, kind: io::ErrorKind::Other }, "cannot be read (it is broken): delete it;"),
+        (Broken { load: false, kind: io::ErrorKind::Other }, "cannot be stored (it is broken);"),
+        // Says that there is a pin, and that there is none.
+        (Broken { load: false, kind: io::ErrorKind::AlreadyExists }, "cannot be stored (it is broken);"),
     ] {
         let refused = text(connect(&pinning(&Arc::new(broken)), &gateway.server(&TLS13)));
         assert!(refused.contains(words) && refused.contains(&gateway.fingerprint().to_string()), "{refused}");
@@ -402,15 +404,16 @@ impl PinStore for Overtaken {
 #[derive(Debug)]
 struct Broken {
     load: bool,
+    kind: io::ErrorKind,
 }
 
 impl PinStore for Broken {
     fn load(&self) -> io::Result<Option<Fingerprint>> {
-        if self.load { Err(io::Error::other("the disk is gone")) } else { Ok(None) }
+        if self.load { Err(io::Error::new(self.kind, "it is broken")) } else { Ok(None) }
     }
 
     fn store(&self, _: &Fingerprint) -> io::Result<()> {
-        Err(io::Error::other("the disk is full"))
+        Err(io::Error::new(self.kind, "it is broken"))
     }
 
     fn remedy(&self) -> String {

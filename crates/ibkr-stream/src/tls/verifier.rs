@@ -72,7 +72,9 @@ impl Verifier {
                 Ok(())
             }
             // Another process was faster: its certificate counts.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.compare(got).map(drop),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.compare(got)? == Standing::Trusted => {
+                Ok(())
+            }
             Err(error) => Err(Refusal::NotStored { got, source: Arc::new(error) }),
         }
     }
