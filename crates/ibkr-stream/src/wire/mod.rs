@@ -5,7 +5,20 @@
 //! missing.
 
 mod conid;
+mod control;
 mod defect;
+mod frame;
+mod incoming;
+mod number;
+mod outgoing;
 
 pub(crate) use conid::Conid;
+pub(crate) use control::Status;
 pub(crate) use defect::Defect;
+pub(crate) use frame::{Availability, Frame, Values};
+pub(crate) use incoming::{Incoming, System, read};
+pub(crate) use number::{Decorated, Mark};
+pub(crate) use outgoing::Outgoing;
+
+#[cfg(test)]
+mod tests;
