@@ -78,6 +78,19 @@ impl Contract {
         Self::checked(Kind::Osi { root: root.into() }, expiration, option_type, strike)
     }
 
+    /// Reads an OSI symbol whose root is padded in another way than to six characters, or not at all:
+    /// `AAPL261218C00232500`.
+    ///
+    /// # Errors
+    /// [`ContractError`] when the text is no OSI symbol besides.
+    pub fn from_osi(text: &str) -> Result<Self, ContractError> {
+        let text = text.trim();
+        match text.len().checked_sub(osi::TAIL).and_then(|at| text.split_at_checked(at)) {
+            Some((root, tail)) if !root.starts_with('/') => format!("{:<6}{tail}", root.trim_end()).parse(),
+            _ => Err(ContractError::new(text, "an OSI symbol ends in YYMMDD, C or P, and eight digits of the strike")),
+        }
+    }
+
     /// An option on a future. The strike may be zero or negative: such strikes have traded.
     ///
     /// # Errors
@@ -241,6 +254,22 @@ mod tests {
             assert_eq!(contract.future().unwrap().to_string(), future);
             assert_eq!(contract.strike(), strike);
             assert_eq!(contract.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn osi_symbols_with_other_padding() {
+        for (text, key) in [
+            ("AAPL  261218C00232500", "AAPL  261218C00232500"),
+            ("AAPL261218C00232500", "AAPL  261218C00232500"),
+            (" F 261211P00012330 ", "F     261211P00012330"),
+            ("SPXW     261124P06650000", "SPXW  261124P06650000"),
+        ] {
+            assert_eq!(Contract::from_osi(text).unwrap().to_string(), key);
+        }
+        for text in ["", "AAPL", "261218C00232500", "/ESZ26 261127P5000", "/ESZ261127P00005000", "A B 261218C00232500"]
+        {
+            assert!(Contract::from_osi(text).is_err(), "{text}");
         }
     }
 

@@ -8,6 +8,8 @@ use crate::{ContractError, Decimal, OptionType};
 /// The longest root an OSI symbol can hold.
 pub(crate) const ROOT_MAX: usize = 6;
 
+/// What follows the root: date, type and strike.
+pub(crate) const TAIL: usize = 15;
 /// The largest strike an OSI symbol can hold, in thousandths.
 const STRIKE_MAX_THOUSANDTHS: i64 = 99_999_999;
 

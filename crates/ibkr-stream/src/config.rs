@@ -41,6 +41,10 @@ pub struct IbkrConfig {
     pub rest_spacing: Duration,
     /// REST calls that may go out at once after a pause; default 2.
     pub rest_burst: u32,
+    /// Least time between two calls of `tickle`; default 1 s, the gateway's limit.
+    pub tickle_spacing: Duration,
+    /// Least time between two calls that list the accounts; default 5 s, the gateway's limit.
+    pub account_list_spacing: Duration,
     /// How long nothing is asked after a 429 without `Retry-After`; default 10 minutes, the time an offender spends in
     /// the penalty box.
     pub penalty: Duration,
@@ -95,6 +99,8 @@ impl IbkrConfig {
             rest_timeout: Duration::from_secs(15),
             rest_spacing: Duration::from_millis(143),
             rest_burst: 2,
+            tickle_spacing: Duration::from_secs(1),
+            account_list_spacing: Duration::from_secs(5),
             penalty: Duration::from_secs(600),
             maintenance_pause: Duration::from_secs(60),
             step_timeout: Duration::from_secs(15),
@@ -232,9 +238,14 @@ mod tests {
 
     #[test]
     fn addresses_that_cannot_work_are_refused_and_not_repeated() {
-        for gateway in
-            ["", "localhost:5000", "http://10.0.0.1", "ftp://localhost", "https://u:secret@localhost", "https://x?secret"]
-        {
+        for gateway in [
+            "",
+            "localhost:5000",
+            "http://10.0.0.1",
+            "ftp://localhost",
+            "https://u:secret@localhost",
+            "https://x?secret",
+        ] {
             let error = endpoints(gateway, None).unwrap_err().to_string();
             assert!(error.contains("gateway_url") && !error.contains("secret"), "{gateway}: {error}");
         }

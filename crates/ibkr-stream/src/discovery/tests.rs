@@ -1,0 +1,1 @@
+//! Looks at the accounts of a small gateway.

@@ -1,0 +1,219 @@
+//! The accounts whose positions can be read.
+
+use greeks_model::AccountId;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::{Call, Rest, body};
+use crate::Error;
+
+const ACCOUNTS: &str = "GET /portfolio/accounts";
+const SUBACCOUNTS: &str = "GET /portfolio/subaccounts";
+const PAGES: &str = "GET /portfolio/subaccounts2";
+/// The most that one answer about sub-accounts holds; whoever has more asks for pages.
+const MOST_AT_ONCE: usize = 100;
+/// Pages hold 20 sub-accounts. No advisor has this many pages, but a hostile answer could.
+const MOST_PAGES: usize = 500;
+
+/// The last answer, for those who ask again too early.
+#[derive(Debug, Default)]
+pub(super) struct AccountList {
+    asked: Option<Instant>,
+    known: Option<Vec<AccountId>>,
+}
+
+/// One answer.
+#[derive(Debug, Default, PartialEq)]
+struct Listing {
+    accounts: Vec<AccountId>,
+    /// Whether an account says that it is part of an advisor's structure.
+    tiered: bool,
+}
+
+impl Rest {
+    /// The accounts of the user, sub-accounts of an advisor included. The gateway allows one such call in 5 seconds: an
+    /// answer younger than that is given again.
+    pub(crate) async fn portfolio_accounts(&self) -> Result<Vec<AccountId>, Error> {
+        self.accounts(false).await
+    }
+
+    /// Lists the accounts for the gateway's sake, which refuses to tell positions before.
+    pub(super) async fn list_accounts_anew(&self) -> Result<(), Error> {
+        self.accounts(true).await.map(|_| ())
+    }
+
+    async fn accounts(&self, anew: bool) -> Result<Vec<AccountId>, Error> {
+        // Held over the calls on purpose: whoever comes second gets the first one's answer.
+        let asked_at = Instant::now();
+        let mut list = self.account_list.lock().await;
+        let young = list.asked.is_some_and(|asked| asked.elapsed() < self.account_list_spacing);
+        let after_the_question = list.asked.is_some_and(|asked| asked >= asked_at);
+        if let Some(known) = list.known.as_ref().filter(|_| after_the_question || (young && !anew)) {
+            return Ok(known.clone());
+        }
+        if let Some(asked) = list.asked {
+            tokio::time::sleep_until(asked + self.account_list_spacing).await;
+        }
+        let answer = self.ask_for_accounts().await;
+        list.asked = Some(Instant::now());
+        list.known = answer.as_ref().ok().cloned();
+        answer
+    }
+
+    async fn ask_for_accounts(&self) -> Result<Vec<AccountId>, Error> {
+        let mut found = match self.call(Call::get(ACCOUNTS, &["portfolio", "accounts"]), &[], None::<&()>).await {
+            Ok(answer) => read(ACCOUNTS, &answer)?,
+            // Documented for users without an advisor's structure; what it does to the others is not.
+            Err(Error::Status { status, reason, .. }) => {
+                tracing::debug!(status, reason, "the list of accounts is refused");
+                return Ok(self.sub_accounts().await?.accounts);
+            }
+            Err(error) => return Err(error),
+        };
+        if found.tiered || found.accounts.is_empty() {
+            match self.sub_accounts().await {
+                Ok(more) => add(&mut found.accounts, more.accounts),
+                Err(Error::Status { status, reason, .. }) if !found.accounts.is_empty() => {
+                    tracing::debug!(status, reason, "no sub-accounts are told");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found.accounts)
+    }
+
+    async fn sub_accounts(&self) -> Result<Listing, Error> {
+        let answer = self.call(Call::get(SUBACCOUNTS, &["portfolio", "subaccounts"]), &[], None::<&()>).await?;
+        let mut found = read(SUBACCOUNTS, &answer)?;
+        if found.accounts.len() < MOST_AT_ONCE {
+            return Ok(found);
+        }
+        for page in 0..MOST_PAGES {
+            let call = Call::get(PAGES, &["portfolio", "subaccounts2"]);
+            let answer = match self.call(call, &[("page", &page.to_string())], None::<&()>).await {
+                Ok(answer) => answer,
+                Err(Error::Status { status: 404, .. }) => break,
+                Err(error) => return Err(error),
+            };
+            let more = read(PAGES, &answer)?;
+            // A server that ignores the page number would tell the same for ever.
+            let nothing_new = more.accounts.iter().all(|account| found.accounts.contains(account));
+            if more.accounts.is_empty() || (page > MOST_AT_ONCE / 20 && nothing_new) {
+                break;
+            }
+            add(&mut found.accounts, more.accounts);
+        }
+        Ok(found)
+    }
+}
+
+fn add(accounts: &mut Vec<AccountId>, more: Vec<AccountId>) {
+    for account in more {
+        if !accounts.contains(&account) {
+            accounts.push(account);
+        }
+    }
+}
+
+/// A bare list, or one beside its metadata.
+fn read(call: &'static str, answer: &[u8]) -> Result<Listing, Error> {
+    #[derive(Deserialize)]
+    struct Page<'a> {
+        #[serde(borrow)]
+        subaccounts: Vec<&'a RawValue>,
+    }
+    let items = if answer.trim_ascii_start().starts_with(b"{") {
+        body::read::<Page<'_>>(call, answer)?.subaccounts
+    } else {
+        body::list(call, answer)?
+    };
+    let mut listing = Listing::default();
+    for item in items {
+        read_account(item, &mut listing);
+    }
+    Ok(listing)
+}
+
+fn read_account(item: &RawValue, listing: &mut Listing) {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Account<'a> {
+        #[serde(borrow)]
+        id: Option<&'a RawValue>,
+        #[serde(borrow)]
+        account_id: Option<&'a RawValue>,
+        #[serde(borrow)]
+        faclient: Option<&'a RawValue>,
+        #[serde(borrow)]
+        parent: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Parent<'a> {
+        #[serde(borrow)]
+        is_m_parent: Option<&'a RawValue>,
+        #[serde(borrow)]
+        is_m_child: Option<&'a RawValue>,
+    }
+    let Ok(account) = serde_json::from_str::<Account<'_>>(item.get()) else {
+        tracing::warn!("an account that cannot be read was left out");
+        return;
+    };
+    let number = body::text(account.id).or_else(|| body::text(account.account_id)).unwrap_or_default();
+    let Ok(id) = AccountId::new(&number) else {
+        tracing::warn!("an account without a usable number was left out");
+        return;
+    };
+    let parent = account.parent.and_then(|raw| serde_json::from_str::<Parent<'_>>(raw.get()).ok());
+    let related = parent.is_some_and(|it| [it.is_m_parent, it.is_m_child].map(body::flag).contains(&Some(true)));
+    listing.tiered |= related || body::flag(account.faclient) == Some(true) || is_master(&number);
+    // Some lists hold an entry that stands for all of an advisor's accounts.
+    if !number.eq_ignore_ascii_case("all") {
+        add(&mut listing.accounts, vec![id]);
+    }
+}
+
+/// An advisor's own account begins with F, on paper with DF.
+fn is_master(number: &str) -> bool {
+    let bare = number.strip_prefix('D').unwrap_or(number);
+    bare.strip_prefix('F').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(accounts: &[AccountId]) -> Vec<&str> {
+        accounts.iter().map(AccountId::as_str).collect()
+    }
+
+    #[test]
+    fn lists_of_every_shape() {
+        let plain = br#"[{"id":"U1234567","accountId":"U1234567","faclient":false,"parent":{"mmc":[],"accountId":"","isMParent":false,"isMChild":false}}]"#;
+        let listing = read(ACCOUNTS, plain).unwrap();
+        assert_eq!((numbers(&listing.accounts), listing.tiered), (vec!["U1234567"], false));
+        let page = br#"{"metadata":{"total":2,"pageSize":20,"pageNum":0},"subaccounts":[{"id":"U1"},{"accountId":"U2","id":null},{"id":"U1"},{"id":"All"},{"id":""},7]}"#;
+        assert_eq!(numbers(&read(PAGES, page).unwrap().accounts), ["U1", "U2"]);
+        assert_eq!(read(ACCOUNTS, b"[]").unwrap(), Listing::default());
+        for body in [&b"<html>"[..], b"{}", br#"{"subaccounts":7}"#, b"7"] {
+            assert!(matches!(read(ACCOUNTS, body), Err(Error::Body { .. })));
+        }
+    }
+
+    #[test]
+    fn an_advisor_is_known_by_any_of_its_signs() {
+        for (account, tiered) in [
+            (r#"{"id":"U1234567","faclient":true}"#, true),
+            (r#"{"id":"U1234567","parent":{"isMParent":true}}"#, true),
+            (r#"{"id":"U1234567","parent":{"isMChild":true}}"#, true),
+            (r#"{"id":"F1234567"}"#, true),
+            (r#"{"id":"DF123456"}"#, true),
+            (r#"{"id":"DU123456"}"#, false),
+            (r#"{"id":"FOO"}"#, false),
+            (r#"{"id":"U1234567","faclient":null,"parent":null}"#, false),
+        ] {
+            assert_eq!(read(ACCOUNTS, format!("[{account}]").as_bytes()).unwrap().tiered, tiered, "{account}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The brokerage session: how it fares, how it is opened, how it is kept.
+
+use std::time::Duration;
+
+use broker_net::json::double;
+use broker_net::text::clean;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::{Call, Rest, body};
+use crate::Error;
+
+const TICKLE: &str = "POST /tickle";
+const STATUS: &str = "POST /iserver/auth/status";
+const INIT: &str = "POST /iserver/auth/ssodh/init";
+const ACCOUNTS: &str = "GET /iserver/accounts";
+
+/// The answer to a tickle.
+#[derive(Clone, Debug)]
+pub(crate) struct Tickle {
+    /// The value of the websocket's cookie. Another one than before means another session.
+    pub(crate) session: SecretString,
+    /// How long the login lasts; not every answer tells.
+    pub(crate) sso_expires: Option<Duration>,
+    /// How the brokerage session fares; not every answer tells.
+    pub(crate) auth: Option<AuthStatus>,
+}
+
+/// How the brokerage session fares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AuthStatus {
+    pub(crate) authenticated: bool,
+    pub(crate) connected: bool,
+    /// Another login of the same user holds the session, or wants it.
+    pub(crate) competing: bool,
+    pub(crate) established: Option<bool>,
+    /// The gateway's words on a failure; empty when there are none.
+    pub(crate) reason: String,
+}
+
+impl AuthStatus {
+    /// Whether data will flow.
+    pub(crate) const fn is_healthy(&self) -> bool {
+        self.authenticated && self.connected && !self.competing
+    }
+}
+
+impl Rest {
+    /// Keeps the brokerage session alive, and tells the session's id. The gateway allows one call a second: whoever comes
+    /// too early waits.
+    pub(crate) async fn tickle(&self) -> Result<Tickle, Error> {
+        let mut last = self.last_tickle.lock().await;
+        if let Some(last) = *last {
+            tokio::time::sleep_until(last + self.tickle_spacing).await;
+        }
+        let answer = self.call(Call::post(TICKLE, &["tickle"]), &[], None::<&()>).await;
+        *last = Some(Instant::now());
+        drop(last);
+        read_tickle(&answer?)
+    }
+
+    /// How the brokerage session fares.
+    pub(crate) async fn auth_status(&self) -> Result<AuthStatus, Error> {
+        let call = Call::post(STATUS, &["iserver", "auth", "status"]);
+        read_status(STATUS, &self.call(call, &[], None::<&()>).await?)
+    }
+
+    /// Asks for a brokerage session. With `compete`, another login of the same user loses its own.
+    pub(crate) async fn init_session(&self, compete: bool) -> Result<AuthStatus, Error> {
+        #[derive(Serialize)]
+        struct Request {
+            publish: bool,
+            compete: bool,
+        }
+        let call = Call::post(INIT, &["iserver", "auth", "ssodh", "init"]);
+        read_status(INIT, &self.call(call, &[], Some(&Request { publish: true, compete })).await?)
+    }
+
+    /// Lists the brokerage accounts, without which the gateway gives no market data.
+    pub(crate) async fn brokerage_accounts(&self) -> Result<(), Error> {
+        self.call(Call::get(ACCOUNTS, &["iserver", "accounts"]), &[], None::<&()>).await.map(|_| ())
+    }
+}
+
+fn read_tickle(answer: &[u8]) -> Result<Tickle, Error> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        session: String,
+        #[serde(borrow, rename = "ssoExpires")]
+        sso_expires: Option<&'a RawValue>,
+        #[serde(borrow)]
+        iserver: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Iserver<'a> {
+        #[serde(borrow, rename = "authStatus")]
+        auth_status: Option<&'a RawValue>,
+    }
+    let answer: Answer<'_> = body::read(TICKLE, answer)?;
+    let iserver = answer.iserver.and_then(|raw| serde_json::from_str::<Iserver<'_>>(raw.get()).ok());
+    let auth = iserver.and_then(|it| it.auth_status).filter(|raw| raw.get().starts_with('{'));
+    let millis = answer.sso_expires.and_then(double).filter(|millis| (0.0..1e12).contains(millis));
+    Ok(Tickle {
+        session: answer.session.into(),
+        sso_expires: millis.map(|millis| Duration::from_secs_f64(millis / 1000.0)),
+        auth: auth.and_then(|raw| read_status(TICKLE, raw.get().as_bytes()).ok()),
+    })
+}
+
+fn read_status(call: &'static str, answer: &[u8]) -> Result<AuthStatus, Error> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        authenticated: Option<&'a RawValue>,
+        #[serde(borrow)]
+        connected: Option<&'a RawValue>,
+        #[serde(borrow)]
+        competing: Option<&'a RawValue>,
+        #[serde(borrow)]
+        established: Option<&'a RawValue>,
+        #[serde(borrow)]
+        fail: Option<&'a RawValue>,
+        #[serde(borrow)]
+        message: Option<&'a RawValue>,
+    }
+    let answer: Answer<'_> = body::read(call, answer)?;
+    let authenticated = body::flag(answer.authenticated).unwrap_or(false);
+    let reason = body::text(answer.fail).or_else(|| body::text(answer.message)).unwrap_or_default();
+    Ok(AuthStatus {
+        authenticated,
+        // Left out, it says nothing against what the other says.
+        connected: body::flag(answer.connected).unwrap_or(authenticated),
+        competing: body::flag(answer.competing).unwrap_or(false),
+        established: body::flag(answer.established),
+        reason: clean(&reason, &[]),
+    })
+}
