@@ -8,6 +8,7 @@ mod check;
 mod conditions;
 mod config;
 mod contracts;
+mod dial;
 mod discovery;
 mod driver;
 mod error;
@@ -18,5 +19,7 @@ mod source;
 pub mod tls;
 mod wire;
 
+pub use check::{Brokerage, CheckReport, MarketData, check};
 pub use config::{DEFAULT_GATEWAY_URL, IbkrConfig};
 pub use error::Error;
+pub use source::IbkrSource;

@@ -1,1 +1,217 @@
-//! (being written)
+//! The source: open the brokerage session, discover, dial, drive.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use broker_net::ws::Socket;
+use greeks_model::{
+    AccountId, GapReason, PositionSnapshot, QuoteSource, Retry, SessionEnd, SessionState, SourceContext, SourceError,
+    SourceEvent, SourceId,
+};
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite;
+
+use crate::book::Book;
+use crate::brokerage::{self, Identity};
+use crate::config::Endpoints;
+use crate::dial::dial;
+use crate::discovery::Discoverer;
+use crate::driver::{Driver, Tools};
+use crate::metrics::Meter;
+use crate::rest::Rest;
+use crate::session::{Session, Settings};
+use crate::{Error, IbkrConfig};
+
+/// The name of this source, as in `greek_snapshots.broker`.
+const SOURCE: &str = "ibkr";
+/// How long the end of the stream may take to be reported.
+const LAST_EVENT: Duration = Duration::from_secs(1);
+
+/// The option positions of an IBKR user as a stream of Greeks.
+#[derive(Debug)]
+pub struct IbkrSource {
+    id: SourceId,
+    config: IbkrConfig,
+    endpoints: Endpoints,
+    tls: Arc<rustls::ClientConfig>,
+    discoverer: Arc<Discoverer>,
+    book: Book,
+    meter: Meter,
+    /// Sessions in a row for which IBKR opened no brokerage session.
+    refused: u32,
+}
+
+impl IbkrSource {
+    /// A source that has not begun. `tls` is used for REST and websocket alike and names its own crypto provider; see
+    /// [`tls`](crate::tls) for one that knows a gateway's certificate again.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] when a setting cannot work, [`Error::Client`] when the HTTP client cannot be built.
+    pub fn new(config: IbkrConfig, tls: Arc<rustls::ClientConfig>) -> Result<Self, Error> {
+        let id = SourceId::new(SOURCE).map_err(|error| Error::configuration("source", error.to_string()))?;
+        let endpoints = config.checked()?;
+        let rest = Rest::new(&config, endpoints.api.clone(), &tls)?;
+        Ok(Self {
+            id,
+            discoverer: Arc::new(Discoverer::new(rest)),
+            config,
+            endpoints,
+            tls,
+            book: Book::default(),
+            meter: Meter::new(SOURCE),
+            refused: 0,
+        })
+    }
+
+    async fn session(&mut self, cx: &SourceContext) -> Result<SessionEnd, Error> {
+        let ready = tokio::select! {
+            biased;
+            () = cx.cancelled() => return Ok(SessionEnd::Cancelled),
+            ready = self.prepare(cx) => ready?,
+        };
+        let Some(Ready { accounts, held, identity, session, socket }) = ready else {
+            return Ok(SessionEnd::Cancelled);
+        };
+        let tools = Tools { cx, config: &self.config, discoverer: &self.discoverer, meter: &self.meter, accounts };
+        let mut driver = Driver::new(tools, identity, session, &mut self.book, &held);
+        let result = driver.run(socket).await;
+        let streamed = driver.has_streamed();
+        if let Some(reason) = result.as_ref().err().filter(|_| streamed).and_then(gap_reason) {
+            report_gap(cx, reason).await;
+        }
+        result
+    }
+
+    /// Everything before the stream, in the order that the gateway needs. `None` when nobody takes the events any more.
+    async fn prepare(&mut self, cx: &SourceContext) -> Result<Option<Ready>, Error> {
+        let rest = self.discoverer.rest();
+        let opened = brokerage::open(rest, &self.config, self.config.compete).await?;
+        let accounts = self.discoverer.accounts(&self.config).await?;
+        self.book.keep(&accounts);
+        let Some(held) = self.read_positions(&accounts, cx).await? else { return Ok(None) };
+        let identity = brokerage::identify(self.discoverer.rest(), &opened, self.config.compete).await?;
+        let socket = dial(&self.config, &self.endpoints, &identity.session, &self.tls).await?;
+        tracing::info!(gateway = self.endpoints.gateway(), accounts = accounts.len(), "connected to the gateway");
+        let session = Session::new(session_settings(&self.config, cx.keep_payload()), Instant::now().into_std());
+        Ok(Some(Ready { accounts, held, identity, session, socket }))
+    }
+
+    /// Reads and tells what each account holds; one that cannot be read does not hide the others.
+    async fn read_positions(
+        &mut self,
+        accounts: &[AccountId],
+        cx: &SourceContext,
+    ) -> Result<Option<Vec<PositionSnapshot>>, Error> {
+        let mut all = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            let findings = Arc::clone(&self.discoverer).look(account.clone(), cx.clone()).await;
+            match findings.result {
+                // No other call will fare better.
+                Err(error) if error.needs_operator() || is_pause(&error) => return Err(error),
+                _ => all.push(findings),
+            }
+        }
+        if !all.is_empty() && all.iter().all(|findings| findings.result.is_err()) {
+            // Not one account could be read: there is nothing to stream for.
+            let error = all.into_iter().find_map(|findings| findings.result.err());
+            return error.map_or(Ok(None), Err);
+        }
+        let mut held = Vec::with_capacity(all.len());
+        for event in self.book.update(all, cx) {
+            if let SourceEvent::Positions(snapshot) = &event {
+                held.push(snapshot.clone());
+            }
+            if cx.events().send(event).await.is_err() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(held))
+    }
+
+    /// Asks more rarely when IBKR opens no brokerage session again and again, as in its nightly reset.
+    fn judge(&mut self, error: Error) -> SourceError {
+        if !matches!(error, Error::NoBrokerageSession { .. }) {
+            self.refused = 0;
+            return error.into();
+        }
+        self.refused = self.refused.saturating_add(1);
+        match self.refused {
+            1 => error.into(),
+            _ => SourceError::new(Retry::After(self.config.maintenance_pause), error),
+        }
+    }
+}
+
+#[async_trait]
+impl QuoteSource for IbkrSource {
+    fn id(&self) -> &SourceId {
+        &self.id
+    }
+
+    async fn run_session(&mut self, cx: &SourceContext) -> Result<SessionEnd, SourceError> {
+        if cx.set_state(SessionState::Connecting).is_err() {
+            // A caller without a supervisor may come straight from a session that streamed.
+            cx.set_state(SessionState::Disconnected { retry_at: None })?;
+            cx.set_state(SessionState::Connecting)?;
+        }
+        match self.session(cx).await {
+            Ok(end) => {
+                self.refused = 0;
+                Ok(end)
+            }
+            Err(error) => Err(self.judge(error)),
+        }
+    }
+}
+
+/// What a session begins with.
+struct Ready {
+    accounts: Vec<AccountId>,
+    held: Vec<PositionSnapshot>,
+    identity: Identity,
+    session: Session,
+    socket: Socket,
+}
+
+pub(crate) const fn session_settings(config: &IbkrConfig, keep_payload: bool) -> Settings {
+    Settings {
+        step_timeout: config.step_timeout,
+        tic_every: config.tic_every,
+        heartbeat_timeout: config.heartbeat_timeout,
+        renew_after: config.renew_after,
+        subscription_life: config.subscription_life,
+        first_frame_after: config.first_frame_after,
+        quiet_after: config.quiet_after,
+        subscribe_spacing: config.subscribe_spacing,
+        lines: config.market_data_lines,
+        keep_payload,
+    }
+}
+
+/// Whether the gateway wants to be left alone.
+const fn is_pause(error: &Error) -> bool {
+    matches!(error.retry(), Retry::After(_))
+}
+
+/// The ends of a stream that say more than "disconnected", which its supervisor reports by itself.
+fn gap_reason(error: &Error) -> Option<GapReason> {
+    match error {
+        Error::Silence { .. } => Some(GapReason::Silence),
+        Error::MessageTooLarge { .. } => Some(GapReason::OversizedMessage),
+        Error::ConnectionLost { source: Some(source) } => match **source {
+            tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => None,
+            tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_) => Some(GapReason::ProtocolViolation),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+async fn report_gap(cx: &SourceContext, reason: GapReason) {
+    let activity = cx.activity();
+    let Some(since) = activity.last_message().max(activity.last_heartbeat()) else { return };
+    if !matches!(timeout(LAST_EVENT, cx.events().send(SourceEvent::Gap { since, reason })).await, Ok(Ok(()))) {
+        tracing::warn!(reason = reason.as_str(), "the reason of a gap could not be handed on");
+    }
+}

@@ -1,1 +1,224 @@
-//! (being written)
+//! One task, one `select!`: owns the socket of a session, reads, writes, beats, tickles, follows positions, hands
+//! events on.
+
+mod executions;
+mod inbound;
+mod positions;
+mod report;
+mod tickler;
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_net::handover::Handover;
+use broker_net::outbound::Outbound;
+use broker_net::refresh::Refresher;
+use broker_net::ws::Socket;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use greeks_model::{AccountId, PositionSnapshot, SessionEnd, SourceContext};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::book::Book;
+use crate::brokerage::Identity;
+use crate::discovery::{Discoverer, Findings};
+use crate::metrics::Meter;
+use crate::rest::Tickle;
+use crate::session::Session;
+use crate::{Error, IbkrConfig};
+
+use executions::Executions;
+use report::Told;
+use tickler::Tickler;
+
+/// How long the last words of a session may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What a driver works with.
+pub(crate) struct Tools<'a> {
+    pub(crate) cx: &'a SourceContext,
+    pub(crate) config: &'a IbkrConfig,
+    pub(crate) discoverer: &'a Arc<Discoverer>,
+    pub(crate) meter: &'a Meter,
+    pub(crate) accounts: Vec<AccountId>,
+}
+
+/// What goes on beside the stream.
+enum Job {
+    Read(Findings),
+    Tickled(Result<Tickle, Error>),
+    Accounts(Result<Vec<AccountId>, Error>),
+}
+
+/// One session from its first byte to its last.
+pub(crate) struct Driver<'a> {
+    tools: Tools<'a>,
+    session: Session,
+    book: &'a mut Book,
+    handover: Handover<'a>,
+    outbound: Outbound,
+    refresher: Refresher,
+    executions: Executions,
+    tickler: Tickler,
+    /// Each is looked at only when it has woken, so that a busy stream does not pay for them.
+    jobs: FuturesUnordered<BoxFuture<'static, Job>>,
+    /// Whether a job reads the list of accounts.
+    listing: bool,
+    streaming: bool,
+    told: Told,
+}
+
+impl<'a> Driver<'a> {
+    /// A driver of a session that has just been opened, after a read of all positions.
+    pub(crate) fn new(
+        tools: Tools<'a>,
+        identity: Identity,
+        mut session: Session,
+        book: &'a mut Book,
+        held: &[PositionSnapshot],
+    ) -> Self {
+        let (now, config) = (Instant::now(), tools.config);
+        session.want(&book.wanted(), now.into_std());
+        let mut executions = Executions::new(config.execution_recheck);
+        held.iter().for_each(|snapshot| executions.read(snapshot, now));
+        Self {
+            handover: Handover::new(tools.cx.events()),
+            outbound: Outbound::new(config.step_timeout),
+            refresher: Refresher::new(&tools.accounts, config.position_poll, now.into_std()),
+            executions,
+            tickler: Tickler::new(identity, config.tickle_every, config.compete, now),
+            tools,
+            session,
+            book,
+            jobs: FuturesUnordered::new(),
+            listing: false,
+            streaming: false,
+            told: Told::default(),
+        }
+    }
+
+    /// Whether the session ever streamed.
+    pub(crate) const fn has_streamed(&self) -> bool {
+        self.streaming
+    }
+
+    /// Runs the session to its end and closes the socket in good order if that is possible within a second: later
+    /// connections may fare badly otherwise.
+    pub(crate) async fn run(&mut self, socket: Socket) -> Result<SessionEnd, Error> {
+        let (mut sink, mut stream) = socket.split();
+        let result = self.stream(&mut sink, &mut stream).await;
+        // What was not said yet is no use any more.
+        self.outbound.take();
+        let farewell = async {
+            while let Some(text) = self.session.take_last_word() {
+                sink.feed(Message::text(text)).await?;
+            }
+            sink.close().await
+        };
+        // The connection may be broken already; it is dropped either way.
+        let farewell = timeout(FAREWELL, farewell).await;
+        tracing::debug!(orderly = matches!(farewell, Ok(Ok(()))), "socket closed");
+        if !self.handover.drain(&mut self.session, FAREWELL).await {
+            tracing::warn!("events received before the end of the session were lost: nobody took them");
+        }
+        result
+    }
+
+    async fn stream(
+        &mut self,
+        sink: &mut SplitSink<Socket, Message>,
+        stream: &mut SplitStream<Socket>,
+    ) -> Result<SessionEnd, Error> {
+        let cx = self.tools.cx;
+        let mut cancelled = pin!(cx.cancelled());
+        let mut sleep = pin!(sleep_until(Instant::now()));
+        loop {
+            if self.handover.hand_on(&mut self.session).is_err() {
+                // Nobody takes the events: as good as a request to stop.
+                return Ok(SessionEnd::Cancelled);
+            }
+            let now = Instant::now();
+            self.tick(now)?;
+            let blocked = self.handover.has_events(&self.session);
+            self.arm(sleep.as_mut(), now);
+            tokio::select! {
+                biased;
+                () = &mut cancelled => return Ok(SessionEnd::Cancelled),
+                progress = self.outbound.advance(sink), if self.outbound.is_busy() => match progress {
+                    Ok(true) => self.report_subscriptions(),
+                    Ok(false) => {}
+                    Err(error) => {
+                        return self.hear_last_words(stream).and_then(|end| end.ok_or_else(|| self.broken(error)));
+                    }
+                },
+                permit = cx.events().reserve(), if blocked => match (permit, self.handover.next_event(&mut self.session)) {
+                    (Ok(permit), Some(event)) => permit.send(event),
+                    (Ok(_), None) => {}
+                    (Err(_), _) => return Ok(SessionEnd::Cancelled),
+                },
+                Some(job) = self.jobs.next(), if !self.jobs.is_empty() => {
+                    if let Some(end) = self.on_job(job)? {
+                        return Ok(end);
+                    }
+                }
+                () = &mut sleep => {}
+                frame = stream.next(), if !blocked => {
+                    if let Some(end) = self.on_message(frame)? {
+                        return Ok(end);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what is due.
+    fn tick(&mut self, now: Instant) -> Result<(), Error> {
+        if self.outbound.is_overdue(now) {
+            return Err(Error::StepTimeout { step: "progress in writing", after: self.tools.config.step_timeout });
+        }
+        self.session.on_tick(now.into_std(), !self.handover.has_events(&self.session))?;
+        self.outbound.fill(|| self.session.poll_output(now.into_std()));
+        if self.tickler.start(now) {
+            let discoverer = Arc::clone(self.tools.discoverer);
+            self.jobs.push(async move { Job::Tickled(discoverer.rest().tickle().await) }.boxed());
+        }
+        self.start_reads(now);
+        self.note_silence();
+        self.announce(now);
+        Ok(())
+    }
+
+    /// Sets the timer to the next thing that is due. A timer that rings too early does no harm, so that the frequent
+    /// case, a frame that moves a deadline back, does not touch it.
+    fn arm(&self, mut sleep: Pin<&mut Sleep>, now: Instant) {
+        let mut due = self.outbound.postpone(Instant::from_std(self.session.deadline()), now);
+        let others = [
+            self.outbound.due(),
+            self.handover.deadline(),
+            self.tickler.deadline(),
+            self.positions_due(),
+            self.told.deadline(now),
+        ];
+        for other in others.into_iter().flatten() {
+            due = due.min(other);
+        }
+        if due < sleep.deadline() || sleep.is_elapsed() {
+            sleep.as_mut().reset(due);
+        }
+    }
+
+    fn on_job(&mut self, job: Job) -> Result<Option<SessionEnd>, Error> {
+        let now = Instant::now();
+        match job {
+            Job::Read(findings) => {
+                self.on_findings(findings, now);
+                Ok(None)
+            }
+            Job::Tickled(outcome) => self.tickler.done(outcome, now),
+            Job::Accounts(outcome) => Ok(self.on_accounts(outcome, now)),
+        }
+    }
+}
