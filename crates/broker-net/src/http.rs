@@ -60,9 +60,9 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Why there is no whole answer. Its text holds no path and no query.
+/// Why there is no whole answer. Its text holds no path and no query. Clients of brokers are to say what each means to
+/// them, so a new one is to break them.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum HttpError {
     /// Nothing listens at the address.
     #[error("the connection was refused")]
@@ -124,7 +124,6 @@ impl Http {
     }
 
     /// A request that asks for JSON, to be filled and given to [`Http::send`].
-    #[must_use]
     pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.client.request(method, url).header(header::ACCEPT, "application/json")
     }

@@ -34,9 +34,8 @@ pub struct DialSettings {
     pub within: Duration,
 }
 
-/// Why there is no websocket. Its text holds no path and no query.
+/// Why there is no websocket. Its text holds no path and no query. As for HTTP, a new reason is to break its readers.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum DialError {
     /// The user agent cannot be sent as a header.
     #[error("the user agent cannot be sent as a header")]

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use broker_net::url::host_only;
 use greeks_model::{AccountId, UnixNanos};
 
-use crate::config::host_only;
 use crate::contracts;
 use crate::discovery::Discoverer;
 use crate::rest::{Level, Rest};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use broker_net::url::{host_only, is_loopback};
 use greeks_model::AccountId;
 use reqwest::Url;
 use secrecy::SecretString;
@@ -214,29 +215,6 @@ pub(crate) fn check_streamer_url(text: &str, api: &Url) -> Result<Url, Error> {
         return Ok(url);
     }
     refuse("its host belongs neither to dxFeed nor to tastytrade")
-}
-
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => {
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        }
-        None => false,
-    }
-}
-
-/// Scheme, host and port of an address, for messages: paths and queries may hold tokens.
-pub(crate) fn host_only(text: &str) -> String {
-    match Url::parse(text) {
-        Ok(url) => match (url.host_str(), url.port()) {
-            (Some(host), Some(port)) => format!("{}://{host}:{port}", url.scheme()),
-            (Some(host), None) => format!("{}://{host}", url.scheme()),
-            (None, _) => format!("{}:", url.scheme()),
-        },
-        Err(_) => "(not a URL)".into(),
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Broker symbols and contracts: tastytrade's REST symbols in, contracts and dxFeed streamer symbols out.
 
 use greeks_model::jiff::civil::Date;
-use greeks_model::{Contract, ContractError, Decimal, Future, OptionType, Underlying};
+use greeks_model::{Contract, Decimal, Future, OptionType, Underlying};
 
 /// An option as its position names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) enum SymbolError {
 
 /// Reads the OSI symbol of an equity or index option.
 pub(crate) fn equity_option(symbol: &str, underlying: &str) -> Result<NamedOption, SymbolError> {
-    let contract = parse_osi(symbol).map_err(|_| SymbolError::Osi)?;
+    let contract = Contract::from_osi(symbol).map_err(|_| SymbolError::Osi)?;
     let underlying = underlying.trim();
     if underlying.is_empty() {
         return Err(SymbolError::NoUnderlying);
@@ -95,19 +95,6 @@ pub(crate) fn mic_of_product(product: &str) -> Option<&'static str> {
         "VX" | "VXM" => "XCBF",
         _ => return None,
     })
-}
-
-/// An OSI symbol, also with other padding between root and date.
-fn parse_osi(symbol: &str) -> Result<Contract, ContractError> {
-    let exact = symbol.parse();
-    if exact.is_ok() {
-        return exact;
-    }
-    let trimmed = symbol.trim();
-    let Some((root, tail)) = trimmed.len().checked_sub(15).and_then(|at| trimmed.split_at_checked(at)) else {
-        return exact;
-    };
-    format!("{:<6}{tail}", root.trim_end()).parse()
 }
 
 fn by_columns(symbol: &str) -> Option<NamedOption> {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use broker_net::text::clean;
 use futures_util::{StreamExt, stream};
 use greeks_model::{AccountId, Decimal, SourceContext, UnixNanos};
 
@@ -134,7 +135,7 @@ impl Discoverer {
 
     /// Complains once for the life of the source.
     fn report(&self, symbol: &str, why: &str) {
-        let symbol = crate::error::clean(symbol, &[]);
+        let symbol = clean(symbol, &[]);
         if self.reported.lock().unwrap_or_else(PoisonError::into_inner).insert(symbol.clone()) {
             tracing::warn!(symbol, why, "a position cannot be streamed");
         }

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use broker_net::ws::DialError;
 use greeks_model::{OperatorReason, Retry, SourceError};
 use tokio_tungstenite::tungstenite;
 
@@ -243,31 +244,16 @@ impl From<Error> for SourceError {
     }
 }
 
-/// Whether a failed dial or call failed because the other side's certificate was not accepted.
-pub(crate) fn is_certificate_fault(error: &(dyn StdError + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
-            return true;
+/// How it looks from here that a websocket could not be opened.
+impl From<DialError> for Error {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::UserAgent => Self::configuration("user_agent", "cannot be sent as a header"),
+            DialError::UntrustedPeer { host, source } => Self::UntrustedPeer { host, source },
+            DialError::Failed { host, source } => Self::Dial { host, source },
+            DialError::Timeout { after, .. } => Self::StepTimeout { step: "websocket", after },
         }
-        // An I/O error shows its cause only through `get_ref`, not through `source`.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match inner {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => error.source(),
-        };
     }
-    false
-}
-
-/// Foreign words made fit for an error text: secrets hidden, control characters escaped, cut short.
-pub(crate) fn clean(words: &str, secrets: &[&str]) -> String {
-    const LONGEST: usize = 160;
-    let mut words = words.to_owned();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        words = words.replace(secret, "***");
-    }
-    words.trim().chars().take(LONGEST).flat_map(char::escape_debug).collect()
 }
 
 #[cfg(test)]
@@ -310,20 +296,5 @@ mod tests {
             assert_eq!(error.retry(), expected, "{error}");
             assert_eq!(error.needs_operator(), matches!(expected, Retry::Operator(_)));
         }
-    }
-
-    #[test]
-    fn certificate_faults_are_found_under_other_errors() {
-        let fault = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
-        let io = std::io::Error::new(std::io::ErrorKind::InvalidData, fault);
-        assert!(is_certificate_fault(&tungstenite::Error::Io(io)));
-        let other = std::io::Error::new(std::io::ErrorKind::InvalidData, rustls::Error::DecryptError);
-        assert!(!is_certificate_fault(&tungstenite::Error::Io(other)));
-    }
-
-    #[test]
-    fn foreign_words_are_tamed() {
-        assert_eq!(clean("bad token abc123\n\u{1b}[31m", &["abc123", ""]), "bad token ***\\n\\u{1b}[31m");
-        assert_eq!(clean(&"x".repeat(500), &[]).len(), 160);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use broker_net::ws::{DialSettings, Socket, dial};
 use greeks_model::{
     AccountId, GapReason, QuoteSource, Retry, SessionEnd, SessionState, SourceContext, SourceError, SourceEvent,
     SourceId,
@@ -14,7 +15,6 @@ use tokio_tungstenite::tungstenite;
 
 use crate::book::Book;
 use crate::config::Endpoints;
-use crate::dial::{DialSettings, Socket, dial};
 use crate::discovery::Discoverer;
 use crate::driver::{Driver, Tools};
 use crate::metrics::Meter;
@@ -127,6 +127,7 @@ impl TastySource {
         };
         let settings = DialSettings {
             user_agent: self.config.user_agent.clone(),
+            headers: Vec::new(),
             max_message_bytes: self.config.max_message_bytes,
             within: self.config.step_timeout,
         };

@@ -5,6 +5,8 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_net::text::clean;
+use broker_net::ws::{DialSettings, Socket, dial};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use greeks_model::AccountId;
@@ -16,9 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::session::{Heard, Session, Settings};
 use crate::Error;
-use crate::dial::{DialSettings, Socket, dial};
 use crate::discovery::Discoverer;
-use crate::error::clean;
 use crate::rest::AccessToken;
 
 /// No message of this streamer comes near this size.
@@ -154,6 +154,7 @@ impl Link {
 async fn open(settings: &LinkSettings, tls: &Arc<rustls::ClientConfig>) -> Result<Connection, Error> {
     let dialling = DialSettings {
         user_agent: settings.user_agent.clone(),
+        headers: Vec::new(),
         max_message_bytes: MAX_MESSAGE_BYTES,
         within: settings.step_timeout,
     };

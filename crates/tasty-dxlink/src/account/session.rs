@@ -6,12 +6,12 @@
 
 use std::time::{Duration, Instant};
 
+use broker_net::text::clean;
 use greeks_model::AccountId;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::wire::{self, Action, Outgoing, Told};
 use crate::Error;
-use crate::error::clean;
 
 /// What a connection is given.
 #[derive(Clone, Debug)]

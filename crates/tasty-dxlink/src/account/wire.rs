@@ -6,11 +6,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use broker_net::json::plain;
 use greeks_model::AccountId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-
-use crate::rest::plain;
 
 /// What this side says. Has no `Debug`: it holds the token.
 #[derive(Serialize)]

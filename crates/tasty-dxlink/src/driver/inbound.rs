@@ -1,5 +1,7 @@
 //! What the server sends: frames, ends of the connection, last words.
 
+use broker_net::text::clean;
+use broker_net::ws::Socket;
 use futures_util::stream::SplitStream;
 use futures_util::{FutureExt, StreamExt};
 use greeks_model::{GapReason, SessionEnd, SourceEvent};
@@ -10,8 +12,6 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::Driver;
 use crate::Error;
-use crate::dial::Socket;
-use crate::error::clean;
 use crate::session::Received;
 use crate::wire::{Defect, Tally};
 

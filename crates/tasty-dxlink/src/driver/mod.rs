@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use broker_net::handover::Handover;
 use broker_net::outbound::Outbound;
+use broker_net::refresh::Refresher;
+use broker_net::ws::Socket;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -22,10 +24,8 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::account::{Link, Signal};
 use crate::book::Book;
 use crate::conditions::Conditions;
-use crate::dial::Socket;
 use crate::discovery::{Discoverer, Findings};
 use crate::metrics::Meter;
-use crate::refresh::Refresher;
 use crate::session::Session;
 use crate::{Error, TastyConfig};
 

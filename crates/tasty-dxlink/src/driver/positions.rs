@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use broker_net::refresh::Outcome;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,6 @@ use super::{Driver, FAREWELL, Job};
 use crate::Error;
 use crate::account::{Link, LinkSettings, Signal};
 use crate::discovery::Findings;
-use crate::refresh::Outcome;
 
 /// The account streamer as its driver sees it.
 #[derive(Debug, Default)]

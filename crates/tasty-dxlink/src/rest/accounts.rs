@@ -1,5 +1,6 @@
 //! Accounts and their positions.
 
+use broker_net::json::{decimal, double, plain};
 use greeks_model::{AccountId, Decimal};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -78,7 +79,7 @@ fn read_accounts(body: &[u8]) -> Result<Vec<AccountId>, Error> {
         let item: Item<'_> =
             serde_json::from_str(item.get()).map_err(|source| Error::Body { call: ACCOUNTS, source })?;
         let closed = item.account.is_closed.is_some_and(|raw| matches!(raw.get(), "true" | "\"true\""));
-        let Ok(account) = AccountId::new(body::plain(item.account.account_number).trim()) else {
+        let Ok(account) = AccountId::new(plain(item.account.account_number).trim()) else {
             tracing::warn!("an account without a usable number was left out");
             continue;
         };
@@ -120,7 +121,7 @@ fn read_position(item: &RawValue, rows: &mut Vec<PositionRow>) -> Option<(String
         #[serde(borrow)]
         multiplier: Option<&'a RawValue>,
     }
-    let text = |raw: Option<&RawValue>| raw.map(|raw| body::plain(raw).into_owned()).unwrap_or_default();
+    let text = |raw: Option<&RawValue>| raw.map(|raw| plain(raw).into_owned()).unwrap_or_default();
     let Ok(row) = serde_json::from_str::<Row<'_>>(item.get()) else {
         return Some((String::new(), "not an object"));
     };
@@ -137,7 +138,7 @@ fn read_position(item: &RawValue, rows: &mut Vec<PositionRow>) -> Option<(String
     if quantity == Ok(0.0) {
         return None;
     }
-    let multiplier = row.multiplier.and_then(body::decimal).filter(|it| *it > Decimal::ZERO);
+    let multiplier = row.multiplier.and_then(decimal).filter(|it| *it > Decimal::ZERO);
     let fault = quantity.err().or_else(|| multiplier.is_none().then_some("no multiplier"));
     rows.push(PositionRow {
         on_future,
@@ -152,8 +153,8 @@ fn read_position(item: &RawValue, rows: &mut Vec<PositionRow>) -> Option<(String
 
 /// The quantity has no sign: the direction is the sign.
 fn signed_quantity(quantity: Option<&RawValue>, direction: Option<&RawValue>) -> Result<f64, &'static str> {
-    let size = quantity.and_then(body::double).ok_or("no quantity")?;
-    match direction.map(body::plain).unwrap_or_default().trim() {
+    let size = quantity.and_then(double).ok_or("no quantity")?;
+    match direction.map(plain).unwrap_or_default().trim() {
         "Long" => Ok(size.abs()),
         "Short" => Ok(-size.abs()),
         "Zero" => Ok(0.0),

@@ -1,8 +1,6 @@
-//! The forms of answers: the envelope, lists, numbers in or out of quotes, and five kinds of error.
+//! The forms of answers: the envelope, lists, and five kinds of error.
 
-use std::borrow::Cow;
-
-use greeks_model::Decimal;
+use broker_net::json::plain;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -44,28 +42,6 @@ pub(super) fn data<'a, T: Deserialize<'a>>(call: &'static str, body: &'a [u8]) -
 
 pub(super) fn read<'a, T: Deserialize<'a>>(call: &'static str, body: &'a [u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|source| Error::Body { call, source })
-}
-
-/// A text or a number as text; empty for anything else.
-pub(crate) fn plain(raw: &RawValue) -> Cow<'_, str> {
-    let text = raw.get();
-    if text.starts_with('"') {
-        return serde_json::from_str(text).map(Cow::Owned).unwrap_or_default();
-    }
-    let number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-    Cow::Borrowed(if number { text } else { "" })
-}
-
-/// A decimal, in quotes or not.
-pub(super) fn decimal(raw: &RawValue) -> Option<Decimal> {
-    let text = plain(raw);
-    let text = text.trim();
-    Decimal::from_str_exact(text).or_else(|_| Decimal::from_scientific(text)).ok()
-}
-
-/// A double, in quotes or not; finite.
-pub(super) fn double(raw: &RawValue) -> Option<f64> {
-    plain(raw).trim().parse().ok().filter(|value: &f64| value.is_finite())
 }
 
 /// Why a call failed, in the API's words.
@@ -163,19 +139,6 @@ mod tests {
         ] {
             let reason = reason(401, body.as_bytes());
             assert_eq!((reason.code.as_str(), reason.text.as_str()), (code, text), "{body}");
-        }
-    }
-
-    #[test]
-    fn numbers_in_or_out_of_quotes() {
-        let raw = |text: &str| RawValue::from_string(text.into()).unwrap();
-        for (text, expected) in [("2", 2.0), ("\"2\"", 2.0), ("\"0.50\"", 0.5), (" 1e2", 100.0), ("\" 3 \"", 3.0)] {
-            let raw = raw(text.trim());
-            assert_eq!(double(&raw), Some(expected));
-            assert_eq!(decimal(&raw).and_then(|d| d.to_string().parse().ok()), Some(expected));
-        }
-        for text in ["null", "\"\"", "true", "\"NaN\"", "\"inf\"", "[1]", "{}"] {
-            assert_eq!((double(&raw(text)), decimal(&raw(text))), (None, None), "{text}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Nested option chains: every contract of an underlying with its streamer symbols, in one answer.
 
+use broker_net::json::plain;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -77,7 +78,7 @@ fn read(call: &'static str, answer: &[u8]) -> Result<Vec<Named>, Error> {
     for strike in strikes.filter_map(|raw| serde_json::from_str::<Strike<'_>>(raw.get()).ok()) {
         for pair in [(strike.call, strike.call_streamer_symbol), (strike.put, strike.put_streamer_symbol)] {
             let (Some(symbol), Some(streamer)) = pair else { continue };
-            let (symbol, streamer) = (body::plain(symbol), body::plain(streamer));
+            let (symbol, streamer) = (plain(symbol), plain(streamer));
             if !symbol.trim().is_empty() && !streamer.trim().is_empty() {
                 all.push((symbol.trim().to_owned(), streamer.trim().to_owned()));
             }

@@ -1,5 +1,6 @@
 //! Streamer symbols as the API knows them. The list forms of these calls are gone; one symbol per call remains.
 
+use broker_net::json::plain;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -43,7 +44,7 @@ impl Rest {
             Err(error) => return Err(error),
         };
         let instrument: Instrument<'_> = body::data(call, &answer)?;
-        let symbol = instrument.streamer_symbol.map(body::plain).unwrap_or_default();
+        let symbol = instrument.streamer_symbol.map(plain).unwrap_or_default();
         Ok(Some(symbol.trim().to_owned()).filter(|symbol| !symbol.is_empty()))
     }
 }

@@ -8,69 +8,50 @@ mod oauth;
 mod quote_token;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use greeks_model::UnixNanos;
-use greeks_model::jiff::fmt::rfc2822::DateTimeParser;
-use reqwest::header::{self, HeaderMap};
+use broker_net::http::{Answer, Http, HttpConfig, HttpError};
+use broker_net::text::clean;
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
-use crate::error::{clean, is_certificate_fault};
 use crate::{Error, TastyConfig};
 
 pub(crate) use accounts::PositionRow;
-pub(crate) use body::plain;
 pub(crate) use chains::Named;
 pub(crate) use oauth::AccessToken;
 pub(crate) use quote_token::{Level, QuoteToken};
 
 use oauth::Access;
 
-/// The largest answer there is, the nested chain of a large index, has a few MiB.
-const MAX_BODY_BYTES: usize = 16 << 20;
-/// The longest a `Retry-After` is believed.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
-
-/// A client of the REST API with one access token, renewed when due.
-///
-/// Redirects are not followed and proxies of the environment are not used: the credentials go to the configured host
-/// and nowhere else.
+/// A client of the REST API with one access token, renewed when due. The credentials go to the configured host and
+/// nowhere else.
 #[derive(Debug)]
 pub(crate) struct Rest {
-    http: reqwest::Client,
+    http: Http,
     base: Url,
-    timeout: Duration,
-    spacing: Duration,
     refresh_token: Mutex<SecretString>,
     client_secret: SecretString,
     /// Held across the renewal on purpose: whoever comes second waits for the first one's token.
     access: Mutex<Access>,
-    next_call: Mutex<Instant>,
 }
 
 impl Rest {
     pub(crate) fn new(config: &TastyConfig, base: Url, tls: &Arc<rustls::ClientConfig>) -> Result<Self, Error> {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(rustls::ClientConfig::clone(tls))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .user_agent(&config.user_agent)
-            .connect_timeout(config.step_timeout)
-            .timeout(config.rest_timeout)
-            .build()
-            .map_err(|source| Error::Client { source })?;
+        let settings = HttpConfig {
+            user_agent: config.user_agent.clone(),
+            timeout: config.rest_timeout,
+            connect_timeout: config.step_timeout,
+            spacing: config.rest_spacing,
+            burst: 1,
+        };
+        let http = Http::new(&settings, tls).map_err(|source| Error::Client { source })?;
         Ok(Self {
             http,
             base,
-            timeout: config.rest_timeout,
-            spacing: config.rest_spacing,
             refresh_token: Mutex::new(config.refresh_token.clone()),
             client_secret: config.client_secret.clone(),
             access: Mutex::default(),
-            next_call: Mutex::new(Instant::now()),
         })
     }
 
@@ -122,42 +103,20 @@ impl Rest {
             .map_err(|()| Error::configuration("api_url", "cannot be a base URL"))?
             .pop_if_empty()
             .extend(path);
-        Ok(self.http.request(method, url).header(header::ACCEPT, "application/json"))
+        Ok(self.http.request(method, url))
     }
 
-    /// Sends a request in its turn and reads the whole answer, within the limits of time and size.
+    /// Sends a request in its turn and reads the whole answer.
     async fn send(&self, call: &'static str, request: RequestBuilder) -> Result<Answer, Error> {
-        self.wait_for_turn().await;
-        let transport = |source: reqwest::Error| {
-            // The URL may hold an account number.
-            let source = source.without_url();
-            if is_certificate_fault(&source) {
+        self.http.send(request).await.map_err(|error| match error {
+            HttpError::UntrustedPeer { source } => {
                 let host = self.base.host_str().unwrap_or_default().to_owned();
-                return Error::UntrustedPeer { host, source: Box::new(source) };
+                Error::UntrustedPeer { host, source: Box::new(source) }
             }
-            Error::Transport { call, source }
-        };
-        let mut response = request.timeout(self.timeout).send().await.map_err(transport)?;
-        let status = response.status();
-        let retry_after = retry_after(response.headers());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(transport)? {
-            if body.len() + chunk.len() > MAX_BODY_BYTES {
-                return Err(Error::BodyTooLarge { call, limit: MAX_BODY_BYTES });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status, retry_after, body })
-    }
-
-    async fn wait_for_turn(&self) {
-        let turn = {
-            let mut next = self.next_call.lock().await;
-            let turn = (*next).max(Instant::now());
-            *next = turn + self.spacing;
-            turn
-        };
-        tokio::time::sleep_until(turn).await;
+            HttpError::Refused { source } | HttpError::Transport { source } => Error::Transport { call, source },
+            HttpError::BodyTooLarge { limit } => Error::BodyTooLarge { call, limit },
+            HttpError::Held { remaining } => Error::RateLimited { call, retry_after: Some(remaining) },
+        })
     }
 }
 
@@ -168,25 +127,6 @@ fn failure(call: &'static str, answer: &Answer, secrets: &[&str]) -> Error {
         StatusCode::FORBIDDEN => Error::Forbidden { call, reason: reason() },
         status => Error::Status { call, status: status.as_u16(), reason: reason() },
     }
-}
-
-/// A whole answer.
-struct Answer {
-    status: StatusCode,
-    retry_after: Option<Duration>,
-    body: Vec<u8>,
-}
-
-/// The delay a `Retry-After` asks for: seconds, or a date, which is compared with the server's own `Date`.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
-    let time = |text: &str| DateTimeParser::new().parse_timestamp(text).ok().map(UnixNanos::from_timestamp);
-    let asked = text(header::RETRY_AFTER)?;
-    let delay = match asked.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => time(asked)?.saturating_since(time(text(header::DATE)?)?),
-    };
-    Some(delay.min(LONGEST_RETRY_AFTER))
 }
 
 #[cfg(test)]

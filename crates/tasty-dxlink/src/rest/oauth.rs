@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use broker_net::json::double;
+use broker_net::text::clean;
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,6 @@ use tokio::time::Instant;
 
 use super::{Answer, Rest, body, failure};
 use crate::Error;
-use crate::error::clean;
 
 const CALL: &str = "POST /oauth/token";
 /// How long a token lives when the answer does not say (tastytrade documents 15 minutes).
@@ -114,7 +115,7 @@ impl Rest {
         if let Some(replacement) = grant.refresh_token.filter(|token| !token.is_empty()) {
             *self.refresh_token.lock().await = replacement.into();
         }
-        let life = grant.expires_in.and_then(body::double).filter(|seconds| *seconds >= 1.0);
+        let life = grant.expires_in.and_then(double).filter(|seconds| *seconds >= 1.0);
         let life = life.map_or(DEFAULT_LIFE, |seconds| Duration::from_secs_f64(seconds.min(86_400.0)));
         // A life too short for the usual margin is used by half.
         let margin = RENEW_BEFORE_END.min(life / 2);

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -116,28 +117,4 @@ async fn a_token_in_force_outlives_an_outage_of_the_service() {
     assert_eq!(error.retry(), greeks_model::Retry::Backoff, "over, but not for good");
     service.fail(None);
     assert_eq!(service.rest.access_token(None).await.unwrap().number, 2);
-}
-
-#[test]
-fn retry_after_is_seconds_or_a_date() {
-    let seconds = Duration::from_secs;
-    let date = "Mon, 23 Nov 2026 10:00:00 GMT";
-    for (asked, now, expected) in [
-        ("7", None, Some(seconds(7))),
-        (" 7 ", None, Some(seconds(7))),
-        ("99999999999", None, Some(LONGEST_RETRY_AFTER)),
-        ("Mon, 23 Nov 2026 10:02:00 GMT", Some(date), Some(seconds(120))),
-        ("Mon, 23 Nov 2026 09:00:00 GMT", Some(date), Some(Duration::ZERO)),
-        ("Mon, 23 Nov 2026 10:02:00 GMT", None, None),
-        ("soon", Some(date), None),
-        ("-1", Some(date), None),
-    ] {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::RETRY_AFTER, asked.parse().unwrap());
-        if let Some(now) = now {
-            headers.insert(header::DATE, now.parse().unwrap());
-        }
-        assert_eq!(retry_after(&headers), expected, "{asked}");
-    }
-    assert_eq!(retry_after(&HeaderMap::new()), None);
 }

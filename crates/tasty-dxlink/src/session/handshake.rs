@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
+use broker_net::text::clean;
 use secrecy::ExposeSecret;
 
 use super::channel::{Channel, State};
 use super::{Auth, Session};
 use crate::Error;
-use crate::error::clean;
 use crate::wire::{self, AuthState, Outgoing};
 
 impl Session {
