@@ -1,5 +1,7 @@
 //! The thread with scripted channels and sinks.
 
+mod flood;
+
 use std::sync::Mutex;
 use std::sync::mpsc as std_mpsc;
 use std::time::Duration;

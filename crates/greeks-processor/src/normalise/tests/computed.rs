@@ -4,6 +4,8 @@ use greeks_pricing::{Black76, BlackScholes, Greeks, OptionKind};
 
 use super::*;
 
+type Change = fn(&mut QuoteUpdate);
+
 /// From event time 90 to 2026-11-24 at 16:00 in New York.
 const YEARS: f64 = (1_795_554_000_000 - (START + 90)) as f64 * 1e6 / (365.0 * 86_400e9);
 const SPOT: f64 = 6_700.25;
@@ -82,7 +84,7 @@ fn what_the_source_calls_unknown_stays_unknown() {
 
 #[test]
 fn nothing_is_computed_without_its_inputs() {
-    let changes: [(&str, fn(&mut QuoteUpdate)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("no volatility", |u| u.implied_volatility = None),
         ("an unknown volatility", |u| u.implied_volatility = Some(f64::NAN)),
         ("a volatility of zero", |u| u.implied_volatility = Some(0.0)),
@@ -195,7 +197,7 @@ fn a_stored_row_is_known_again_whatever_was_computed_in_it() {
     };
     assert_eq!(restarted().quote(all_but_rho), []);
     // Each bit the source sent still counts, and what it says now of the computed one.
-    let changes: [fn(&mut QuoteUpdate); 6] = [
+    let changes: [Change; 6] = [
         |u| u.delta = Some(-0.250_000_1),
         |u| u.vega = Some(f64::NAN),
         |u| u.implied_volatility = Some(0.126),
