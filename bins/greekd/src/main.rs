@@ -11,6 +11,7 @@ mod demo;
 mod exit;
 mod logging;
 mod out;
+mod pins;
 mod run;
 mod settings;
 mod signals;

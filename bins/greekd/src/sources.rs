@@ -1,17 +1,54 @@
 //! From settings to sources.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use greeks_model::{AccountId, QuoteSource};
+use ibkr_stream::IbkrConfig;
 use tasty_dxlink::{TastyConfig, TastySource};
 
 use crate::exit::{Code, Failure, chain};
-use crate::settings::{Settings, Tastytrade};
+use crate::pins::PinFile;
+use crate::settings::{Ibkr, Settings, Tastytrade, Trust};
 use crate::tls;
 
 /// One source per configured broker.
 pub(crate) fn configured(settings: &Settings) -> Result<Vec<Box<dyn QuoteSource>>, Failure> {
     settings.tastytrade.iter().map(tastytrade).collect()
+}
+
+pub(crate) fn ibkr_config(
+    settings: &Ibkr,
+    data_dir: &Path,
+) -> Result<(IbkrConfig, Arc<rustls::ClientConfig>), Failure> {
+    let mut config = IbkrConfig::new(&settings.gateway_url);
+    config.websocket_url.clone_from(&settings.websocket_url);
+    config.accounts = accounts("IBKR_ACCOUNTS", settings.accounts.as_deref())?;
+    config.compete = settings.compete;
+    config.market_data_lines = settings.market_data_lines;
+    let refuse = |error: rustls::Error| Failure::new(Code::Runtime, format!("cannot set up TLS: {error}"));
+    let tls = match &settings.trust {
+        Trust::Pin(peer) => {
+            let pin = Arc::new(PinFile::new(data_dir, peer));
+            Arc::new(ibkr_stream::tls::pinned(tls::provider(), pin).map_err(refuse)?)
+        }
+        Trust::Fingerprint(expected) => {
+            Arc::new(ibkr_stream::tls::fingerprint(tls::provider(), *expected).map_err(refuse)?)
+        }
+        Trust::System => tls::client_config(tls::system_roots())?,
+        Trust::CaFile(file) => tls::client_config(tls::file_roots(file)?)?,
+    };
+    Ok((config, tls))
+}
+
+/// What a setting of IBKR is called outside of the library.
+pub(crate) fn ibkr_refused(error: &ibkr_stream::Error) -> Failure {
+    let what = match error {
+        ibkr_stream::Error::Configuration { setting: "gateway_url", reason } => format!("IBKR_GATEWAY_URL {reason}"),
+        ibkr_stream::Error::Configuration { setting: "websocket_url", reason } => format!("IBKR_WS_URL {reason}"),
+        error => chain(error),
+    };
+    Failure::new(Code::Config, what)
 }
 
 pub(crate) fn tastytrade(settings: &Tastytrade) -> Result<Box<dyn QuoteSource>, Failure> {
@@ -26,13 +63,18 @@ pub(crate) fn tastytrade_config(settings: &Tastytrade) -> Result<(TastyConfig, A
         config.api_url.clone_from(url);
     }
     config.streamer_url.clone_from(&settings.streamer_url);
-    if let Some(accounts) = &settings.accounts {
-        let accounts: Result<Vec<AccountId>, _> = accounts.iter().map(|number| AccountId::new(number)).collect();
-        let accounts = accounts.map_err(|error| {
-            Failure::new(Code::Config, format!("TASTYTRADE_ACCOUNTS is not valid: {error}"))
-                .remedy("write account numbers separated by commas")
-        })?;
-        config.accounts = Some(accounts);
+    config.accounts = accounts("TASTYTRADE_ACCOUNTS", settings.accounts.as_deref())?;
+    let mut roots = tls::system_roots();
+    if let Some(file) = &settings.ca_file {
+        tls::add_file(&mut roots, file)?;
     }
-    Ok((config, tls::client_config(settings.ca_file.as_deref())?))
+    Ok((config, tls::client_config(roots)?))
+}
+
+fn accounts(setting: &str, numbers: Option<&[String]>) -> Result<Option<Vec<AccountId>>, Failure> {
+    let accounts = numbers.map(|numbers| numbers.iter().map(|number| AccountId::new(number)).collect());
+    accounts.transpose().map_err(|error| {
+        Failure::new(Code::Config, format!("{setting} is not valid: {error}"))
+            .remedy("write account numbers separated by commas")
+    })
 }

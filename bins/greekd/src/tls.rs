@@ -26,18 +26,22 @@ pub(crate) fn system_roots() -> RootCertStore {
     roots
 }
 
-/// A client configuration that verifies against the system's authorities and those of `ca_file`.
-pub(crate) fn client_config(ca_file: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, Failure> {
-    let mut roots = system_roots();
-    if let Some(path) = ca_file {
-        add_file(&mut roots, path)?;
-    }
+/// A client configuration that accepts whom these authorities vouch for.
+pub(crate) fn client_config(roots: RootCertStore) -> Result<Arc<rustls::ClientConfig>, Failure> {
     let builder = rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| Failure::new(Code::Runtime, format!("cannot set up TLS: {error}")))?;
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
-fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), Failure> {
+/// The authorities in `file` alone.
+pub(crate) fn file_roots(file: &Path) -> Result<RootCertStore, Failure> {
+    let mut roots = RootCertStore::empty();
+    add_file(&mut roots, file)?;
+    Ok(roots)
+}
+
+/// Adds the authorities in the file `path`.
+pub(crate) fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), Failure> {
     let refuse = |what: String| {
         Failure::new(Code::Config, format!("the CA file {} {what}", path.display()))
             .remedy("give a PEM file with at least one certificate")
@@ -63,11 +67,11 @@ mod tests {
         let path = directory.path().join("ca.pem");
         for text in ["", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             std::fs::write(&path, text).unwrap();
-            let failure = client_config(Some(&path)).unwrap_err();
+            let failure = file_roots(&path).unwrap_err();
             assert_eq!(failure.code(), Code::Config);
             assert!(failure.to_string().contains("ca.pem"));
         }
-        assert!(client_config(Some(Path::new("/nonexistent"))).is_err());
-        assert!(client_config(None).is_ok());
+        assert!(file_roots(Path::new("/nonexistent")).is_err());
+        assert!(client_config(system_roots()).is_ok());
     }
 }

@@ -317,9 +317,8 @@ mod tests {
 
     #[test]
     fn settings_without_effect_are_pointed_out() {
-        let layers =
-            Layers::load(env(&[("IBKR_GATEWAY_URL", "https://localhost:5000")]), Path::new("/nonexistent"), None);
-        assert!(layers.unwrap().notes[0].contains("IBKR_GATEWAY_URL in the environment has no effect"));
+        let layers = Layers::load(env(&[("GREEKD_LISTEN", "127.0.0.1:9850")]), Path::new("/nonexistent"), None);
+        assert!(layers.unwrap().notes[0].contains("GREEKD_LISTEN in the environment has no effect"));
         let layers = Layers::load(env(&[("GREEKD_DATADIR", "/d"), ("OTHER", "x")]), Path::new("/nonexistent"), None);
         assert_eq!(
             layers.unwrap().notes,

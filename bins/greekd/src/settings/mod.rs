@@ -1,17 +1,19 @@
 //! All settings, checked: flag, then environment, then `.env`, then `greekd.toml`, then default.
 
 mod database;
+mod ibkr;
 mod layers;
+mod tastytrade;
 mod variables;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 pub(crate) use database::DatabaseChoice;
+pub(crate) use ibkr::{Ibkr, Trust};
 pub(crate) use layers::Layers;
+pub(crate) use tastytrade::Tastytrade;
 
 use crate::exit::{Code, Failure};
 
@@ -29,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) database: DatabaseChoice,
     pub(crate) private_postgres: PrivatePostgres,
+    pub(crate) ibkr: Option<Ibkr>,
     pub(crate) tastytrade: Option<Tastytrade>,
     pub(crate) commit: Commit,
     pub(crate) keep_payload: bool,
@@ -44,17 +47,6 @@ pub(crate) struct PrivatePostgres {
     pub(crate) bin: Option<PathBuf>,
     pub(crate) user: Option<String>,
     pub(crate) search_path: Option<OsString>,
-}
-
-/// Credentials and addresses of tastytrade.
-#[derive(Clone, Debug)]
-pub(crate) struct Tastytrade {
-    pub(crate) refresh_token: SecretString,
-    pub(crate) client_secret: SecretString,
-    pub(crate) api_url: Option<String>,
-    pub(crate) streamer_url: Option<String>,
-    pub(crate) accounts: Option<Vec<String>>,
-    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// When rows are committed.
@@ -119,6 +111,7 @@ impl Settings {
             .parse("GREEKD_COMMIT_RATE", "write commits per second and the burst, like 100/s,25", commit_rate)?
             .unwrap_or((commit.rate, commit.burst));
         let (database, database_notes) = database::choose(&layers)?;
+        let (ibkr, ibkr_notes) = ibkr::ibkr(&layers)?;
         let mut settings = Self {
             data_dir: data_dir(&layers, overrides)?,
             database,
@@ -127,7 +120,8 @@ impl Settings {
                 user: layers.get("GREEKD_PG_USER").map(str::to_owned),
                 search_path: layers.get("PATH").map(OsString::from),
             },
-            tastytrade: tastytrade(&layers)?,
+            ibkr,
+            tastytrade: tastytrade::tastytrade(&layers)?,
             commit: Commit {
                 rate,
                 burst,
@@ -154,17 +148,18 @@ impl Settings {
         };
         settings.notes = layers.notes;
         settings.notes.extend(database_notes);
+        settings.notes.extend(ibkr_notes);
         Ok(settings)
     }
 
     /// Refuses a configuration without any broker: there would be nothing to stream.
     pub(crate) fn require_broker(&self) -> Result<(), Failure> {
-        if self.tastytrade.is_some() {
+        if self.ibkr.is_some() || self.tastytrade.is_some() {
             return Ok(());
         }
         Err(Failure::new(Code::Config, "no broker is configured").remedy(
-            "set TASTYTRADE_REFRESH_TOKEN and TASTYTRADE_CLIENT_SECRET in the environment or in .env, \
-             or see simulated data with `greekd demo`",
+            "set IBKR_GATEWAY_URL, or TASTYTRADE_REFRESH_TOKEN and TASTYTRADE_CLIENT_SECRET, in the environment or in \
+             .env, or see simulated data with `greekd demo`",
         ))
     }
 }
@@ -202,62 +197,14 @@ fn is_root() -> bool {
     false
 }
 
-fn tastytrade(layers: &Layers) -> Result<Option<Tastytrade>, Failure> {
-    let refresh_token = secret(layers, "TASTYTRADE_REFRESH_TOKEN", "TASTYTRADE_REFRESH_TOKEN_FILE")?;
-    let client_secret = secret(layers, "TASTYTRADE_CLIENT_SECRET", "TASTYTRADE_CLIENT_SECRET_FILE")?;
-    let (refresh_token, client_secret) = match (refresh_token, client_secret) {
-        (None, None) => return Ok(None),
-        (Some(token), Some(secret)) => (token, secret),
-        (token, _) => {
-            let (set, missing) = if token.is_some() {
-                ("TASTYTRADE_REFRESH_TOKEN", "TASTYTRADE_CLIENT_SECRET")
-            } else {
-                ("TASTYTRADE_CLIENT_SECRET", "TASTYTRADE_REFRESH_TOKEN")
-            };
-            return Err(Failure::new(Code::Config, format!("{set} is set but {missing} is not"))
-                .remedy("tastytrade needs both; they come from the OAuth application and grant of your account"));
-        }
-    };
-    let accounts =
-        layers.parse("TASTYTRADE_ACCOUNTS", "write account numbers separated by commas, or all", |text| {
-            let numbers = text.split(',').map(str::trim).filter(|number| !number.is_empty()).map(str::to_owned);
-            let numbers: Vec<String> = numbers.collect();
-            (!numbers.is_empty()).then_some(numbers)
-        })?;
-    let accounts = accounts.filter(|numbers| *numbers != ["all"]);
-    Ok(Some(Tastytrade {
-        refresh_token,
-        client_secret,
-        api_url: layers.get("TASTYTRADE_API_URL").map(str::to_owned),
-        streamer_url: layers.get("TASTYTRADE_STREAMER_URL").map(str::to_owned),
-        accounts,
-        ca_file: layers.get("TASTYTRADE_CA_FILE").map(PathBuf::from),
-    }))
-}
-
-/// A secret given as it is or as the name of a file that holds it, whichever stands in the place that beats the other.
-fn secret(layers: &Layers, name: &str, file_name: &str) -> Result<Option<SecretString>, Failure> {
-    let path = match (layers.rank(name), layers.rank(file_name)) {
-        (Some(plain), Some(file)) if plain == file => {
-            return Err(
-                Failure::new(Code::Config, format!("{name} and {file_name} are both set")).remedy("keep one of them")
-            );
-        }
-        (Some(plain), file) if file.is_none_or(|file| plain < file) => {
-            return Ok(layers.get(name).map(SecretString::from));
-        }
-        (_, None) => return Ok(None),
-        (_, Some(_)) => layers.get(file_name).unwrap_or_default(),
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::new(Code::Config, format!("{file_name} names {path}, which cannot be read: {error}"))
-            .remedy("correct the path or the rights of the file")
+/// A list of accounts; `all` is none.
+fn accounts(layers: &Layers, name: &str) -> Result<Option<Vec<String>>, Failure> {
+    let accounts = layers.parse(name, "write account numbers separated by commas, or all", |text| {
+        let numbers = text.split(',').map(str::trim).filter(|number| !number.is_empty()).map(str::to_owned);
+        let numbers: Vec<String> = numbers.collect();
+        (!numbers.is_empty()).then_some(numbers)
     })?;
-    let value = text.trim();
-    if value.is_empty() {
-        return Err(Failure::new(Code::Config, format!("{file_name} names {path}, which is empty")));
-    }
-    Ok(Some(SecretString::from(value)))
+    Ok(accounts.filter(|numbers| *numbers != ["all"]))
 }
 
 fn log_format(text: &str) -> Option<LogFormat> {
@@ -303,7 +250,7 @@ mod tests {
         Layers::load(environment, Path::new("/nonexistent"), None).unwrap()
     }
 
-    fn settings(pairs: &[(&str, &str)]) -> Result<Settings, Failure> {
+    pub(crate) fn settings(pairs: &[(&str, &str)]) -> Result<Settings, Failure> {
         let mut all = vec![("HOME", "/home/trader")];
         all.extend_from_slice(pairs);
         Settings::from_layers(layers(&all), &Overrides::default())
@@ -317,7 +264,7 @@ mod tests {
             Commit { rate: 100, burst: 25, flush_max_records: 50, flush_max_delay: Duration::from_secs(1) }
         );
         assert_eq!(settings.slo_p95, Duration::from_millis(500));
-        assert!(!settings.keep_payload && settings.tastytrade.is_none());
+        assert!(!settings.keep_payload && settings.tastytrade.is_none() && settings.ibkr.is_none());
         assert!(matches!(settings.database, DatabaseChoice::Private));
         let failure = settings.require_broker().unwrap_err();
         assert_eq!(failure.code(), Code::Config);
@@ -376,29 +323,6 @@ mod tests {
     }
 
     #[test]
-    fn secrets_come_from_files_too() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("token");
-        std::fs::write(&path, "from-file\n").unwrap();
-        let path = path.to_str().unwrap();
-        let found = settings(&[("TASTYTRADE_REFRESH_TOKEN_FILE", path), ("TASTYTRADE_CLIENT_SECRET", "s")]).unwrap();
-        assert_eq!(found.tastytrade.as_ref().unwrap().refresh_token.expose_secret(), "from-file");
-        assert!(!format!("{found:?}").contains("from-file"));
-        let both = [("TASTYTRADE_REFRESH_TOKEN_FILE", path), ("TASTYTRADE_REFRESH_TOKEN", "x")];
-        assert!(settings(&both).unwrap_err().to_string().contains("both set"));
-
-        // The environment beats a file, by whichever name.
-        let toml = directory.path().join("greekd.toml");
-        std::fs::write(&toml, "[tastytrade]\nrefresh_token = 'in-toml'").unwrap();
-        std::fs::set_permissions(&toml, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let environment = [("TASTYTRADE_REFRESH_TOKEN_FILE", path), ("TASTYTRADE_CLIENT_SECRET", "s"), ("HOME", "/h")];
-        let environment = environment.map(|(name, value)| (name.into(), value.into()));
-        let layers = Layers::load(environment, directory.path(), None).unwrap();
-        let found = Settings::from_layers(layers, &Overrides::default()).unwrap();
-        assert_eq!(found.tastytrade.unwrap().refresh_token.expose_secret(), "from-file");
-    }
-
-    #[test]
     fn the_example_file_names_every_setting() {
         let example = include_str!("../../../../.env.example");
         for variable in variables::VARIABLES.iter().filter(|variable| !variables::AMBIENT.contains(&variable.name)) {
@@ -408,10 +332,16 @@ mod tests {
 
     #[test]
     fn a_demo_takes_no_part_of_a_configuration() {
-        let all = [("TASTYTRADE_REFRESH_TOKEN", "alone"), ("DATABASE_URL", "nonsense"), ("GREEKD_DATA_DIR", "/d")];
+        let all = [
+            ("TASTYTRADE_REFRESH_TOKEN", "alone"),
+            ("IBKR_GATEWAY_URL", "nonsense"),
+            ("DATABASE_URL", "nonsense"),
+            ("GREEKD_DATA_DIR", "/d"),
+        ];
         let layers = Layers::for_demo(all.map(|(name, value)| (name.into(), value.into()))).unwrap();
         let settings = Settings::from_layers(layers, &Overrides::default()).unwrap();
-        assert!(matches!(settings.database, DatabaseChoice::Private) && settings.tastytrade.is_none());
+        assert!(matches!(settings.database, DatabaseChoice::Private));
+        assert!(settings.tastytrade.is_none() && settings.ibkr.is_none());
         assert_eq!(settings.data_dir, Path::new("/d"));
     }
 

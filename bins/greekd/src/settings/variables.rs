@@ -39,6 +39,12 @@ pub(crate) const VARIABLES: &[Variable] = &[
     plain("DB_NAME", "database.name"),
     plain("DB_USER", "database.user"),
     secret("DB_PASS", "database.password"),
+    plain("IBKR_GATEWAY_URL", "ibkr.gateway_url"),
+    plain("IBKR_WS_URL", "ibkr.websocket_url"),
+    plain("IBKR_ACCOUNTS", "ibkr.accounts"),
+    plain("IBKR_TLS", "ibkr.tls"),
+    plain("IBKR_COMPETE", "ibkr.compete"),
+    plain("IBKR_MARKET_DATA_LINES", "ibkr.market_data_lines"),
     secret("TASTYTRADE_REFRESH_TOKEN", "tastytrade.refresh_token"),
     plain("TASTYTRADE_REFRESH_TOKEN_FILE", "tastytrade.refresh_token_file"),
     secret("TASTYTRADE_CLIENT_SECRET", "tastytrade.client_secret"),
@@ -71,10 +77,6 @@ pub(crate) const OURS: [&str; 3] = ["GREEKD_", "TASTYTRADE_", "IBKR_"];
 
 /// Settings of the whole product that this version does not act on; named so that nobody waits for an effect.
 pub(crate) const NOT_YET: &[(&str, &str)] = &[
-    ("IBKR_GATEWAY_URL", "IBKR is not part of this version: its positions are not streamed"),
-    ("IBKR_WS_URL", "IBKR is not part of this version"),
-    ("IBKR_ACCOUNTS", "IBKR is not part of this version"),
-    ("IBKR_TLS", "IBKR is not part of this version"),
     ("GREEKD_LISTEN", "the HTTP server is not part of this version"),
     ("GREEKD_HTTP_TOKEN", "the HTTP server is not part of this version"),
     ("GREEKD_JOURNAL_MAX_BYTES", "the journal is not part of this version: accepted rows wait in memory"),
