@@ -1,20 +1,37 @@
 //! The rules of a Client Portal websocket: bytes and time in, messages and events out. No socket, no clock.
+//!
+//! Nothing is sent before `sts authenticated:true`: the gateway would discard it without a word. A subscription ends
+//! silently after 10 minutes, so each is sent again in time, for ever; one without frames is asked for again earlier,
+//! with doubling pauses. At most one message goes out every `subscribe_spacing`. Frames hold what has changed, and each
+//! becomes one event as it is: what stays is the business of whoever takes the events (IBKR, "Web API v1, WebSockets").
 
+mod budget;
+mod clock;
+mod line;
+mod lines;
+mod liveness;
 mod report;
 mod settings;
+mod update;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use broker_net::text::clean;
 use greeks_model::{SourceEvent, UnixNanos};
 
 use crate::Error;
-use crate::wire::{Conid, Defect};
+use crate::wire::{self, Conid, Defect, Frame, Incoming, Outgoing, Status, System};
+
+use clock::Clock;
+use lines::Lines;
+use liveness::Liveness;
+use update::to_update;
 
 pub(crate) use report::{Counts, Report, Signals, Tally};
 pub(crate) use settings::{Role, Settings, Wanted};
 
-/// More notices than these between two looks are counted only.
+/// Of more notices between two looks only the first are kept.
 pub(crate) const MAX_NOTICES: usize = 16;
 
 /// What one frame was.
@@ -28,66 +45,136 @@ pub(crate) enum Received {
 }
 
 /// The state of one connection.
+///
+/// Times inside are those of its [`Clock`], which the driver's become on entry.
 #[derive(Debug)]
 pub(crate) struct Session {
-    settings: Settings,
+    spacing: Duration,
+    keep_payload: bool,
+    clock: Clock,
+    liveness: Liveness,
+    lines: Lines,
+    /// Used again for every frame.
+    frame: Frame,
     events: VecDeque<SourceEvent>,
     signals: Signals,
     tally: Tally,
-    report: Report,
-    newly_silent: Vec<Conid>,
     authenticated: bool,
-    last_frame: Instant,
+    executions_asked: bool,
+    /// When the next message may go out.
+    free_at: Instant,
+    /// Whether the gateway has spoken since the last new subscription went out.
+    answered: bool,
 }
 
 impl Session {
     /// A session on a connection just opened. Nothing may be sent before the gateway says that it is authenticated.
     pub(crate) fn new(settings: Settings, now: Instant) -> Self {
         Self {
-            settings,
+            liveness: Liveness::new(&settings, now),
+            lines: Lines::new(&settings, now),
+            spacing: settings.subscribe_spacing,
+            keep_payload: settings.keep_payload,
+            clock: Clock::new(),
+            frame: Frame::default(),
             events: VecDeque::new(),
             signals: Signals::default(),
             tally: Tally::default(),
-            report: Report::default(),
-            newly_silent: Vec::new(),
             authenticated: false,
-            last_frame: now,
+            executions_asked: false,
+            free_at: now,
+            answered: false,
         }
     }
 
     /// Replaces what is to be subscribed, most important first.
     pub(crate) fn want(&mut self, wanted: &[Wanted], _now: Instant) {
-        self.report.options.wanted = wanted.len();
+        self.lines.want(wanted);
+        self.answered &= self.lines.all_sent();
     }
 
     /// Takes one frame, text or binary.
-    pub(crate) fn on_frame(&mut self, _bytes: &[u8], now: Instant, _at: UnixNanos) -> Result<Received, Error> {
-        self.last_frame = now;
+    pub(crate) fn on_frame(&mut self, bytes: &[u8], now: Instant, received_at: UnixNanos) -> Result<Received, Error> {
+        let now = self.take_time(now, received_at);
+        let incoming = match wire::read(bytes, &mut self.frame) {
+            Ok(incoming) => incoming,
+            Err(defect) => return Ok(Received::Dropped(defect)),
+        };
+        self.answered |= self.authenticated && self.lines.all_sent();
+        match incoming {
+            Incoming::MarketData => return Ok(self.on_market_data(bytes, now, received_at)),
+            Incoming::System(System::Heartbeat) => return Ok(Received::Heartbeat),
+            Incoming::Status(status) => self.on_status(status, now)?,
+            // The first one comes ahead of the status and tells what is known.
+            Incoming::Act => self.signals.accounts_changed |= self.authenticated,
+            Incoming::Execution => self.signals.executions = true,
+            Incoming::Notice(words) => self.notice(&words),
+            Incoming::Error { text, conid } => self.on_error(&text, conid),
+            Incoming::WaitingForSession if self.authenticated => self.notice("waiting for session"),
+            Incoming::Unknown => self.tally.unknown_topics += 1,
+            Incoming::WaitingForSession
+            | Incoming::System(System::Success)
+            | Incoming::Tic
+            | Incoming::Echo
+            | Incoming::Empty => {}
+        }
         Ok(Received::Control)
     }
 
     /// Does what is due at `now`. While `reading` is false the socket is not read on this side, and what the gateway has
     /// not said cannot be held against it.
     pub(crate) fn on_tick(&mut self, now: Instant, reading: bool) -> Result<(), Error> {
+        let now = self.clock.at(now);
         if !reading {
-            self.last_frame = now;
+            self.liveness.pause(now);
+            self.lines.pause(now);
         }
+        self.liveness.check(now)?;
+        self.expire(now);
         Ok(())
     }
 
     /// The next message to send, if one may go out now. It counts as sent.
-    pub(crate) fn poll_output(&mut self, _now: Instant) -> Option<String> {
-        None
+    pub(crate) fn poll_output(&mut self, now: Instant) -> Option<String> {
+        let now = self.clock.at(now);
+        if !self.authenticated || now < self.free_at {
+            return None;
+        }
+        let message = if !self.executions_asked {
+            self.executions_asked = true;
+            Outgoing::Executions
+        } else if self.liveness.take_tic(now) {
+            Outgoing::Tic
+        } else {
+            // A renewal would wipe out that it came too late.
+            self.expire(now);
+            let had_all = self.lines.all_sent();
+            let message = self.lines.next(now)?;
+            self.answered &= had_all;
+            message
+        };
+        self.free_at = now + self.spacing;
+        Some(message.to_text())
     }
 
     /// When [`Session::on_tick`] or [`Session::poll_output`] has something to do at the latest.
     pub(crate) fn deadline(&self) -> Instant {
-        self.last_frame + self.settings.heartbeat_timeout
+        let mut deadline = self.liveness.deadline();
+        if self.authenticated {
+            let tic_at = self.liveness.tic_at().max(self.free_at);
+            let executions_at = (!self.executions_asked).then_some(self.free_at);
+            let others = [Some(tic_at), executions_at, self.lines.next_at(self.free_at), self.lines.expiry_at()];
+            deadline = others.into_iter().flatten().fold(deadline, Instant::min);
+        }
+        self.clock.to_driver(deadline)
     }
 
     /// What is left to say before the connection is closed, one message a call: every subscription ends.
     pub(crate) fn take_last_word(&mut self) -> Option<String> {
-        None
+        if let Some(conid) = self.lines.take_last() {
+            return Some(Outgoing::Unsubscribe(conid).to_text());
+        }
+        std::mem::take(&mut self.executions_asked).then(|| Outgoing::NoExecutions.to_text())
     }
 
     /// The next event of the frames taken so far.
@@ -100,7 +187,7 @@ impl Session {
         !self.events.is_empty()
     }
 
-    /// What the frames since the last call asked for.
+    /// What has come up since the last call. Ask after a frame and after a tick.
     pub(crate) fn take_signals(&mut self) -> Signals {
         std::mem::take(&mut self.signals)
     }
@@ -117,16 +204,89 @@ impl Session {
 
     /// Whether the stream stands: authenticated, and data flows or all is subscribed and the gateway alive since.
     pub(crate) fn is_streaming(&self) -> bool {
-        self.authenticated
+        let stands = || self.lines.has_had_data() || (self.lines.all_sent() && self.answered);
+        self.authenticated && (!self.lines.is_wanted() || stands())
     }
 
     /// How the subscriptions stand.
     pub(crate) fn report(&mut self) -> Report {
-        self.report
+        self.lines.report()
     }
 
     /// Contracts found silent since the last call.
     pub(crate) fn take_newly_silent(&mut self) -> Vec<Conid> {
-        std::mem::take(&mut self.newly_silent)
+        self.lines.take_newly_silent()
+    }
+
+    /// Notes that a frame has come; gives the session's time.
+    fn take_time(&mut self, now: Instant, received_at: UnixNanos) -> Instant {
+        let before = self.clock.at(now);
+        let now = self.clock.at_frame(now, received_at);
+        self.liveness.received(now);
+        if now > before {
+            // A sleeping machine does not listen.
+            self.lines.pause(now);
+            self.expire(now);
+        }
+        now
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let Some(since) = self.lines.expire(now, &self.clock) else { return };
+        self.signals.lost = Some(self.signals.lost.map_or(since, |known| known.min(since)));
+    }
+
+    fn on_market_data(&mut self, bytes: &[u8], now: Instant, received_at: UnixNanos) -> Received {
+        if let Some(words) = self.frame.error.take() {
+            self.on_error(&words, self.frame.conid);
+        }
+        let Some(heard) = self.frame.conid.and_then(|conid| self.lines.heard(conid, &self.frame, now)) else {
+            self.tally.unknown_contracts += 1;
+            return Received::Control;
+        };
+        self.tally.odd_values += u64::from(self.frame.odd_values);
+        if let Some(update) = to_update(&self.frame, heard.role, heard.instrument, heard.availability, received_at) {
+            let payload = self.keep_payload.then(|| String::from_utf8_lossy(bytes).trim().into());
+            self.events.push_back(SourceEvent::Quote { update, payload });
+        }
+        Received::Data
+    }
+
+    /// Each key stands for itself: what a status leaves out has not changed.
+    fn on_status(&mut self, status: Status, now: Instant) -> Result<(), Error> {
+        self.signals.competing |= status.competing == Some(true);
+        for words in [&status.message, &status.fail] {
+            self.notice(words);
+        }
+        if status.connected == Some(false) {
+            self.notice("the gateway is not connected to IBKR");
+        }
+        match status.authenticated {
+            Some(true) if !self.authenticated => {
+                self.authenticated = true;
+                self.liveness.authenticated(now);
+            }
+            // It is never said when a lost session is back.
+            Some(false) => return Err(Error::Unauthenticated),
+            Some(true) | None => {}
+        }
+        Ok(())
+    }
+
+    fn on_error(&mut self, words: &str, conid: Option<Conid>) {
+        self.tally.errors += 1;
+        match conid {
+            Some(conid) => self.notice(&format!("error for contract {conid}: {words}")),
+            None => self.notice(&format!("error: {words}")),
+        }
+    }
+
+    fn notice(&mut self, words: &str) {
+        if !words.is_empty() && self.signals.notices.len() < MAX_NOTICES {
+            self.signals.notices.push(clean(words, &[]));
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,9 @@ pub(crate) enum Incoming {
     },
     /// The connection is open, but not authenticated.
     WaitingForSession,
-    /// Nothing this client knows, or nothing at all: skipped.
+    /// A frame with nothing to take from it; such frames do occur.
+    Empty,
+    /// A topic this client does not know: skipped.
     Unknown,
 }
 
@@ -253,7 +255,8 @@ fn finish(draft: &Draft<'_>, frame: &mut Frame) -> Incoming {
         }
         (None, Some(words)) if is_waiting(&words) => Incoming::WaitingForSession,
         (None, Some(words)) => Incoming::Notice(words.into_owned()),
-        _ => Incoming::Unknown,
+        (Some(Topic::Other), _) => Incoming::Unknown,
+        _ => Incoming::Empty,
     }
 }
 

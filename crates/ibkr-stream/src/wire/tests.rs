@@ -110,7 +110,7 @@ fn whose_frame_it_is() {
     ] {
         let (kind, frame) = read_frame(text);
         assert_eq!(frame.conid, expected.and_then(Conid::new), "{text}");
-        assert_eq!(kind, if expected.is_some() { Incoming::MarketData } else { Incoming::Unknown }, "{text}");
+        assert_eq!(kind == Incoming::MarketData, expected.is_some(), "{text}");
     }
 }
 
@@ -149,7 +149,7 @@ fn everything_else() {
         (r#"{"topic":"system","success":"user123","isFT":false,"isPaper":true}"#, Incoming::System(System::Success)),
         (r#"{"topic":"system","hb":1594677336001}"#, Incoming::System(System::Heartbeat)),
         (r#"{"hb":1594677336001,"topic":"system"}"#, Incoming::System(System::Heartbeat)),
-        (r#"{"topic":"system"}"#, Incoming::Unknown),
+        (r#"{"topic":"system"}"#, Incoming::Empty),
         (r#"{"topic":"act","args":{"accounts":["U1"]}}"#, Incoming::Act),
         (r#"{"topic":"tic","alive":true,"id":"a","lastAccessed":1}"#, Incoming::Tic),
         (r#"{"topic":"ntf","args":{"id":"1","text":"b","title":"a","url":""}}"#, Incoming::Notice("a: b".into())),
@@ -158,8 +158,8 @@ fn everything_else() {
         (r#"{"topic":"blt","args":"m"}"#, Incoming::Notice("m".into())),
         (r#"{"topic":"ntf"}"#, Incoming::Notice(String::new())),
         (r#"{"topic":"str","args":[{"execution_id":"x"}]}"#, Incoming::Execution),
-        (r#"{"topic":"str","args":[ ]}"#, Incoming::Unknown),
-        (r#"{"topic":"str"}"#, Incoming::Unknown),
+        (r#"{"topic":"str","args":[ ]}"#, Incoming::Empty),
+        (r#"{"topic":"str"}"#, Incoming::Empty),
         (r#"{"topic":"error","message":"m"}"#, Incoming::Error { text: "m".into(), conid: None }),
         (r#"{"topic":"sor","error":"m"}"#, Incoming::Error { text: "m".into(), conid: None }),
         (r#"{"error":"m"}"#, Incoming::Error { text: "m".into(), conid: None }),
@@ -167,13 +167,13 @@ fn everything_else() {
         (r#"{"error":"m","topic":"smd+7"}"#, error("m", 7)),
         (r#"{"error":"m","conid":7,"topic":"smd+7"}"#, error("m", 7)),
         (r#"{"error":null,"topic":"smd+7","conid":7}"#, Incoming::MarketData),
-        (r#"{"error":null}"#, Incoming::Unknown),
+        (r#"{"error":null}"#, Incoming::Empty),
         (r#"{"message":"waiting for session"}"#, Incoming::WaitingForSession),
         (r#"{"message":"Unsubscribed 5"}"#, Incoming::Notice("Unsubscribed 5".into())),
-        (r#"{"result":"unsubscribed from ledger"}"#, Incoming::Unknown),
+        (r#"{"result":"unsubscribed from ledger"}"#, Incoming::Empty),
         (r#"{"result":[{"a":[]}],"topic":"sld+U1"}"#, Incoming::Unknown),
-        ("{}", Incoming::Unknown),
-        (" {} \n", Incoming::Unknown),
+        ("{}", Incoming::Empty),
+        (" {} \n", Incoming::Empty),
         ("ech+hb", Incoming::Echo),
         ("Topic unknown 'xyz'", Incoming::Error { text: "Topic unknown 'xyz'".into(), conid: None }),
         ("\"Topic unknown 'xyz'\"", Incoming::Error { text: "Topic unknown 'xyz'".into(), conid: None }),

@@ -1,0 +1,79 @@
+//! Signs of life: the gateway's, the session's, and our own.
+
+use std::time::{Duration, Instant};
+
+use super::Settings;
+use crate::Error;
+
+/// What the gateway has not said while this side did not read gets so much time more.
+const GRACE_AFTER_PAUSE: Duration = Duration::from_secs(1);
+
+/// When the gateway counts as dead, and when it wants to hear something.
+#[derive(Debug)]
+pub(super) struct Liveness {
+    heartbeat_timeout: Duration,
+    tic_every: Duration,
+    step_timeout: Duration,
+    last_inbound: Instant,
+    /// Until when the gateway has to say that it is authenticated; `None` once it has.
+    step_due: Option<Instant>,
+    tic_at: Instant,
+}
+
+impl Liveness {
+    pub(super) fn new(settings: &Settings, now: Instant) -> Self {
+        Self {
+            heartbeat_timeout: settings.heartbeat_timeout,
+            tic_every: settings.tic_every,
+            step_timeout: settings.step_timeout,
+            last_inbound: now,
+            step_due: Some(now + settings.step_timeout),
+            tic_at: now + settings.tic_every,
+        }
+    }
+
+    pub(super) const fn received(&mut self, now: Instant) {
+        self.last_inbound = now;
+    }
+
+    pub(super) fn authenticated(&mut self, now: Instant) {
+        self.step_due = None;
+        self.tic_at = now + self.tic_every;
+    }
+
+    /// Nothing is read on this side.
+    pub(super) fn pause(&mut self, now: Instant) {
+        self.last_inbound = now;
+        if let Some(due) = &mut self.step_due {
+            *due = (now + GRACE_AFTER_PAUSE).max(*due);
+        }
+    }
+
+    pub(super) fn check(&self, now: Instant) -> Result<(), Error> {
+        if self.step_due.is_some_and(|due| now >= due) {
+            return Err(Error::StepTimeout { step: "sts authenticated:true", after: self.step_timeout });
+        }
+        if now.saturating_duration_since(self.last_inbound) >= self.heartbeat_timeout {
+            return Err(Error::Silence { after: self.heartbeat_timeout });
+        }
+        Ok(())
+    }
+
+    /// Whether `tic` is due; it counts as sent then.
+    pub(super) fn take_tic(&mut self, now: Instant) -> bool {
+        let due = now >= self.tic_at;
+        if due {
+            self.tic_at = now + self.tic_every;
+        }
+        due
+    }
+
+    pub(super) const fn tic_at(&self) -> Instant {
+        self.tic_at
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        let dead = self.last_inbound + self.heartbeat_timeout;
+        self.step_due.map_or(dead, |due| due.min(dead))
+    }
+}

@@ -1,0 +1,1 @@
+//! The session's rules, one at a time. Time is passed in.
