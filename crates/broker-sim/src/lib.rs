@@ -31,7 +31,9 @@
 //! account streamer tells of both, unless [`Control::quiet_positions`] keeps it from that.
 
 mod config;
+mod counters;
 mod error;
+mod ibkr;
 mod market;
 mod tasty;
 
@@ -40,7 +42,12 @@ pub use config::{
     StreamerConfig,
 };
 pub use error::SimError;
-pub use market::{Account, Carry, CarrySource, GreekValues, Holding, Listing, SimPosition, Stamp};
+pub use ibkr::{
+    FrameKind, IbkrControl, IbkrCustomer, IbkrDataFaults, IbkrEntry, IbkrFaults, IbkrFigures, IbkrLedger,
+    IbkrLedgerView, IbkrMischief, IbkrPosition, IbkrProtocol, IbkrRestFaults, IbkrRule, IbkrSim, IbkrSimConfig,
+    IbkrSocketFaults, IbkrStats, IbkrUnderlying, IbkrViolation, Pace, RowShape, UnknownFigure,
+};
+pub use market::{Account, Carry, CarrySource, GreekValues, Holding, Listing, SimMarket, SimPosition, Stamp};
 pub use tasty::{
     ConnectionFaults, Control, Credentials, Disconnect, Escapes, Faults, FeedFaults, Figure, Ledger, LedgerEntry,
     LedgerView, Mischief, NumberStyle, RequestLine, RestFaults, Rule, ScriptedGreeks, ScriptedQuote, SetupTimeouts,

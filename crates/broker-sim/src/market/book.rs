@@ -54,6 +54,12 @@ impl SimPosition {
         }
     }
 
+    /// The contract, if it is an option's.
+    #[must_use]
+    pub fn contract(&self) -> Option<&Contract> {
+        self.listing().map(|listing| &listing.contract)
+    }
+
     /// Money per 1.00 of price and one unit.
     #[must_use]
     pub fn multiplier(&self) -> Decimal {

@@ -48,6 +48,15 @@ pub(crate) fn business_day(from: Date, n: i32) -> Date {
     day
 }
 
+/// The last business day before `from`.
+pub(crate) fn business_day_before(from: Date) -> Date {
+    let mut day = from.saturating_sub(1.day());
+    while matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday) {
+        day = day.saturating_sub(1.day());
+    }
+    day
+}
+
 /// The quarterly future (March, June, September, December) that an option expiring on `day` is written on.
 pub(crate) fn quarterly_future(product: &str, day: Date) -> Option<Future> {
     let month = day.first_of_month();
@@ -90,6 +99,8 @@ mod tests {
         assert_eq!(third_friday(date(2026, 12, 1), 1), date(2027, 1, 15));
         assert_eq!(business_day(date(2026, 11, 27), 0), date(2026, 11, 30));
         assert_eq!(business_day(monday, 5), date(2026, 12, 1));
+        assert_eq!(business_day_before(monday), date(2026, 11, 20));
+        assert_eq!(business_day_before(date(2026, 11, 24)), monday);
     }
 
     #[test]

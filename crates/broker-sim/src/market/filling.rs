@@ -8,7 +8,7 @@ use jiff::civil::Date;
 
 use super::book::{Book, Holding, LONG_HELD, SimPosition};
 use super::listing::Listing;
-use super::universe::{CLASSES, Class};
+use super::universe::{ASSETS, CLASSES, Class, MORNING};
 use crate::SimError;
 
 /// The place in the book of the contract that nobody makes a market in.
@@ -57,6 +57,29 @@ pub(super) fn fill(
         quoted.push((closed, false));
     }
     Ok((book, quoted))
+}
+
+/// `count` contracts beside those in `taken`, two of them on the root SPX where so many are asked for.
+pub(crate) fn more(
+    seed: u64,
+    date: Date,
+    count: usize,
+    taken: impl Iterator<Item = Contract>,
+) -> Result<Vec<Listing>, SimError> {
+    let mut rng = Rng::with_seed(seed);
+    let spots: Vec<f64> = ASSETS.iter().map(|asset| asset.spot).collect();
+    let mut picker = Picker { rng: &mut rng, date, count, spots: &spots, taken: taken.collect() };
+    let mut listings = Vec::with_capacity(count);
+    for (n, kind) in [(0, OptionType::Call), (1, OptionType::Put)].into_iter().take(count) {
+        listings.extend((-20..20).find_map(|steps| picker.free(&MORNING, n, steps, kind)));
+    }
+    picker.taken.extend(listings.iter().map(|listing: &Listing| listing.contract.clone()));
+    for place in listings.len()..count {
+        listings.push(picker.pick(place, false).ok_or_else(|| {
+            SimError::Config(format!("{count} option positions are more than the simulated market has contracts"))
+        })?);
+    }
+    Ok(listings)
 }
 
 struct Picker<'a> {

@@ -8,6 +8,7 @@ mod event;
 mod filling;
 mod hub;
 mod listing;
+mod place;
 mod replay;
 mod runner;
 mod simulated;
@@ -20,12 +21,16 @@ pub use carry::Carry;
 pub use chain::CarrySource;
 pub use event::{GreekValues, Stamp};
 pub use listing::Listing;
+pub use place::SimMarket;
 
 pub(crate) use book::Book;
+pub(crate) use calendar::{business_day_before, future_expiry};
 pub(crate) use event::{Body, Event, Kind, SymbolId};
+pub(crate) use filling::more;
 pub(crate) use hub::Hub;
+pub(crate) use place::Place;
 pub(crate) use replay::Replay;
-pub(crate) use runner::{Command, OnBatch, Runner};
+pub(crate) use runner::{Command, Runner};
 pub(crate) use simulated::Simulated;
 pub(crate) use universe::{class_of, underlying_rest, underlying_streamer};
 
@@ -52,6 +57,9 @@ pub(crate) trait Market: Send {
 
     /// Begins to quote a contract and its underlying; false if this market cannot price it.
     fn list(&mut self, listing: &Listing, hub: &Hub) -> bool;
+
+    /// The date on which the market opens first.
+    fn opened(&self) -> jiff::civil::Date;
 }
 
 /// Greeks events per second, in the range a market can pace.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use greeks_pricing::{BlackScholes, OptionKind};
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::book::{Book, LONG_HELD};
@@ -232,6 +233,10 @@ impl Market for Replay {
 
     fn list(&mut self, listing: &Listing, _hub: &Hub) -> bool {
         self.chain.contracts.iter().any(|known| known.contract == listing.contract)
+    }
+
+    fn opened(&self) -> Date {
+        self.chain.days.first().map_or(Date::ZERO, |day| day.date)
     }
 }
 

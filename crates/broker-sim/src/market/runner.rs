@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::place::Observers;
 use super::{Due, Event, Hub, Listing, Market};
 
 /// What a [`Runner`] can be told while it runs. Each is answered once it has taken effect.
@@ -17,10 +18,9 @@ pub(crate) enum Command {
     Rate(f64, oneshot::Sender<()>),
     Emit(Vec<Event>, oneshot::Sender<()>),
     List(Box<Listing>, oneshot::Sender<bool>),
+    /// Lists each, and emits at once what is known of all: for a whole book that comes after the opening.
+    ListAll(Vec<Listing>, oneshot::Sender<bool>),
 }
-
-/// Told of each batch, and whether the market has finished.
-pub(crate) type OnBatch = Box<dyn Fn(&[Event], bool) + Send>;
 
 /// A market on the wall clock.
 pub(crate) struct Runner {
@@ -29,7 +29,8 @@ pub(crate) struct Runner {
     pub(crate) commands: mpsc::Receiver<Command>,
     /// Begin once somebody is subscribed and has kept still for this long.
     pub(crate) settle: Option<Duration>,
-    pub(crate) on_batch: OnBatch,
+    /// Told of each batch, and whether the market has finished.
+    pub(crate) observers: Arc<Observers>,
 }
 
 impl Runner {
@@ -58,7 +59,7 @@ impl Runner {
                     match command {
                         Command::Pause(_) => { paused = true; clock.stop(); }
                         Command::Resume(_) => { paused = false; if waiting.is_none() { clock.start(); } }
-                        Command::Rate(..) | Command::Emit(..) | Command::List(..) => {}
+                        Command::Rate(..) | Command::Emit(..) | Command::List(..) | Command::ListAll(..) => {}
                     }
                     self.obey(command);
                     due = Instant::now();
@@ -77,7 +78,7 @@ impl Runner {
                         Due::Finished => finished = true,
                     }
                     self.hub.publish(&batch);
-                    (self.on_batch)(&batch, finished);
+                    self.observers.tell(&batch, finished);
                 }
             }
         }
@@ -93,10 +94,17 @@ impl Runner {
             }
             Command::Emit(events, done) => {
                 self.hub.publish(&events);
-                (self.on_batch)(&events, false);
+                self.observers.tell(&events, false);
                 done.send(()).ok()
             }
             Command::List(listing, done) => done.send(self.market.list(&listing, &self.hub)).ok(),
+            Command::ListAll(listings, done) => {
+                let all = listings.iter().all(|listing| self.market.list(listing, &self.hub));
+                let mut events = Vec::new();
+                self.market.opening(wall(), &mut events);
+                self.hub.publish(&events);
+                done.send(all).ok()
+            }
         };
     }
 }

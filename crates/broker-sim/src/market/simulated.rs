@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use greeks_pricing::{Black76, BlackScholes, OptionKind};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::book::Book;
@@ -29,6 +30,7 @@ const BATCH: f64 = 0.004;
 pub(crate) struct Simulated {
     rng: fastrand::Rng,
     zone: TimeZone,
+    date: Date,
     /// Market time in milliseconds since 1970: moves on by one event's share with each event.
     clock: f64,
     rate: f64,
@@ -104,9 +106,11 @@ impl Simulated {
                 AssetState { spot, open: spot, volatility: asset.volatility, stepped: clock }
             })
             .collect();
+        let date = opened.to_zoned(zone.clone()).date();
         let mut market = Self {
             rng,
             zone,
+            date,
             clock,
             rate,
             underlying_rate: config.underlying_rate,
@@ -120,7 +124,6 @@ impl Simulated {
             underlying_turn: 0,
             stamps: HashMap::new(),
         };
-        let date = opened.to_zoned(market.zone.clone()).date();
         let spots: Vec<f64> = market.assets.iter().map(|asset| asset.spot).collect();
         let (book, quoted) = fill(&mut market.rng, date, config.positions, &spots)?;
         for (listing, illiquid) in &quoted {
@@ -295,6 +298,10 @@ impl Market for Simulated {
             return true;
         }
         self.follow(listing, hub, false).is_ok()
+    }
+
+    fn opened(&self) -> Date {
+        self.date
     }
 }
 

@@ -79,6 +79,10 @@ pub(crate) const CLASSES: [Class; 8] = [
     Class::new("EU", EURO, Some("6E"), Cycle::Weekly, (0, 0), (5, 3), 125_000),
 ];
 
+/// Traded too, though the book of the market's own customer has none: SPX settles in the morning of the third Friday and
+/// is another root than SPXW.
+pub(crate) const MORNING: Class = Class::new("SPX", SPX, None, Cycle::Monthly, (0, 0), (5, 0), 100);
+
 impl Class {
     const fn new(
         root: &'static str,
@@ -135,7 +139,7 @@ impl Class {
 
 /// The class that `contract` belongs to and its listing, if this market trades it.
 pub(crate) fn class_of(contract: &Contract) -> Option<(&'static Class, Listing)> {
-    CLASSES.iter().find_map(|class| {
+    CLASSES.iter().chain([&MORNING]).find_map(|class| {
         let same = match contract.future() {
             Some(future) => class.future == Some(future.product()),
             None => class.future.is_none() && class.root == contract.root(),
@@ -182,7 +186,7 @@ mod tests {
     #[test]
     fn every_class_lists_contracts_that_lead_back_to_it() {
         let today = date(2026, 11, 23);
-        for class in &CLASSES {
+        for class in CLASSES.iter().chain([&MORNING]) {
             let spot = ASSETS[class.asset].spot;
             let mut listed = 0;
             for n in 0..6 {

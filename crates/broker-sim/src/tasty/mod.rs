@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -25,6 +24,7 @@ pub use faults::{
     ConnectionFaults, Escapes, Faults, FeedFaults, Figure, Mischief, NumberStyle, RestFaults, SetupTimeouts,
     StreamerSymbols, Substitute, WrongAnswer, Wrongness,
 };
+pub(crate) use faults::{hits, use_up};
 pub use ledger::{Ledger, LedgerEntry, LedgerView};
 pub use state::{Credentials, RequestLine};
 pub use stats::Stats;
@@ -32,8 +32,8 @@ pub use violations::{Rule, Violation};
 
 use self::state::Shared;
 use crate::SimError;
-use crate::config::{MarketConfig, SimConfig};
-use crate::market::{Account, Book, Event, Hub, Kind, Market, OnBatch, Replay, Runner, SimPosition, Simulated};
+use crate::config::SimConfig;
+use crate::market::{Account, Event, Kind, SimMarket, SimPosition};
 
 /// For every task to end after [`TastySim::shutdown`].
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
@@ -58,6 +58,8 @@ pub struct TastySim {
     streamer: SocketAddr,
     tasks: JoinSet<()>,
     stop: DropGuard,
+    /// Where it has one of its own.
+    market: Option<SimMarket>,
 }
 
 impl std::fmt::Debug for TastySim {
@@ -75,25 +77,42 @@ impl TastySim {
     /// # Cancel safety
     /// A dropped start leaves nothing behind.
     pub async fn start(config: SimConfig) -> Result<Self, SimError> {
-        let hub = Arc::new(Hub::new());
-        let (market, book, settle) = market(&config.market, &hub)?;
+        let market = SimMarket::start(config.market.clone()).await?;
+        let mut sim = Self::start_on(&market, config).await?;
+        sim.market = Some(market);
+        Ok(sim)
+    }
+
+    /// Opens the listeners on a market that others may use too; [`SimConfig::market`] counts for nothing.
+    ///
+    /// # Errors
+    /// [`SimError`] when an address is taken.
+    ///
+    /// # Cancel safety
+    /// A dropped start leaves nothing behind.
+    pub async fn start_on(market: &SimMarket, config: SimConfig) -> Result<Self, SimError> {
+        let place = market.place();
         let (api_listener, api) = listen(config.listen).await?;
         let (dxlink_listener, dxlink) = listen(config.dxlink_listen).await?;
         let (streamer_listener, streamer) = listen(config.streamer_listen).await?;
-        let (commands, inbox) = mpsc::channel(64);
         let dxlink_url = format!("ws://{dxlink}{}", dxlink::PATH);
-        let shared = Arc::new(Shared::new(config, Arc::clone(&hub), book, commands, dxlink_url));
+        let (hub, commands) = (Arc::clone(&place.hub), place.commands.clone());
+        let shared = Arc::new(Shared::new(config, hub, place.book.clone(), commands, dxlink_url));
+        let counted = Arc::downgrade(&shared);
+        place.observers.add(Box::new(move |events, finished| match counted.upgrade() {
+            Some(shared) => {
+                count(&shared, events, finished);
+                true
+            }
+            None => false,
+        }));
 
         let stop = CancellationToken::new();
-        let counted = Arc::clone(&shared);
-        let on_batch: OnBatch = Box::new(move |events: &[Event], finished| count(&counted, events, finished));
-        let runner = Runner { market, hub, commands: inbox, settle, on_batch };
         let mut tasks = JoinSet::new();
-        tasks.spawn(runner.run(stop.clone()));
         tasks.spawn(rest::serve(api_listener, Arc::clone(&shared), stop.clone()));
         tasks.spawn(dxlink::listen(dxlink_listener, Arc::clone(&shared), stop.clone()));
         tasks.spawn(streamer::listen(streamer_listener, Arc::clone(&shared), stop.clone()));
-        Ok(Self { shared, api, streamer, tasks, stop: stop.drop_guard() })
+        Ok(Self { shared, api, streamer, tasks, stop: stop.drop_guard(), market: None })
     }
 
     /// Base of the REST calls, `http://127.0.0.1:PORT`.
@@ -191,25 +210,13 @@ impl TastySim {
             tracing::warn!("the double did not end in time: its tasks are aborted");
             self.tasks.shutdown().await;
         }
+        if let Some(market) = self.market {
+            market.shutdown().await;
+        }
     }
 }
 
-type Opened = (Box<dyn Market>, Book, Option<Duration>);
-
-fn market(config: &MarketConfig, hub: &Hub) -> Result<Opened, SimError> {
-    Ok(match config {
-        MarketConfig::Simulated(config) => {
-            let (market, book) = Simulated::new(config, hub)?;
-            (Box::new(market), book, None)
-        }
-        MarketConfig::Chain(config) => {
-            let (market, book) = Replay::new(config, hub)?;
-            (Box::new(market), book, config.settle)
-        }
-    })
-}
-
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), SimError> {
+pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), SimError> {
     let refuse = |source| SimError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(refuse)?;
     let bound = listener.local_addr().map_err(refuse)?;

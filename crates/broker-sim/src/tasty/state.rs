@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::faults::{Faults, Mischief};
 use super::ledger::Ledger;
-use super::stats::Counters;
+use super::stats::Stats;
 use super::streamer::Notice;
 use super::violations::Violations;
 use crate::config::SimConfig;
+use crate::counters::Counters;
 use crate::market::{Book, Command, Hub};
 
 /// REST requests that are remembered.
@@ -60,7 +61,7 @@ pub(crate) struct Shared {
     pub(crate) config: SimConfig,
     pub(crate) hub: Arc<Hub>,
     pub(crate) ledger: Ledger,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Counters<Stats>,
     pub(crate) violations: Violations,
     pub(crate) tokens: Tokens,
     pub(crate) market: mpsc::Sender<Command>,

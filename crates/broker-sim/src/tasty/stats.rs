@@ -1,10 +1,4 @@
-//! Counters, and a way to wait for them.
-
-use std::time::Duration;
-
-use tokio::sync::watch;
-
-use crate::SimError;
+//! What a double of tastytrade counts.
 
 /// What has happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,31 +45,4 @@ pub struct Stats {
     pub streamer_messages: u64,
     /// Whether the market has come to its end: a replay does.
     pub market_finished: bool,
-}
-
-/// Shared counters.
-#[derive(Debug)]
-pub(crate) struct Counters(watch::Sender<Stats>);
-
-impl Counters {
-    pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(Stats::default()))
-    }
-
-    pub(crate) fn update(&self, change: impl FnOnce(&mut Stats)) {
-        self.0.send_modify(change);
-    }
-
-    pub(crate) fn get(&self) -> Stats {
-        *self.0.borrow()
-    }
-
-    pub(crate) async fn wait(&self, limit: Duration, condition: impl FnMut(&Stats) -> bool) -> Result<Stats, SimError> {
-        let mut receiver = self.0.subscribe();
-        match tokio::time::timeout(limit, receiver.wait_for(condition)).await {
-            Ok(Ok(stats)) => Ok(*stats),
-            Ok(Err(_)) => Err(SimError::Stopped),
-            Err(_) => Err(SimError::Timeout(limit)),
-        }
-    }
 }
