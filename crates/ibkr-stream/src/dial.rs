@@ -50,7 +50,6 @@ fn undialled(error: DialError, config: &IbkrConfig, endpoints: &Endpoints) -> Er
         DialError::Failed { host, source } => {
             refused(&source, config, endpoints).unwrap_or(Error::Dial { host, source })
         }
-        other => Error::Dial { host: endpoints.gateway(), source: Box::new(other) },
     }
 }
 

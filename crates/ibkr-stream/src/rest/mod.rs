@@ -16,6 +16,7 @@ use std::time::Duration;
 use broker_net::http::{Answer, Http, HttpConfig, HttpError};
 use broker_net::text::clean;
 use broker_net::url::host_only;
+use reqwest::header;
 use reqwest::{Method, RequestBuilder, Url};
 use serde::Serialize;
 use tokio::sync::Mutex;
@@ -118,9 +119,12 @@ impl Rest {
         if !query.is_empty() {
             request = request.query(query);
         }
-        if let Some(content) = content {
-            request = request.json(content);
-        }
+        request = match content {
+            Some(content) => request.json(content),
+            // Says that nothing follows, without which servers refuse a POST.
+            None if *call.method == Method::POST => request.header(header::CONTENT_LENGTH, 0),
+            None => request,
+        };
         let answer = self.http.send(request).await.map_err(|error| self.unanswered(call.name, error))?;
         if answer.status.is_success() && body::fault(&answer.body).is_none() {
             return Ok(answer.body);
@@ -146,7 +150,6 @@ impl Rest {
             HttpError::Transport { source } => Error::Transport { call, source: Box::new(source) },
             HttpError::BodyTooLarge { limit } => Error::BodyTooLarge { call, limit },
             HttpError::Held { remaining } => Error::RateLimited { call, pause: remaining },
-            other => Error::Transport { call, source: Box::new(other) },
         }
     }
 
@@ -173,5 +176,7 @@ impl Rest {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests;
