@@ -99,10 +99,10 @@ impl fmt::Display for Conditions {
                 self.without_greeks
             ),
         )?;
-        say(self.tickle_failing, format_args!("the gateway does not answer; the session cannot be kept alive"))?;
+        say(self.tickle_failing, format_args!("the gateway does not answer: the session cannot be kept alive"))?;
         say(
             self.rest_limited,
-            format_args!("the gateway limits the rate of calls; positions are not read for a while"),
+            format_args!("the gateway limits the rate of calls: positions are not read for a while"),
         )?;
         say(self.slow, format_args!("events are not taken as fast as they come"))
     }
@@ -129,8 +129,7 @@ mod tests {
             rest_limited: true,
             slow: true,
         };
-        // Two of them have such a mark in them.
-        assert_eq!(all.to_string().split("; ").count(), 11, "{all}");
+        assert_eq!(all.to_string().split("; ").count(), 10, "{all}");
     }
 
     #[test]

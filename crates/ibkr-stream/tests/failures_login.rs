@@ -1,0 +1,345 @@
+//! The failures that users of other clients report, one test each, numbered as in the list they are kept in: here those of
+//! the login and of the brokerage session; `failures_stream.rs` has those of the stream, and number 15 is in `tls.rs`.
+
+// Helpers of tests are not inside a test function.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::let_underscore_must_use)]
+
+mod fake;
+
+use std::time::Duration;
+
+use fake::*;
+use greeks_model::{OperatorReason, Retry, SessionEnd};
+
+const LOGIN: Retry = Retry::Operator(OperatorReason::LoginRequired);
+const TAKEN: Retry = Retry::Operator(OperatorReason::SessionTaken);
+const INIT: &str = "/iserver/auth/ssodh/init";
+
+/// What is asked before a stream, in the one order that works.
+const OPENING: [&str; 3] = ["POST /tickle", "POST /iserver/auth/status", "GET /iserver/accounts"];
+
+#[tokio::test]
+async fn f03_a_lost_authentication_ends_the_session_and_the_next_goes_the_whole_way() {
+    let gateway = Gateway::start().await;
+    let mut client = Client::started(gateway.config());
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    gateway.state().lose_session();
+    wire.say(r#"{"topic":"sts","args":{"authenticated":false}}"#).await;
+    // Restoration is never announced: the socket is left, in good order, and REST is asked.
+    assert!(wire.until_closed().await.is_some());
+    let (retry, text) = client.failure().await;
+    assert_eq!(retry, Retry::Now, "{text}");
+    gateway.take_calls();
+    client.start();
+    let _wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    assert_eq!(
+        gateway.take_calls()[..4],
+        ["POST /tickle", "POST /iserver/auth/ssodh/init", "POST /iserver/auth/status", "GET /iserver/accounts"]
+    );
+    client.stop().await;
+    gateway.assert_clean();
+}
+
+#[tokio::test]
+async fn f04_without_a_login_each_look_is_one_tickle_and_a_login_is_enough_to_recover() {
+    let gateway = Gateway::start().await;
+    gateway.state().logged_in = false;
+    let mut client = Client::new(gateway.config());
+    for _ in 0..3 {
+        let (retry, text) = client.fail().await;
+        assert_eq!(retry, LOGIN);
+        let address = gateway.url.strip_suffix("/v1/api").unwrap();
+        assert!(text.contains(&format!("log in at {address}")), "{text}");
+        assert_eq!(gateway.take_calls(), ["POST /tickle"]);
+    }
+    let mut state = gateway.state();
+    (state.logged_in, state.authenticated) = (true, false);
+    drop(state);
+    client.start();
+    let _wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    assert_eq!(gateway.count(INIT), 1);
+    client.stop().await;
+    gateway.assert_clean();
+}
+
+#[tokio::test]
+async fn f05_a_login_that_ends_at_midnight_ends_the_stream_with_the_operators_sentence() {
+    let gateway = Gateway::start().await;
+    let mut config = gateway.config();
+    config.tickle_every = Duration::from_millis(20);
+    let mut client = Client::started(config);
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    gateway.state().logged_in = false;
+    wire.expect_farewell(&ALL).await;
+    assert_eq!(client.failure().await.0, LOGIN);
+    gateway.take_calls();
+    assert_eq!(client.fail().await.0, LOGIN);
+    assert_eq!(gateway.take_calls(), ["POST /tickle"]);
+    gateway.assert_clean();
+}
+
+#[tokio::test]
+async fn f05_a_refusal_in_any_call_before_the_stream_asks_for_a_login() {
+    for call in ["/iserver/auth/status", "/iserver/accounts", "/portfolio/accounts", "/portfolio/U0000001/positions/0"]
+    {
+        let gateway = Gateway::start().await;
+        gateway.answer(call, Reply::status(401, ""));
+        assert_eq!(Client::new(gateway.config()).fail().await.0, LOGIN, "{call}");
+    }
+    // So does a refused upgrade.
+    let gateway = Gateway::start().await;
+    let mut client = Client::started(gateway.config());
+    let mut socket = gateway.accept_raw().await;
+    let refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut socket, refusal).await.unwrap();
+    assert_eq!(client.failure().await.0, LOGIN);
+}
+
+#[tokio::test]
+async fn f06_a_login_without_a_brokerage_session_opens_one_once_and_takes_none() {
+    let gateway = Gateway::start().await;
+    gateway.state().authenticated = false;
+    let mut client = Client::started(gateway.config());
+    let _wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    let requests = gateway.state().requests.clone();
+    let inits: Vec<_> =
+        requests.iter().filter(|request| request.line.contains(INIT)).map(|it| it.body.as_str()).collect();
+    assert_eq!(inits, [r#"{"publish":true,"compete":false}"#]);
+    client.stop().await;
+    gateway.assert_clean();
+}
+
+#[tokio::test]
+async fn f06_a_brokerage_session_that_takes_its_time_is_waited_for_and_one_that_never_comes_is_left_in_peace() {
+    let gateway = Gateway::start().await;
+    let mut state = gateway.state();
+    (state.authenticated, state.init_fails) = (false, true);
+    drop(state);
+    let mut client = Client::new(gateway.config());
+    let (retry, text) = client.fail().await;
+    assert_eq!(retry, Retry::Backoff, "{text}");
+    let calls = gateway.take_calls();
+    assert_eq!(calls.iter().filter(|call| call.contains(INIT)).count(), 1, "{calls:?}");
+    assert!(calls.iter().filter(|call| call.contains("/status")).count() > 3, "{calls:?}");
+    assert!(!calls.iter().any(|call| call.contains("/accounts")), "{calls:?}");
+    // Again and again in vain: less often.
+    let pause = gateway.config().maintenance_pause;
+    assert_eq!(client.fail().await.0, Retry::After(pause));
+    assert_eq!(client.fail().await.0, Retry::After(pause));
+    // It opens between two looks.
+    gateway.take_calls();
+    client.start();
+    gateway.until_called("/iserver/auth/status", 2).await;
+    gateway.state().authenticated = true;
+    let _wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    assert_eq!(gateway.count(INIT), 1);
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn f07_no_bridge_is_a_brokerage_session_that_is_missing() {
+    let gateway = Gateway::start().await;
+    // The status still tells of the session that is gone.
+    let healthy = r#"{"authenticated":true,"competing":false,"connected":true}"#;
+    gateway.state().authenticated = false;
+    let tickle = format!(r#"{{"session":"canary0001","iserver":{{"authStatus":{healthy}}}}}"#);
+    gateway.answer("/tickle", Reply::ok(tickle));
+    gateway.answer("/iserver/auth/status", Reply::ok(healthy));
+    let mut client = Client::started(gateway.config());
+    let _wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    assert_eq!((gateway.count(INIT), gateway.count("/iserver/accounts")), (1, 2));
+    client.stop().await;
+    gateway.assert_clean();
+}
+
+#[tokio::test]
+async fn f08_a_session_held_by_another_login_is_taken_with_leave_only() {
+    let gateway = Gateway::start().await;
+    let mut state = gateway.state();
+    (state.authenticated, state.init_fails) = (false, true);
+    state.fail = "Force compete capability must be used together with compete flag".into();
+    drop(state);
+    let (retry, text) = Client::new(gateway.config()).fail().await;
+    assert_eq!(retry, TAKEN);
+    assert!(text.contains("in use by another login") && text.contains("Force compete"), "{text}");
+    assert!(!gateway.state().requests.iter().any(|it| it.body.contains(r#""compete":true"#)));
+    gateway.state().init_fails = false;
+    gateway.take_calls();
+    let mut config = gateway.config();
+    config.compete = true;
+    let mut client = Client::started(config);
+    let _wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    let bodies: Vec<String> = gateway.state().requests.iter().map(|it| it.body.clone()).collect();
+    assert_eq!(bodies.iter().filter(|body| body.contains(r#""compete":true"#)).count(), 1, "{bodies:?}");
+    client.stop().await;
+    gateway.assert_clean();
+}
+
+#[tokio::test]
+async fn f13_a_competing_login_ends_the_stream_and_its_end_is_enough_to_recover() {
+    for told_by_websocket in [true, false] {
+        let gateway = Gateway::start().await;
+        let mut config = gateway.config();
+        if !told_by_websocket {
+            config.tickle_every = Duration::from_millis(20);
+        }
+        let mut client = Client::started(config);
+        let mut wire = gateway.stream(&ALL).await;
+        client.connected().await;
+        let mut state = gateway.state();
+        state.lose_session();
+        state.taken = true;
+        drop(state);
+        if told_by_websocket {
+            wire.say(r#"{"topic":"sts","args":{"competing":true}}"#).await;
+        }
+        wire.expect_farewell(&ALL).await;
+        let (retry, text) = client.failure().await;
+        assert_eq!(retry, TAKEN, "{text}");
+        assert!(text.contains("second username"), "{text}");
+        // While it lasts nothing is taken, and one session asks once.
+        gateway.take_calls();
+        assert_eq!(client.fail().await.0, TAKEN);
+        let requests = std::mem::take(&mut gateway.state().requests);
+        assert!(
+            requests.len() <= 3 && !requests.iter().any(|it| it.body.contains(r#""compete":true"#)),
+            "{requests:?}"
+        );
+        gateway.state().taken = false;
+        client.start();
+        let _wire = gateway.stream(&ALL).await;
+        client.connected().await;
+        client.stop().await;
+        gateway.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn f13_with_leave_to_compete_the_session_is_taken_back_by_the_next_one() {
+    let gateway = Gateway::start().await;
+    let mut config = gateway.config();
+    (config.compete, config.tickle_every) = (true, Duration::from_millis(20));
+    let mut client = Client::started(config);
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    let mut state = gateway.state();
+    state.lose_session();
+    state.taken = true;
+    drop(state);
+    wire.expect_farewell(&ALL).await;
+    assert_eq!(client.failure().await.0, Retry::Now);
+    client.start();
+    let _wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    assert_eq!(gateway.count(INIT), 1);
+    client.stop().await;
+    gateway.assert_clean();
+}
+
+#[tokio::test]
+async fn f14_tickles_go_on_through_every_failure_and_tell_when_it_lasts() {
+    let gateway = Gateway::start().await;
+    let mut config = gateway.config();
+    config.tickle_every = Duration::from_millis(60);
+    config.rest_timeout = Duration::from_millis(200);
+    let mut client = Client::started(config);
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    gateway.on(|request| match request.call().as_str() {
+        "POST /tickle" => Some(Reply::none()),
+        _ => None,
+    });
+    client.degraded("does not answer").await;
+    // The stream is not touched by it.
+    wire.say(&delta_frame(SPY_CALL, 0.25)).await;
+    client.delta(0.25).await;
+    gateway.recover();
+    gateway.answer("/tickle", Reply::status(503, "<html>"));
+    let called = gateway.count("/tickle");
+    gateway.until_called("/tickle", called + 3).await;
+    client.degraded("does not answer").await;
+    gateway.recover();
+    client.connected().await;
+    client.stop().await;
+    gateway.assert_clean();
+}
+
+#[tokio::test]
+async fn f19_maintenance_is_waited_for_and_asked_after_once() {
+    for status in [502, 503, 504] {
+        let gateway = Gateway::start().await;
+        gateway.answer("/", Reply::status(status, "<html>Service Unavailable</html>"));
+        let mut client = Client::new(gateway.config());
+        let (retry, text) = client.fail().await;
+        assert_eq!(retry, Retry::After(gateway.config().maintenance_pause), "{text}");
+        assert!(text.contains("nightly reset"), "{text}");
+        assert_eq!(gateway.take_calls(), ["POST /tickle"]);
+        gateway.recover();
+        client.start();
+        let _wire = gateway.stream(&ALL).await;
+        client.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_session_of_the_gateway_gets_a_websocket_of_its_own() {
+    let gateway = Gateway::start().await;
+    let mut config = gateway.config();
+    config.tickle_every = Duration::from_millis(20);
+    let mut client = Client::started(config);
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    gateway.state().session = "canary0002".into();
+    wire.expect_farewell(&ALL).await;
+    assert_eq!(client.end().await.unwrap(), SessionEnd::Closed);
+    client.start();
+    // The cookie is compared with the new one.
+    let _wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    client.stop().await;
+    gateway.assert_clean();
+}
+
+#[tokio::test]
+async fn ids_that_change_with_every_answer_end_nothing() {
+    let gateway = Gateway::start().await;
+    let mut config = gateway.config();
+    config.tickle_every = Duration::from_millis(20);
+    let number = std::sync::atomic::AtomicU32::new(0);
+    gateway.on(move |request| {
+        let number = number.fetch_add(u32::from(request.line.contains("/tickle")), std::sync::atomic::Ordering::SeqCst);
+        let answer = format!(r#"{{"session":"canary{number}"}}"#);
+        request.line.contains("/tickle").then(|| Reply::ok(answer))
+    });
+    gateway.state().session = "canary1".into();
+    let mut client = Client::started(config);
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    gateway.until_called("/tickle", 6).await;
+    wire.say(&delta_frame(SPY_CALL, 0.25)).await;
+    client.delta(0.25).await;
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn the_opening_keeps_its_order() {
+    let gateway = Gateway::start().await;
+    let client = Client::started(gateway.config());
+    let _wire = gateway.stream(&ALL).await;
+    let calls = gateway.take_calls();
+    assert_eq!(calls[..3], OPENING);
+    assert_eq!(calls[3], "GET /portfolio/accounts");
+    assert_eq!(calls[4], "GET /portfolio/U0000001/positions/0");
+    assert_eq!(calls.last().unwrap(), "POST /tickle", "for the cookie of now");
+    assert!(!calls.iter().any(|call| call.contains(INIT)));
+    client.stop().await;
+    gateway.assert_clean();
+}

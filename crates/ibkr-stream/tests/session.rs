@@ -1,0 +1,217 @@
+//! How a session runs and ends.
+
+// Helpers of tests are not inside a test function.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::let_underscore_must_use)]
+
+mod fake;
+
+use std::time::Duration;
+
+use fake::*;
+use greeks_model::{AccountId, GapReason, Retry, SessionEnd};
+
+#[tokio::test]
+async fn values_arrive_as_they_were_sent() {
+    let gateway = Gateway::start().await;
+    let mut client = Client::started(gateway.config());
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    let fields = r#""31":"C1,234.50","84":"5.15","7308":"-0.257","7309":"0.001","7310":"-0.518","7311":"0.026","7633":"85.6%","7635":"331.33""#;
+    wire.say(&frame(SPY_CALL, fields)).await;
+    let update = client.delta(-0.257).await;
+    assert_eq!((update.gamma, update.theta, update.vega), (Some(0.001), Some(-0.518), Some(0.026)));
+    assert_eq!((update.implied_volatility, update.option_price), (Some(85.6 / 100.0), Some(331.33)));
+    assert_eq!((update.bid_price, update.ask_price, update.last_price), (Some(5.15), None, None));
+    assert_eq!(update.received_at, greeks_model::Clock::now(&*client.ends.clock));
+    assert_eq!(client.ends.activity.subscriptions(), 3);
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_every_subscription_and_closes() {
+    let gateway = Gateway::start().await;
+    let mut client = Client::started(gateway.config());
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    client.ends.cancel.cancel();
+    let heard = wire.until_closed().await.expect("no close frame");
+    assert!(heard.iter().any(|text| text == "utr"), "{heard:?}");
+    assert_eq!(heard.iter().filter(|text| text.starts_with("umd+")).count(), 3, "{heard:?}");
+    assert_eq!(client.end().await.unwrap(), SessionEnd::Cancelled);
+}
+
+#[tokio::test]
+async fn a_stop_is_heard_at_any_time_before_the_stream() {
+    for call in ["/tickle", "/iserver/accounts", "/portfolio/accounts", "/positions/0"] {
+        let gateway = Gateway::start().await;
+        gateway.answer(call, Reply { delay: Duration::from_secs(60), ..Reply::ok("{}") });
+        let client = Client::started(gateway.config());
+        gateway.until_called(call, 1).await;
+        client.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_stops_reading_but_not_the_heart_and_loses_nothing() {
+    let gateway = Gateway::start().await;
+    let mut config = gateway.config();
+    config.heartbeat_timeout = Duration::from_millis(500);
+    config.quiet_after = Duration::from_millis(500);
+    config.tic_every = Duration::from_millis(200);
+    config.tickle_every = Duration::from_millis(200);
+    config.renew_after = Duration::from_secs(2);
+    let mut client = Client::with(config, 8, tls());
+    client.start();
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    let count = 1_000;
+    for i in 0..count {
+        wire.say(&delta_frame(SPY_CALL, f64::from(i))).await;
+    }
+    // Blocked for longer than the gateway may be silent: the silence is ours.
+    gateway.take_calls();
+    for _ in 0..5 {
+        wire.hear_until("tic").await;
+    }
+    // Subscriptions are renewed all the same, and REST goes on.
+    wire.hear_until("smd+").await;
+    assert!(gateway.count("/tickle") >= 3, "{:?}", gateway.take_calls());
+    client.degraded("events are not taken as fast as they come").await;
+    for i in 0..count {
+        let update = client.delta(f64::from(i)).await;
+        assert_eq!(update.delta, Some(f64::from(i)));
+    }
+    wire.say(HEARTBEAT).await;
+    assert_eq!(client.gaps(), []);
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn silence_is_left_and_told() {
+    let gateway = Gateway::start().await;
+    let mut config = gateway.config();
+    config.heartbeat_timeout = Duration::from_millis(200);
+    let mut client = Client::started(config);
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    wire.expect_farewell(&ALL).await;
+    let (retry, text) = client.failure().await;
+    assert_eq!(retry, Retry::Backoff, "{text}");
+    assert!(text.contains("silent"), "{text}");
+    assert_eq!(client.gaps(), [GapReason::Silence]);
+}
+
+#[tokio::test]
+async fn a_message_beyond_the_limit_is_told_as_such() {
+    let gateway = Gateway::start().await;
+    let mut config = gateway.config();
+    config.max_message_bytes = 10_000;
+    let mut client = Client::started(config);
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    wire.say(&format!(r#"{{"topic":"blt","args":{{"message":"{}"}}}}"#, "x".repeat(20_000))).await;
+    assert_eq!(client.failure().await.0, Retry::Backoff);
+    assert_eq!(client.gaps(), [GapReason::OversizedMessage]);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_left_to_the_supervisor() {
+    let gateway = Gateway::start().await;
+    let mut client = Client::started(gateway.config());
+    let wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    drop(wire);
+    assert_eq!(client.failure().await.0, Retry::Now);
+    assert_eq!(client.gaps(), [], "disconnected, which the supervisor tells");
+}
+
+#[tokio::test]
+async fn an_account_that_cannot_be_read_hides_no_other_and_keeps_what_it_had() {
+    let gateway = Gateway::start().await;
+    gateway.state().accounts = vec![ACCOUNT.into(), OTHER.into()];
+    gateway.state().hold(vec![spy_call(ACCOUNT, 2.0), spy_call(OTHER, -3.0), spy_put(OTHER, 1.0)]);
+    let mut config = gateway.config();
+    config.position_poll = Duration::from_millis(50);
+    gateway.answer("/U0000002/positions/0", Reply::status(500, r#"{"error":"internal"}"#));
+    let mut client = Client::started(config);
+    let mut wire = gateway.stream(&[SPY, SPY_CALL]).await;
+    client.degraded("positions of 1 account(s) could not be read").await;
+    let first = client.positions().await;
+    assert_eq!((first.account_id.as_str(), first.positions.len()), (ACCOUNT, 1));
+    gateway.recover();
+    wire.expect_subscriptions(&[SPY_PUT]).await;
+    wire.say(&quote(SPY_PUT)).await;
+    client.connected().await;
+    let of_other = loop {
+        let snapshot = client.positions().await;
+        if snapshot.account_id.as_str() == OTHER {
+            break snapshot;
+        }
+    };
+    assert_eq!(of_other.positions.iter().map(|it| it.quantity).collect::<Vec<_>>(), [-3.0, 1.0]);
+    // An error later on closes nothing.
+    gateway.answer("/U0000002/positions/0", Reply::status(500, r#"{"error":"internal"}"#));
+    client.degraded("positions of 1 account(s) could not be read").await;
+    wire.say(&delta_frame(SPY_PUT, 0.25)).await;
+    client.delta(0.25).await;
+    client.ends.cancel.cancel();
+    wire.expect_farewell(&ALL).await;
+    client.stop().await;
+    gateway.assert_clean();
+}
+
+#[tokio::test]
+async fn accounts_that_cannot_be_read_at_all_are_nothing_to_stream_for() {
+    let gateway = Gateway::start().await;
+    gateway.answer("/positions/0", Reply::status(500, r#"{"error":"internal"}"#));
+    let (retry, text) = Client::new(gateway.config()).fail().await;
+    assert_eq!(retry, Retry::Backoff);
+    assert!(text.contains("internal"), "{text}");
+}
+
+#[tokio::test]
+async fn a_new_account_begins_the_session_anew() {
+    let gateway = Gateway::start().await;
+    let mut client = Client::started(gateway.config());
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    let mut state = gateway.state();
+    state.accounts.push(OTHER.into());
+    state.held.push(spy_option(OTHER, 77, 5.0, 410, 'C'));
+    state.cached.push(spy_option(OTHER, 77, 5.0, 410, 'C'));
+    drop(state);
+    wire.say(r#"{"topic":"act","args":{"accounts":["U0000001","U0000002"],"selectedAccount":"U0000001"}}"#).await;
+    wire.expect_farewell(&ALL).await;
+    assert_eq!(client.end().await.unwrap(), SessionEnd::Closed);
+    client.start();
+    let _wire = gateway.stream(&[SPY, 77, SPY_CALL, SPY_PUT]).await;
+    client.connected().await;
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn chosen_accounts_alone_are_read() {
+    let gateway = Gateway::start().await;
+    gateway.state().accounts = vec![ACCOUNT.into(), OTHER.into()];
+    let mut config = gateway.config();
+    config.accounts = Some(vec![AccountId::new(ACCOUNT).unwrap()]);
+    let client = Client::started(config.clone());
+    let _wire = gateway.stream(&ALL).await;
+    assert_eq!(gateway.count(OTHER), 0);
+    client.stop().await;
+    config.accounts = Some(vec![AccountId::new("U9999999").unwrap()]);
+    let (retry, text) = Client::new(config).fail().await;
+    assert!(matches!(retry, Retry::Operator(_)) && text.contains("··9999"), "{text}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_does_not_run_is_told_with_what_to_do() {
+    let gateway = Gateway::start().await;
+    let config = gateway.config();
+    drop(gateway);
+    // The task that listened has to be gone.
+    tokio::task::yield_now().await;
+    let (retry, text) = Client::new(config).fail().await;
+    assert_eq!(retry, Retry::Backoff);
+    assert!(text.contains("start it"), "{text}");
+}
