@@ -141,3 +141,228 @@ fn agrees(contract: &Contract, terms: &Terms) -> bool {
     let date = dates.peek().is_none() || dates.any(|date| (0..=LONGEST_SETTLEMENT_DAYS).contains(&days_after(date)));
     option_type && strike && date
 }
+
+#[cfg(test)]
+mod tests {
+    use greeks_model::OptionType;
+    use greeks_model::jiff::civil::date;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn dec(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    fn terms(day: Option<Date>, letter: &str, strike: &str) -> Terms {
+        Terms {
+            expiration: day,
+            option_type: OptionType::from_letter(letter),
+            strike: Some(strike).filter(|it| !it.is_empty()).map(dec),
+            ..Terms::default()
+        }
+    }
+
+    #[test]
+    fn symbols_in_brackets_of_every_shape() {
+        for (description, key, multiplier) in [
+            ("SPY    JAN2025 440 C [SPY   250117C00440000 100]", "SPY   250117C00440000", Some("100")),
+            ("SPX    NOV2026 6650 P [SPXW  261124P06650000 100]", "SPXW  261124P06650000", Some("100")),
+            ("AAPL1    DEC2026 200 C [AAPL1 261218C00200000 100]", "AAPL1 261218C00200000", Some("100")),
+            ("BRK B    DEC2026 400 C [BRKB  261218C00400000 100]", "BRKB  261218C00400000", Some("100")),
+            ("F [F     261211P00012330 100.0]", "F     261211P00012330", Some("100")),
+            ("[F 261211P00012330]", "F     261211P00012330", None),
+            ("[F261211P00012330 10]", "F     261211P00012330", Some("10")),
+            ("[ SPY   250117C00440000   100 ]", "SPY   250117C00440000", Some("100")),
+            ("odd [text] [SPY   250117C00440000 100]", "SPY   250117C00440000", Some("100")),
+        ] {
+            let found = bracketed(description).unwrap_or_else(|| panic!("{description}"));
+            assert_eq!((found.contract.to_string().as_str(), found.multiplier), (key, multiplier.map(dec)));
+        }
+        for description in [
+            "",
+            "SPY    JAN2025 440 C",
+            "SPY   250117C00440000 100",
+            "[SPY   250117C00440000 100",
+            "[SPY   250117C00440000 x]",
+            "[SPY   250117C00440000 0]",
+            "[SPY   250117C00440000 100 100]",
+            "[SPY   251317C00440000 100]",
+            "[BRK B 261218C00400000 100]",
+            "[C DAX  20261218 17500 M]",
+            "[EW4X6 P5000 50]",
+            "[]",
+            "]x[",
+        ] {
+            assert_eq!(bracketed(description), None, "{description}");
+        }
+    }
+
+    #[test]
+    fn a_symbol_counts_only_if_nothing_speaks_against_it() {
+        let found = bracketed("[SPX   250117C04400000 100]");
+        let friday = date(2025, 1, 17);
+        let agrees = |terms: &Terms| described_option(found.clone(), terms).map(|it| it.is_some());
+        let last = |day| Terms { last_trading_day: Some(day), ..Terms::default() };
+        for good in [
+            Terms::default(),
+            terms(Some(friday), "C", "4400.0"),
+            terms(None, "C", "0"),
+            // The gateway may tell the last trading day of an option that settles in the morning.
+            terms(Some(date(2025, 1, 16)), "C", "4400"),
+            Terms { last_trading_day: Some(date(2025, 1, 16)), ..terms(Some(friday), "C", "4400") },
+            last(date(2025, 1, 16)),
+        ] {
+            assert_eq!(agrees(&good), Ok(true), "{good:?}");
+        }
+        for bad in [
+            terms(Some(friday), "P", "4400"),
+            terms(Some(friday), "C", "4400.5"),
+            terms(Some(date(2025, 1, 18)), "C", "4400"),
+            terms(Some(date(2025, 1, 10)), "C", "4400"),
+            last(date(2026, 1, 16)),
+        ] {
+            assert_eq!(agrees(&bad), Err(ContractFault::Contradiction), "{bad:?}");
+        }
+        assert_eq!(described_option(None, &terms(Some(friday), "C", "4400")), Ok(None), "never by its terms alone");
+    }
+
+    #[test]
+    fn the_exchanges_name_of_an_option_or_its_root() {
+        let info = |symbol: Option<&str>, class: Option<&str>, terms: Terms| ContractInfo {
+            local_symbol: symbol.map(Into::into),
+            trading_class: class.map(Into::into),
+            terms,
+            ..ContractInfo::default()
+        };
+        let day = date(2026, 11, 24);
+        let whole = terms(Some(day), "P", "6650");
+        let key = |info: &ContractInfo, terms: &Terms| listed_option(info, terms).map(|it| it.to_string());
+        let expected = || Ok("SPXW  261124P06650000".to_owned());
+        assert_eq!(key(&info(Some("SPXW  261124P06650000"), Some("SPX"), Terms::default()), &whole), expected());
+        assert_eq!(key(&info(Some("SPXW  261124P06650000"), None, whole.clone()), &Terms::default()), expected());
+        assert_eq!(key(&info(Some("odd"), Some("SPXW"), whole.clone()), &Terms::default()), expected());
+        assert_eq!(key(&info(None, Some("SPXW"), Terms::default()), &whole), expected());
+        for (info, terms, fault) in [
+            (info(None, None, whole.clone()), whole.clone(), ContractFault::NoRoot),
+            (info(None, Some("SPXW"), Terms::default()), terms(None, "P", "6650"), ContractFault::NoTerms),
+            (info(None, Some("SPXW"), Terms::default()), terms(Some(day), "", "6650"), ContractFault::NoTerms),
+            (info(None, Some("SPXW"), Terms::default()), terms(Some(day), "P", "0"), ContractFault::NoContract),
+            (info(None, Some("SPX W"), Terms::default()), whole.clone(), ContractFault::NoContract),
+            (info(Some("SPXW  261124C06650000"), None, Terms::default()), whole, ContractFault::Contradiction),
+        ] {
+            assert_eq!(listed_option(&info, &terms), Err(fault), "{info:?}");
+        }
+    }
+
+    #[test]
+    fn futures_by_their_exchanges_names() {
+        let day = |text: &str| text.parse::<Date>().ok();
+        for (symbol, month, maturity, not_before, expected) in [
+            ("ESU6", Some((2026, 9)), "2026-09-18", "", Some("/ESU26")),
+            ("ESU6", Some((2026, 9)), "", "", Some("/ESU26")),
+            ("ESU6", None, "2026-09-18", "", Some("/ESU26")),
+            ("ESU6", None, "", "2026-09-04", Some("/ESU26")),
+            ("ESU6", None, "", "", None),
+            ("6EZ6", Some((2026, 12)), "2026-12-14", "", Some("/6EZ26")),
+            ("M2KZ6", Some((2026, 12)), "", "", Some("/M2KZ26")),
+            ("M6EZ6", Some((2026, 12)), "", "", Some("/M6EZ26")),
+            ("10YX29", Some((2029, 11)), "", "", Some("/10YX29")),
+            ("ESZ26", None, "2026-12-18", "", Some("/ESZ26")),
+            // Crude oil for January matures in December.
+            ("CLF7", Some((2027, 1)), "2026-12-21", "", Some("/CLF27")),
+            ("CLF7", None, "2026-12-21", "", Some("/CLF27")),
+            ("ESH0", Some((2030, 3)), "", "", Some("/ESH30")),
+            ("ESH0", None, "2030-03-15", "2029-12-21", Some("/ESH30")),
+            (" ESZ6 ", None, "2026-12-18", "", Some("/ESZ26")),
+            ("ZN   DEC 26", None, "", "", Some("/ZNZ26")),
+            ("YM   SEP 26", Some((2026, 9)), "", "", Some("/YMU26")),
+            // What contradicts itself is believed in nothing.
+            ("ESU6", Some((2031, 9)), "", "", None),
+            ("ESZ26", Some((2029, 12)), "", "", None),
+            ("ES", Some((2026, 9)), "", "", None),
+            ("ESA6", Some((2026, 9)), "", "", None),
+            ("ZN   DEZ 26", None, "2026-12-18", "", None),
+            ("", Some((2026, 9)), "", "", None),
+        ] {
+            let info = ContractInfo {
+                local_symbol: Some(symbol.into()),
+                contract_month: month,
+                terms: Terms { expiration: day(maturity), ..Terms::default() },
+                ..ContractInfo::default()
+            };
+            let found = future(&info, day(not_before)).map(|it| it.to_string());
+            assert_eq!(found.as_deref(), expected, "{symbol} {month:?} {maturity} {not_before}");
+        }
+        assert_eq!(future(&ContractInfo::default(), day("2026-01-01")), None);
+    }
+
+    #[test]
+    fn options_on_futures() {
+        let future = || Future::parse("/ESZ26", date(2026, 1, 1)).unwrap();
+        let day = Some(date(2026, 11, 27));
+        let key = |terms: &Terms| future_option(future(), terms).map(|it| it.to_string());
+        assert_eq!(key(&terms(day, "P", "5000.00")).as_deref(), Ok("/ESZ26 261127P5000"));
+        let last = Terms { last_trading_day: day, ..terms(None, "C", "0.00665") };
+        assert_eq!(key(&last).as_deref(), Ok("/ESZ26 261127C0.00665"));
+        assert_eq!(key(&terms(day, "P", "-5.5")).as_deref(), Ok("/ESZ26 261127P-5.5"));
+        for lacking in [terms(None, "P", "1"), terms(day, "", "1"), terms(day, "P", "")] {
+            assert_eq!(key(&lacking), Err(ContractFault::NoTerms));
+        }
+        assert_eq!(key(&terms(Some(date(1999, 1, 1)), "P", "1")), Err(ContractFault::NoContract));
+    }
+
+    #[test]
+    fn symbols_of_underlyings() {
+        for (symbol, expected) in [
+            ("SPY", Some("SPY")),
+            ("BRK B", Some("BRK/B")),
+            (" BF  B ", Some("BF/B")),
+            ("BRK.B", Some("BRK/B")),
+            (" ", None),
+        ] {
+            assert_eq!(canonical_symbol(symbol).as_deref(), expected);
+        }
+        for (description, expected) in [
+            ("SPY    JAN2025 440 C [SPY   250117C00440000 100]", Some("SPY")),
+            ("SPX    NOV2026 6650 P [SPXW  261124P06650000 100]", Some("SPX")),
+            ("BRK B    DEC2026 400 C", Some("BRK/B")),
+            ("JAN2025 440 C", None),
+            ("SPY 440 C", None),
+            ("SPY Jan17'25 440 Call", None),
+            ("", None),
+        ] {
+            assert_eq!(described_symbol(description).as_deref(), expected, "{description}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "[\\[\\] A-Z0-9]{0,40}", any in "\\PC{0,40}", year in 2000i16..2100) {
+            for text in [text, any] {
+                if let Some(found) = bracketed(&text) {
+                    prop_assert!(found.contract.future().is_none());
+                }
+                let info = ContractInfo { local_symbol: Some(text.clone()), contract_month: Some((year, 6)), ..ContractInfo::default() };
+                if let Some(future) = future(&info, None) {
+                    // The older form names its year itself.
+                    let spelled = text.trim().contains(' ');
+                    prop_assert!(spelled || (i32::from(future.year()) - i32::from(year)).abs() <= 1);
+                }
+                prop_assert!(described_symbol(&text).is_none_or(|symbol| !symbol.contains(' ')));
+            }
+        }
+
+        #[test]
+        fn a_one_digit_year_is_the_one_of_the_delivery_month(year in 2001i16..2099, month in 1u8..=12) {
+            let letter = greeks_model::MonthCode::from_month(month).unwrap().letter();
+            let info = ContractInfo {
+                local_symbol: Some(format!("6E{letter}{}", year % 10)),
+                contract_month: Some((year, i8::try_from(month).unwrap())),
+                ..ContractInfo::default()
+            };
+            let found = future(&info, None).unwrap();
+            prop_assert_eq!((i16::try_from(found.year()).unwrap(), found.product()), (year, "6E"));
+        }
+    }
+}
