@@ -4,11 +4,13 @@ mod check;
 mod filter;
 mod gaps;
 mod pool;
+mod positions;
 mod row;
 mod snapshots;
 
 pub use check::{DatabaseCheck, PartitionInfo};
 pub use filter::{Cursor, InvalidCursor, SnapshotFilter};
 pub use pool::{Queries, QueryError};
+pub use positions::{BrokerSide, CrossBrokerRow, LatestValues, PositionRow};
 pub use row::SnapshotRow;
 pub use snapshots::SnapshotPage;
