@@ -45,7 +45,8 @@ pub(super) fn choose(wanted: &[Wanted], lines: Option<usize>, standing: impl Fn(
     order
 }
 
-/// The items that fit, each with the underlying that it gets.
+/// The items that fit, each with the underlying that it gets. Where a line is left but no second one, an option goes
+/// without its underlying's price: better than the next one in its place.
 fn within(
     lines: usize,
     items: &[(Conid, Option<Conid>)],
@@ -53,24 +54,24 @@ fn within(
 ) -> HashMap<Conid, Option<Conid>> {
     let mut by_standing: Vec<_> = items.iter().map(|item| (standing(item.0), item)).collect();
     by_standing.sort_by_key(|(standing, _)| *standing);
+    // No underlying takes the line of a contract that has data.
+    let mut reserved = by_standing.iter().filter(|(standing, _)| *standing == Standing::Live).count();
     let mut chosen = HashMap::new();
     let mut paid = HashSet::new();
     let mut left = lines;
-    let mut alone = None;
-    for (_, (conid, underlying)) in by_standing {
-        let new_underlying = underlying.filter(|it| !paid.contains(it));
-        let cost = 1 + usize::from(new_underlying.is_some());
-        if cost <= left {
-            left -= cost;
-            paid.extend(new_underlying);
-            chosen.insert(*conid, *underlying);
-        } else if alone.is_none() {
-            alone = Some(*conid);
+    for (standing, (conid, underlying)) in by_standing {
+        if left == 0 {
+            break;
         }
-    }
-    // A last line that fits no pair: an option without its underlying's price is better than none.
-    if left > 0 {
-        chosen.extend(alone.map(|conid| (conid, None)));
+        left -= 1;
+        reserved -= usize::from(standing == Standing::Live);
+        let is_paid = underlying.is_some_and(|it| paid.contains(&it));
+        let granted = underlying.filter(|_| is_paid || left > reserved);
+        if let Some(underlying) = granted.filter(|_| !is_paid) {
+            left -= 1;
+            paid.insert(underlying);
+        }
+        chosen.insert(*conid, granted);
     }
     chosen
 }
@@ -122,7 +123,7 @@ mod tests {
             (0, &[][..]),
             (1, &[1]),
             (2, &[101, 1]),
-            (3, &[101, 1, 3]),
+            (3, &[101, 1, 2]),
             (4, &[101, 1, 102, 2]),
             (5, &[101, 1, 102, 2, 3]),
             (6, &[101, 1, 102, 2, 3, 4]),
@@ -135,6 +136,13 @@ mod tests {
     fn a_last_line_goes_to_an_option_alone() {
         let wanted = wanted(&[(1, Some(101)), (2, Some(102)), (3, Some(103))], &[101, 102, 103]);
         assert_eq!(chosen(&wanted, Some(3), &[], &[], &[]), [101, 1, 2]);
+    }
+
+    #[test]
+    fn no_underlying_takes_the_line_of_a_live_option() {
+        let wanted = wanted(&[(1, Some(101)), (2, Some(102)), (3, None)], &[101, 102]);
+        assert_eq!(chosen(&wanted, Some(4), &[], &[], &[]), [101, 1, 102, 2]);
+        assert_eq!(chosen(&wanted, Some(4), &[1, 2, 3], &[], &[]), [101, 1, 2, 3]);
     }
 
     #[test]
@@ -163,9 +171,12 @@ mod tests {
             prop_assert!(order.len() <= lines);
             prop_assert!(order.len() == lines || order.len() == wanted.len());
             prop_assert_eq!(order.iter().collect::<HashSet<_>>().len(), order.len());
-            // Choosing again with the chosen ones live changes nothing.
-            if order.len() + 1 < lines {
-                prop_assert_eq!(chosen(&wanted, Some(lines), &order, &[], &[]), order);
+            // Once they are live, they stay, whatever the order.
+            let mut turned = wanted.clone();
+            turned.reverse();
+            for wanted in [&wanted, &turned] {
+                let again = chosen(wanted, Some(lines), &order, &[], &[]);
+                prop_assert!(order.iter().all(|it| *it >= 100 || again.contains(it)), "{:?} {:?}", order, again);
             }
         }
     }

@@ -15,7 +15,7 @@ mod outgoing;
 pub(crate) use conid::Conid;
 pub(crate) use control::Status;
 pub(crate) use defect::Defect;
-pub(crate) use frame::{Availability, Frame, Values};
+pub(crate) use frame::{Availability, Frame};
 pub(crate) use incoming::{Incoming, System, read};
 pub(crate) use number::{Decorated, Mark};
 pub(crate) use outgoing::Outgoing;

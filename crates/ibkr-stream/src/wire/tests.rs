@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::frame::Values;
 use super::*;
 
 /// An ES future, 2023, copied from the wire.
