@@ -75,7 +75,18 @@ impl Driver<'_> {
         self.heed(now)
     }
 
-    fn heed(&mut self, now: Instant) -> Result<(), Error> {
+    fn on_close(&self, close: Option<CloseFrame>) -> Result<SessionEnd, Error> {
+        let (code, reason) =
+            close.map_or((1005, String::new()), |frame| (frame.code.into(), clean(&frame.reason, &[])));
+        match code {
+            // Before the stream it is no good order, whatever its code: at once would be again and again.
+            1000 | 1001 if self.streaming => Ok(SessionEnd::Closed),
+            _ => Err(Error::Closed { code, reason }),
+        }
+    }
+
+    /// Does what the frames, or the time without them, ask for.
+    pub(super) fn heed(&mut self, now: Instant) -> Result<(), Error> {
         let Signals { executions, accounts_changed, competing, lost, notices } = self.session.take_signals();
         for notice in notices {
             tracing::info!(notice, "the gateway has a word for its user");
@@ -98,16 +109,6 @@ impl Driver<'_> {
             });
         }
         Ok(())
-    }
-
-    fn on_close(&self, close: Option<CloseFrame>) -> Result<SessionEnd, Error> {
-        let (code, reason) =
-            close.map_or((1005, String::new()), |frame| (frame.code.into(), clean(&frame.reason, &[])));
-        match code {
-            // Before the stream it is no good order, whatever its code: at once would be again and again.
-            1000 | 1001 if self.streaming => Ok(SessionEnd::Closed),
-            _ => Err(Error::Closed { code, reason }),
-        }
     }
 
     pub(super) fn broken(&self, error: tungstenite::Error) -> Error {

@@ -180,6 +180,7 @@ impl<'a> Driver<'a> {
             return Err(Error::StepTimeout { step: "progress in writing", after: self.tools.config.step_timeout });
         }
         self.session.on_tick(now.into_std(), !self.handover.has_events(&self.session))?;
+        self.heed(now)?;
         self.outbound.fill(|| self.session.poll_output(now.into_std()));
         if self.tickler.start(now) {
             let discoverer = Arc::clone(self.tools.discoverer);

@@ -21,15 +21,11 @@ impl Driver<'_> {
             let Some(account) = self.refresher.start(now.into_std()) else { return };
             let past_cache = self.executions.begin(&account);
             let (discoverer, cx) = (Arc::clone(self.tools.discoverer), self.tools.cx.clone());
-            let read = async move {
-                if past_cache && let Err(error) = discoverer.rest().invalidate(&account).await {
-                    // What the cache shows is better than nothing.
-                    let error = &error as &dyn std::error::Error;
-                    tracing::debug!(%account, error, "cached positions could not be let go");
-                }
-                Job::Read(discoverer.look(account, cx).await)
+            let read = match past_cache {
+                true => discoverer.look_afresh(account, cx).boxed(),
+                false => discoverer.look(account, cx).boxed(),
             };
-            self.jobs.push(read.boxed());
+            self.jobs.push(read.map(Job::Read).boxed());
         }
     }
 

@@ -52,6 +52,7 @@ impl Tickler {
                 if self.is_failing() {
                     tracing::info!("the gateway answers again");
                 }
+                tracing::debug!(login_expires_in = ?tickle.sso_expires, "tickled");
                 self.failures = 0;
                 self.limited_until = None;
                 self.due = now + self.every;
