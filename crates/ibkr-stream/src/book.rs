@@ -75,18 +75,17 @@ impl Book {
         for line in self.accounts.values().flat_map(|account| &account.lines) {
             options.entry(line.conid).and_modify(|known| known.weight += line.weight).or_insert(*line);
         }
+        // A contract has one line: an option that is said to be an underlying as well stays an option.
+        let mut taken: HashSet<Conid> = options.keys().copied().collect();
         let mut options: Vec<Line> = options.into_values().collect();
         options.sort_by(by_importance);
-        let mut seen = HashSet::new();
         let mut wanted = Vec::with_capacity(options.len() * 2);
         for line in options {
-            if let Some(conid) = line.underlying.filter(|conid| seen.insert(*conid)) {
+            if let Some(conid) = line.underlying.filter(|conid| taken.insert(*conid)) {
                 wanted.push(Wanted { conid, role: Role::Underlying, instrument: line.underlying_instrument });
             }
-            if seen.insert(line.conid) {
-                let role = Role::Option { underlying: line.underlying };
-                wanted.push(Wanted { conid: line.conid, role, instrument: line.instrument });
-            }
+            let role = Role::Option { underlying: line.underlying };
+            wanted.push(Wanted { conid: line.conid, role, instrument: line.instrument });
         }
         wanted
     }
@@ -123,4 +122,118 @@ fn read(account: &AccountId, holdings: AccountHoldings, cx: &SourceContext) -> (
     }
     let observed_at = holdings.observed_at;
     (entry, PositionSnapshot { account_id: account.clone(), observed_at, positions })
+}
+
+#[cfg(test)]
+mod tests {
+    use greeks_model::{UnixNanos, testkit};
+
+    use super::*;
+    use crate::Error;
+    use crate::discovery::Holding;
+
+    fn conid(number: i64) -> Conid {
+        Conid::new(number).unwrap()
+    }
+
+    fn account(number: u8) -> AccountId {
+        AccountId::new(&format!("U000000{number}")).unwrap()
+    }
+
+    /// An option by number, written on another number.
+    fn holding(number: i64, underlying: Option<i64>, quantity: f64, multiplier: i64) -> Holding {
+        Holding {
+            conid: conid(number),
+            contract: format!("SPXW  261124C{:08}", number * 1000).parse().unwrap(),
+            underlying: greeks_model::Underlying::new(&format!("U{}", underlying.unwrap_or_default())),
+            underlying_conid: underlying.map(conid),
+            quantity,
+            multiplier: multiplier.into(),
+        }
+    }
+
+    fn found(number: u8, holdings: Vec<Holding>) -> Findings {
+        let observed_at = UnixNanos::from_nanos(i64::from(number));
+        Findings { account: account(number), result: Ok(AccountHoldings { observed_at, holdings, skipped: 1 }) }
+    }
+
+    fn failed(number: u8) -> Findings {
+        let error = Error::Status { call: "x", status: 500, reason: String::new() };
+        Findings { account: account(number), result: Err(error) }
+    }
+
+    fn order(book: &Book) -> Vec<i64> {
+        book.wanted().iter().map(|wanted| wanted.conid.get()).collect()
+    }
+
+    #[test]
+    fn the_heaviest_first_and_each_underlying_before_its_first_option() {
+        let (cx, _ends) = testkit::context(1, false);
+        let mut book = Book::default();
+        book.update(
+            vec![
+                found(
+                    1,
+                    vec![
+                        holding(1, Some(100), 1.0, 100),
+                        holding(2, Some(200), -30.0, 100),
+                        holding(3, Some(100), 2.0, 50),
+                    ],
+                ),
+                found(
+                    2,
+                    vec![
+                        holding(4, None, f64::NAN, 100),
+                        holding(5, Some(200), 7.0, 100),
+                        holding(1, Some(100), -4.0, 100),
+                    ],
+                ),
+            ],
+            &cx,
+        );
+        // 2: 3000, 5: 700, 1: 500 in two accounts, 3 and 4: 100.
+        assert_eq!(order(&book), [200, 2, 5, 100, 1, 3, 4]);
+        let wanted = book.wanted();
+        let roles: Vec<_> = wanted.iter().map(|wanted| wanted.role).collect();
+        assert_eq!(roles[..2], [Role::Underlying, Role::Option { underlying: Some(conid(200)) }]);
+        assert_eq!(roles[6], Role::Option { underlying: None });
+        let numbers: HashSet<_> = wanted.iter().map(|wanted| wanted.instrument).collect();
+        assert_eq!(numbers.len(), wanted.len());
+        // The same again gives the same order.
+        assert_eq!(
+            wanted.iter().map(|it| it.conid).collect::<Vec<_>>(),
+            book.wanted().iter().map(|it| it.conid).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_contract_is_never_both_option_and_underlying() {
+        let (cx, _ends) = testkit::context(1, false);
+        let mut book = Book::default();
+        book.update(vec![found(1, vec![holding(1, Some(1), 2.0, 100), holding(2, Some(1), 1.0, 100)])], &cx);
+        assert_eq!(order(&book), [1, 2]);
+        assert!(book.wanted().iter().all(|wanted| wanted.role == Role::Option { underlying: Some(conid(1)) }));
+    }
+
+    #[test]
+    fn an_account_that_cannot_be_read_keeps_what_it_had_and_emits_nothing() {
+        let (cx, ends) = testkit::context(1, false);
+        let mut book = Book::default();
+        let events = book.update(vec![found(1, vec![holding(1, None, -2.0, 100)]), failed(2)], &cx);
+        let [SourceEvent::Positions(snapshot)] = events.as_slice() else { panic!("{events:?}") };
+        assert_eq!((&snapshot.account_id, snapshot.positions.len()), (&account(1), 1));
+        let position = &snapshot.positions[0];
+        assert_eq!((position.quantity, position.multiplier), (-2.0, 100.into()));
+        let option = ends.instruments.get(position.instrument).unwrap();
+        assert!(matches!(&*option, Instrument::Option(it) if it.to_string() == "SPXW  261124C00001000"), "{option:?}");
+        assert_eq!(book.faults(), BookFaults { failed_accounts: 1, not_streamed: 1 });
+        assert!(book.update(vec![failed(1)], &cx).is_empty());
+        assert_eq!((order(&book), book.faults().failed_accounts), (vec![1], 2));
+        // Read and empty is something else than not read.
+        let events = book.update(vec![found(1, Vec::new())], &cx);
+        assert!(matches!(events.as_slice(), [SourceEvent::Positions(it)] if it.positions.is_empty()));
+        assert_eq!((order(&book), book.faults().failed_accounts), (vec![], 1));
+        book.keep(&[account(1)]);
+        assert_eq!(book.faults().failed_accounts, 0);
+    }
 }

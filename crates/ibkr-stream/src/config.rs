@@ -127,6 +127,8 @@ impl IbkrConfig {
         }
         let positive = [
             ("rest_timeout", self.rest_timeout),
+            ("penalty", self.penalty),
+            ("maintenance_pause", self.maintenance_pause),
             ("step_timeout", self.step_timeout),
             ("init_timeout", self.init_timeout),
             ("init_poll", self.init_poll),
@@ -261,6 +263,8 @@ mod tests {
         for (setting, config) in [
             ("user_agent", IbkrConfig { user_agent: "greekd/1\r\nX: y".into(), ..config() }),
             ("tickle_every", IbkrConfig { tickle_every: Duration::ZERO, ..config() }),
+            ("penalty", IbkrConfig { penalty: Duration::ZERO, ..config() }),
+            ("maintenance_pause", IbkrConfig { maintenance_pause: Duration::ZERO, ..config() }),
             ("renew_after", IbkrConfig { renew_after: Duration::from_secs(600), ..config() }),
             ("market_data_lines", IbkrConfig { market_data_lines: Some(0), ..config() }),
             ("max_message_bytes", IbkrConfig { max_message_bytes: 0, ..config() }),

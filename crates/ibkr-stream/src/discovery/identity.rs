@@ -112,10 +112,9 @@ impl Identities {
         row: &PositionRow,
         mut terms: Terms,
     ) -> Result<Result<Identity, ContractFault>, Error> {
-        if terms.underlying.is_none() || !has_terms(&terms) || terms.multiplier.is_none() {
-            if let Some(info) = self.info(rest, row.conid).await? {
-                terms = terms.or(&info.terms);
-            }
+        let whole = terms.underlying.is_some() && terms.multiplier.is_some() && has_terms(&terms);
+        if !whole && let Some(info) = self.info(rest, row.conid).await? {
+            terms = terms.or(&info.terms);
         }
         let Some(underlying_conid) = terms.underlying else { return Ok(Err(ContractFault::NoFuture)) };
         let Some(future) = self.future(rest, underlying_conid, &terms).await? else {

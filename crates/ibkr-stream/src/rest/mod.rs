@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::{Error, IbkrConfig};
 
-pub(crate) use definitions::{ContractInfo, Definition};
+pub(crate) use definitions::ContractInfo;
 pub(crate) use positions::{PositionNow, PositionRow, Positions};
 pub(crate) use session::{AuthStatus, Tickle};
 pub(crate) use terms::{AssetClass, Terms};
@@ -37,6 +37,7 @@ use accounts::AccountList;
 pub(crate) struct Rest {
     http: Http,
     base: Url,
+    /// Scheme, host and port: where a person logs in.
     gateway: String,
     penalty: Duration,
     maintenance_pause: Duration,
@@ -85,11 +86,6 @@ impl Rest {
             last_tickle: Mutex::default(),
             account_list: Mutex::default(),
         })
-    }
-
-    /// Scheme, host and port of the gateway: where a person logs in.
-    pub(crate) fn gateway(&self) -> &str {
-        &self.gateway
     }
 
     /// The body of a successful answer. When the gateway asks for the accounts to be listed first, which its nightly reset
