@@ -89,6 +89,10 @@ pub enum NumberStyle {
 /// Faults of DXLink connections as such.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConnectionFaults {
+    /// A connection is accepted, and so much later the upgrade is looked at.
+    pub slow_accept: Duration,
+    /// Frames of garbage per second on each connection.
+    pub garbage: f64,
     /// So many upgrades are answered with 502.
     pub refuse_upgrades: u32,
     /// The time-outs in the server's SETUP.

@@ -33,6 +33,8 @@ pub struct Stats {
     /// Events replaced by a newer one of their symbol before they were sent; without those that a connection missed
     /// because it could not keep up at all.
     pub conflated: u64,
+    /// Messages of garbage that [`ConnectionFaults::garbage`](crate::ConnectionFaults::garbage) asked for.
+    pub garbage: u64,
     /// Account streamer connections accepted.
     pub streamer_connections: u64,
     /// Account streamer connections that are open now.

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -23,6 +23,9 @@ use crate::tasty::state::{ConnectionCommand, Inflicted, Shared};
 
 /// How long a client may take to answer a close.
 const CLOSE_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Between two portions of garbage.
+const FLOOD_STEP: std::time::Duration = std::time::Duration::from_millis(10);
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -65,8 +68,11 @@ impl Connection {
     async fn serve(&mut self, socket: &mut Socket) -> End {
         let mut session = Session::new(self.number, Arc::clone(&self.shared), Instant::now());
         let mut events = self.shared.hub.listen();
+        let mut flood = interval(FLOOD_STEP);
+        flood.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let mut inflicted = None;
+            let garbage = self.shared.faults().connection.garbage;
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return End::Orderly(Close { code: 1001, reason: "going away" }),
@@ -102,6 +108,7 @@ impl Connection {
                     Err(RecvError::Lagged(_)) => session.on_overrun(),
                     Err(RecvError::Closed) => return End::Orderly(Close { code: 1001, reason: "market closed" }),
                 },
+                _ = flood.tick(), if garbage > 0.0 => self.flood(&mut session, garbage),
                 () = sleep_until(session.deadline()) => {}
             }
             session.on_time(Instant::now());
@@ -117,6 +124,14 @@ impl Connection {
                 return End::Orderly(close);
             }
         }
+    }
+
+    // A rate is a few thousand at most.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn flood(&self, session: &mut Session, rate: f64) {
+        let messages = (rate * FLOOD_STEP.as_secs_f64()).ceil().max(0.0) as usize;
+        session.flood(messages);
+        self.shared.counters.update(|stats| stats.garbage += messages as u64);
     }
 
     /// Writes everything the session has to say. While the socket takes no bytes nothing is read either; the bus then

@@ -3,6 +3,8 @@
 mod encode;
 mod trouble;
 
+pub(super) use trouble::garbage;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;

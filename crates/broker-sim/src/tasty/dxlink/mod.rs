@@ -70,6 +70,13 @@ async fn serve(stream: TcpStream, number: u64, shared: Arc<Shared>, stop: Cancel
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let slow_accept = shared.faults().connection.slow_accept;
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => return,
+        () = tokio::time::sleep(slow_accept), if !slow_accept.is_zero() => {}
+        () = std::future::ready(()), if slow_accept.is_zero() => {}
+    }
     if shared.is_refusing() || shared.change_faults(|faults| use_up(&mut faults.connection.refuse_upgrades)) {
         if timeout(HANDSHAKE_LIMIT, refuse(stream)).await.is_err() {
             tracing::debug!(number, "a refused client did not read its refusal");

@@ -47,6 +47,15 @@ impl Session {
         }
     }
 
+    /// So many messages that cannot be read.
+    pub(crate) fn flood(&mut self, messages: usize) {
+        let channel = self.channels.keys().next().copied().unwrap_or(0);
+        for _ in 0..messages {
+            self.flooded = self.flooded.wrapping_add(1);
+            self.send(garbage(channel, self.flooded));
+        }
+    }
+
     pub(super) fn send_setup(&mut self) {
         let timeout = match self.shared.faults().connection.setup_timeouts {
             SetupTimeouts::Configured => Some(self.config().keepalive_timeout.as_secs_f64()),
