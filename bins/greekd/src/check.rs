@@ -1,15 +1,18 @@
 //! `greekd check`: the configuration, each credential and the database, with what to do about what is wrong.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use greeks_model::{Clock, OperatorReason, Retry, SourceError};
 use greeks_processor::SystemClock;
 use greeks_store::{Queries, QueryError};
+use ibkr_stream::tls::PinStore;
 
 use crate::database::Database;
 use crate::exit::{Code, Failure, chain};
 use crate::out::say;
-use crate::settings::{Settings, Tastytrade};
+use crate::pins::PinFile;
+use crate::settings::{Ibkr, Settings, Tastytrade, Trust};
 use crate::signals::Signals;
 use crate::{sources, stream};
 
@@ -24,8 +27,12 @@ pub(crate) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
             said
         }
     };
-    let brokers = if settings.tastytrade.is_some() { "tastytrade" } else { "none" };
-    report("configuration", settings.require_broker().map(|()| format!("brokers: {brokers}")))?;
+    let brokers = [("ibkr", settings.ibkr.is_some()), ("tastytrade", settings.tastytrade.is_some())];
+    let brokers: Vec<&str> = brokers.into_iter().filter(|(_, configured)| *configured).map(|(name, _)| name).collect();
+    report("configuration", settings.require_broker().map(|()| format!("brokers: {}", brokers.join(", "))))?;
+    if let Some(ibkr) = &settings.ibkr {
+        report("ibkr", check_ibkr(ibkr, &settings.data_dir).await)?;
+    }
     if let Some(tastytrade) = &settings.tastytrade {
         report("tastytrade", check_tastytrade(tastytrade).await)?;
     }
@@ -36,20 +43,45 @@ pub(crate) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     }
 }
 
+async fn check_ibkr(settings: &Ibkr, data_dir: &Path) -> Result<String, Failure> {
+    let (config, tls) = sources::ibkr_config(settings, data_dir)?;
+    match ibkr_stream::check(&config, &tls, SystemClock::new().now()).await {
+        Ok(report) => Ok(format!("{report}{}", pinned(settings, data_dir))),
+        Err(error @ ibkr_stream::Error::Configuration { .. }) => Err(sources::ibkr_refused(&error)),
+        Err(error) => Err(failed(chain(&error), error)),
+    }
+}
+
+/// Which certificate is trusted, where that was not configured.
+fn pinned(settings: &Ibkr, data_dir: &Path) -> String {
+    let Trust::Pin(peer) = &settings.trust else { return String::new() };
+    let file = PinFile::new(data_dir, peer);
+    match file.load() {
+        Ok(Some(pin)) => {
+            format!("\ncertificate: trusted since its first use, sha256:{pin}\npin: {}", file.path().display())
+        }
+        // Plain HTTP on this machine.
+        _ => String::new(),
+    }
+}
+
 async fn check_tastytrade(settings: &Tastytrade) -> Result<String, Failure> {
     let (config, tls) = sources::tastytrade_config(settings)?;
     match tasty_dxlink::check(&config, &tls, SystemClock::new().now()).await {
         Ok(report) => Ok(report.to_string()),
-        Err(error) => {
-            let text = chain(&error);
-            let code = match SourceError::from(error).retry {
-                Retry::Operator(OperatorReason::CredentialsRejected) => Code::Credentials,
-                Retry::Operator(_) => Code::Config,
-                _ => Code::Unavailable,
-            };
-            Err(Failure::new(code, text))
-        }
+        Err(error) => Err(failed(chain(&error), error)),
     }
+}
+
+/// What a broker's failure is to whoever looks at the exit code.
+fn failed(text: String, error: impl Into<SourceError>) -> Failure {
+    let code = match error.into().retry {
+        Retry::Operator(OperatorReason::CredentialsRejected | OperatorReason::LoginRequired) => Code::Credentials,
+        Retry::Operator(OperatorReason::SessionTaken) => Code::Unavailable,
+        Retry::Operator(_) => Code::Config,
+        _ => Code::Unavailable,
+    };
+    Failure::new(code, text)
 }
 
 async fn check_database(settings: &Settings) -> Result<String, Failure> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use greeks_model::{AccountId, QuoteSource};
-use ibkr_stream::IbkrConfig;
+use ibkr_stream::{IbkrConfig, IbkrSource};
 use tasty_dxlink::{TastyConfig, TastySource};
 
 use crate::exit::{Code, Failure, chain};
@@ -14,7 +14,14 @@ use crate::tls;
 
 /// One source per configured broker.
 pub(crate) fn configured(settings: &Settings) -> Result<Vec<Box<dyn QuoteSource>>, Failure> {
-    settings.tastytrade.iter().map(tastytrade).collect()
+    let ibkr = settings.ibkr.iter().map(|settings_of| ibkr(settings_of, &settings.data_dir));
+    ibkr.chain(settings.tastytrade.iter().map(tastytrade)).collect()
+}
+
+pub(crate) fn ibkr(settings: &Ibkr, data_dir: &Path) -> Result<Box<dyn QuoteSource>, Failure> {
+    let (config, tls) = ibkr_config(settings, data_dir)?;
+    let source = IbkrSource::new(config, tls).map_err(|error| ibkr_refused(&error))?;
+    Ok(Box::new(source))
 }
 
 pub(crate) fn ibkr_config(
