@@ -2,7 +2,8 @@
 //!
 //! An option on a stock, fund or index is known by its OCC symbol alone, which stands in brackets in the description of a
 //! position, or in the exchange's own name of the contract. It is never put together from a ticker: nothing else tells
-//! SPXW from SPX, or an adjusted AAPL1 from AAPL, and a wrong key is worse than none. An option on a future is known by
+//! SPXW from SPX, or an adjusted AAPL1 from AAPL, and a wrong key is worse than none. Options on stocks that trade in
+//! Canada or Europe have no OCC symbol, and what IBKR writes in its place can be the symbol of another contract. An option on a future is known by
 //! the exchange's name of the future and its own expiration, type and strike.
 
 use greeks_model::jiff::civil::Date;
@@ -19,6 +20,8 @@ const LONGEST_SETTLEMENT_DAYS: i32 = 4;
 pub(crate) enum ContractFault {
     #[error("nothing tells what kind of contract it is")]
     NoClass,
+    #[error("it is not traded in dollars, and an OCC symbol would name another contract")]
+    NotOcc,
     #[error("nothing tells its option root")]
     NoRoot,
     #[error("its OCC symbol contradicts its terms")]
@@ -52,6 +55,11 @@ pub(crate) fn bracketed(description: &str) -> Option<Bracketed> {
     Some(Bracketed { contract: read(symbol)?, multiplier: Some(multiplier.normalize()) })
 }
 
+/// Whether the option can have an OCC symbol: only those that are traded in dollars do.
+pub(crate) fn may_be_occ(terms: &Terms) -> bool {
+    terms.currency.as_deref().is_none_or(|currency| currency == "USD")
+}
+
 /// The contract of an option on a stock, fund or index by the OCC symbol of its description; `Ok(None)` when there is
 /// none.
 pub(crate) fn described_option(bracketed: Option<Bracketed>, terms: &Terms) -> Result<Option<Contract>, ContractFault> {
@@ -66,6 +74,9 @@ pub(crate) fn described_option(bracketed: Option<Bracketed>, terms: &Terms) -> R
 /// option root.
 pub(crate) fn listed_option(info: &ContractInfo, terms: &Terms) -> Result<Contract, ContractFault> {
     let terms = terms.clone().or(&info.terms);
+    if !may_be_occ(&terms) {
+        return Err(ContractFault::NotOcc);
+    }
     if let Some(contract) = info.local_symbol.as_deref().and_then(|symbol| Contract::from_osi(symbol).ok()) {
         return if agrees(&contract, &terms) { Ok(contract) } else { Err(ContractFault::Contradiction) };
     }
@@ -249,6 +260,11 @@ mod tests {
             (info(None, Some("SPXW"), Terms::default()), terms(Some(day), "", "6650"), ContractFault::NoTerms),
             (info(None, Some("SPXW"), Terms::default()), terms(Some(day), "P", "0"), ContractFault::NoContract),
             (info(None, Some("SPX W"), Terms::default()), whole.clone(), ContractFault::NoContract),
+            (
+                info(Some("SPXW  261124P06650000"), None, Terms { currency: Some("CAD".into()), ..whole.clone() }),
+                whole.clone(),
+                ContractFault::NotOcc,
+            ),
             (info(Some("SPXW  261124C06650000"), None, Terms::default()), whole, ContractFault::Contradiction),
         ] {
             assert_eq!(listed_option(&info, &terms), Err(fault), "{info:?}");

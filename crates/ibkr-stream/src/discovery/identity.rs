@@ -70,6 +70,9 @@ impl Identities {
         row: &PositionRow,
         mut terms: Terms,
     ) -> Result<Result<Identity, ContractFault>, Error> {
+        if !contracts::may_be_occ(&terms) {
+            return Ok(Err(ContractFault::NotOcc));
+        }
         let bracketed = contracts::bracketed(&row.description);
         let multiplier = bracketed.as_ref().and_then(|it| it.multiplier);
         let contract = match contracts::described_option(bracketed, &terms) {

@@ -198,6 +198,16 @@ async fn a_row_that_contradicts_itself_is_asked_about() {
 }
 
 #[tokio::test]
+async fn an_option_of_another_currency_does_not_take_the_key_of_one_in_dollars() {
+    let with = |currency: &str| spy(1, "1").replace("\"undSym\"", &format!("\"currency\":{currency},\"undSym\""));
+    for (currency, expected) in [("\"USD\"", 1), ("null", 1), ("\"CAD\"", 0)] {
+        let fixture = Fixture::new(Knowledge { cached: vec![with(currency)], ..Knowledge::default() }).await;
+        let found = fixture.look().await.unwrap();
+        assert_eq!((found.holdings.len(), found.skipped), (expected, 1 - expected), "{currency}");
+    }
+}
+
+#[tokio::test]
 async fn options_on_futures_take_the_exchanges_name() {
     let row = |conid: i64, rest: &str| {
         format!(

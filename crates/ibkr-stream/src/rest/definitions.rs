@@ -94,6 +94,8 @@ fn read_info(answer: &[u8]) -> Result<ContractInfo, Error> {
         strike: Option<&'a RawValue>,
         #[serde(borrow)]
         multiplier: Option<&'a RawValue>,
+        #[serde(borrow)]
+        currency: Option<&'a RawValue>,
     }
     let answer: Answer<'_> = body::read(INFO, answer)?;
     Ok(ContractInfo {
@@ -109,6 +111,7 @@ fn read_info(answer: &[u8]) -> Result<ContractInfo, Error> {
             option_type: terms::option_type(answer.right),
             strike: answer.strike.and_then(json::decimal),
             multiplier: terms::multiplier(answer.multiplier),
+            currency: body::text(answer.currency),
         },
     })
 }

@@ -36,6 +36,7 @@ pub(crate) struct Terms {
     /// Zero is a filler in some answers and a strike in others.
     pub(crate) strike: Option<Decimal>,
     pub(crate) multiplier: Option<Decimal>,
+    pub(crate) currency: Option<String>,
 }
 
 impl Terms {
@@ -51,6 +52,7 @@ impl Terms {
             // A strike of zero gives way to any other.
             strike: self.strike.filter(|strike| !strike.is_zero()).or(other.strike).or(self.strike),
             multiplier: self.multiplier.or(other.multiplier),
+            currency: self.currency.or_else(|| other.currency.clone()),
         }
     }
 }
@@ -81,6 +83,8 @@ pub(super) struct RawTerms<'a> {
     strike: Option<&'a RawValue>,
     #[serde(borrow)]
     multiplier: Option<&'a RawValue>,
+    #[serde(borrow)]
+    currency: Option<&'a RawValue>,
 }
 
 impl RawTerms<'_> {
@@ -98,6 +102,7 @@ impl RawTerms<'_> {
             option_type: option_type(self.put_or_call),
             strike: self.strike.and_then(json::decimal),
             multiplier: multiplier(self.multiplier),
+            currency: body::text(self.currency),
         }
     }
 }
@@ -155,7 +160,7 @@ mod tests {
     #[test]
     fn the_long_and_the_short_shape() {
         let (conid, terms) = read(
-            r#"{"conid":584891614,"assetClass":"OPT","expiry":"20250117","lastTradingDay":"20250116","putOrCall":"C","strike":"440","multiplier":100,"ticker":"SPY","undConid":756733,"undSym":"SPY"}"#,
+            r#"{"conid":584891614,"assetClass":"OPT","expiry":"20250117","lastTradingDay":"20250116","putOrCall":"C","strike":"440","multiplier":100,"ticker":"SPY","undConid":756733,"undSym":"SPY","currency":"USD"}"#,
         );
         assert_eq!(conid, Conid::new(584_891_614));
         let whole = Terms {
@@ -167,6 +172,7 @@ mod tests {
             option_type: Some(OptionType::Call),
             strike: Some("440".parse().unwrap()),
             multiplier: Some("100".parse().unwrap()),
+            currency: Some("USD".into()),
         };
         assert_eq!(terms, whole);
         let (conid, terms) = read(
