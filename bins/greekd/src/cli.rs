@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Check the configuration, each credential and the database, and say how to mend what is wrong.
     Check,
+    /// Show what is held now at all brokers, with the newest Greeks; the same contract at two brokers is compared.
+    Positions(PositionsArgs),
     /// Show stored rows, newest first.
     Snapshots(SnapshotsArgs),
     /// Run a protocol-true double of a broker, for testing clients.
@@ -84,6 +86,13 @@ pub(crate) struct DemoArgs {
     pub(crate) duration: Option<f64>,
     #[command(flatten)]
     pub(crate) market: MarketArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PositionsArgs {
+    /// Shape of the output.
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]

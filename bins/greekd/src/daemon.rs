@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use greeks_model::{Clock, OperatorReason, QuoteSource, Retry, Seq, SourceId};
 use greeks_processor::{
-    Counts, FirstOutcome, Latency, Percentiles, Pipeline, PipelineConfig, PipelineError, PipelineStats, Slo, SloConfig,
-    SloEvent, SourceHandle, Supervisor, SupervisorConfig,
+    Counts, FirstOutcome, Latency, Percentiles, Pipeline, PipelineConfig, PipelineError, PipelineStats, PricingInputs,
+    Slo, SloConfig, SloEvent, SourceHandle, Supervisor, SupervisorConfig,
 };
 use greeks_store::{
     Commit, CommitError, CommitPolicy, Committer, CommitterConfig, CommitterStatus, MemoryLogAbort, memory_log,
@@ -126,6 +126,9 @@ impl Daemon {
         let config = SupervisorConfig { keep_payload: settings.keep_payload, ..SupervisorConfig::default() };
         let (instruments, clock) = (Arc::clone(&config.instruments), Arc::clone(&config.clock));
         let mut pipeline = PipelineConfig::new(instruments, Arc::clone(&clock));
+        if let Some(rate) = settings.rate {
+            pipeline.pricing = Some(PricingInputs { rate, ..PricingInputs::default() });
+        }
         (pipeline.seeds, pipeline.open_gaps) = database.memory().await?;
 
         let (sink, log) = memory_log(LOG_CAPACITY);

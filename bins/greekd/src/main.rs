@@ -12,6 +12,7 @@ mod exit;
 mod logging;
 mod out;
 mod pins;
+mod positions;
 mod run;
 mod settings;
 mod signals;
@@ -20,6 +21,7 @@ mod simulated;
 mod snapshots;
 mod sources;
 mod stream;
+mod table;
 mod tls;
 
 use std::process::ExitCode;
@@ -73,6 +75,7 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Run => run::run(&settings).await,
             Command::Demo(args) => demo::run(settings, args, own_dir).await,
             Command::Check => check::run(&settings).await,
+            Command::Positions(args) => positions::run(&settings, &args).await,
             Command::Snapshots(args) => snapshots::run(&settings, &args).await,
             Command::Sim(SimCommand::Tastytrade(args)) => sim::tastytrade(&args).await,
             Command::Db(DbCommand::Migrate) => db::migrate(&settings).await,

@@ -74,7 +74,8 @@ fn print(rows: &[SnapshotRow], output: Output) -> Result<(), Failure> {
     written.and_then(|()| stdout.flush()).map_err(|error| unwritten(&error))
 }
 
-fn refused(error: &QueryError) -> Failure {
+/// A question that the database did not answer.
+pub(crate) fn refused(error: &QueryError) -> Failure {
     let code = match error {
         QueryError::Connect(_) | QueryError::Deadline(_) => Code::Unavailable,
         _ => Code::Runtime,

@@ -17,7 +17,7 @@ fn help_names_every_command() {
     let output = greekd(&["--help"]);
     assert!(output.status.success() && output.stderr.is_empty());
     let text = String::from_utf8(output.stdout).unwrap();
-    for command in ["run", "demo", "check", "snapshots", "sim", "db"] {
+    for command in ["run", "demo", "check", "positions", "snapshots", "sim", "db"] {
         assert!(text.lines().any(|line| line.trim_start().starts_with(command)), "{command} is missing:\n{text}");
         assert!(greekd(&[command, "--help"]).status.success(), "{command} --help");
     }

@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) commit: Commit,
     pub(crate) keep_payload: bool,
     pub(crate) slo_p95: Duration,
+    /// Riskless rate for Greeks that a broker does not send; `None` leaves it to the library.
+    pub(crate) rate: Option<f64>,
     pub(crate) log: Log,
     /// What a person should be told although it is no error.
     pub(crate) notes: Vec<String>,
@@ -138,6 +140,7 @@ impl Settings {
             slo_p95: layers
                 .parse("GREEKD_SLO_P95", "write a time up to 1h, like 500ms", duration)?
                 .unwrap_or(Duration::from_millis(500)),
+            rate: layers.parse("GREEKD_RATE", "write a fraction per year, like 0.04 for 4 %", yearly_rate)?,
             log: Log {
                 filter: layers.get("RUST_LOG").map(str::to_owned),
                 format: format.unwrap_or_default(),
@@ -224,6 +227,11 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
+/// A number that can be a yearly rate; `4` is meant to be 4 %, and is not.
+fn yearly_rate(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|rate| (-0.1..=0.5).contains(rate))
+}
+
 fn duration(text: &str) -> Option<Duration> {
     let parsed: jiff::SignedDuration = text.trim().parse().ok()?;
     let duration = Duration::try_from(parsed).ok()?;
@@ -263,7 +271,7 @@ mod tests {
             settings.commit,
             Commit { rate: 100, burst: 25, flush_max_records: 50, flush_max_delay: Duration::from_secs(1) }
         );
-        assert_eq!(settings.slo_p95, Duration::from_millis(500));
+        assert_eq!((settings.slo_p95, settings.rate), (Duration::from_millis(500), None));
         assert!(!settings.keep_payload && settings.tastytrade.is_none() && settings.ibkr.is_none());
         assert!(matches!(settings.database, DatabaseChoice::Private));
         let failure = settings.require_broker().unwrap_err();
@@ -278,6 +286,7 @@ mod tests {
             ("GREEKD_FLUSH_MAX_RECORDS", "7"),
             ("GREEKD_FLUSH_MAX_DELAY", "250ms"),
             ("GREEKD_SLO_P95", "2s"),
+            ("GREEKD_RATE", "-0.005"),
             ("GREEKD_SOURCE_PAYLOAD", "on"),
             ("TASTYTRADE_REFRESH_TOKEN", "r"),
             ("TASTYTRADE_CLIENT_SECRET", "s"),
@@ -286,7 +295,7 @@ mod tests {
         .unwrap();
         assert_eq!((settings.commit.rate, settings.commit.burst, settings.commit.flush_max_records), (200, 5, 7));
         assert_eq!(settings.commit.flush_max_delay, Duration::from_millis(250));
-        assert_eq!(settings.slo_p95, Duration::from_secs(2));
+        assert_eq!((settings.slo_p95, settings.rate), (Duration::from_secs(2), Some(-0.005)));
         assert!(settings.keep_payload);
         let tastytrade = settings.tastytrade.unwrap();
         assert_eq!(tastytrade.accounts.unwrap(), ["5WT00001", "5WT00002"]);
@@ -305,6 +314,8 @@ mod tests {
             ("GREEKD_FLUSH_MAX_DELAY", "0s"),
             ("GREEKD_FLUSH_MAX_DELAY", "-1s"),
             ("GREEKD_SLO_P95", "2h"),
+            ("GREEKD_RATE", "4"),
+            ("GREEKD_RATE", "NaN"),
             ("GREEKD_SOURCE_PAYLOAD", "maybe"),
             ("GREEKD_LOG_FORMAT", "xml"),
             ("TASTYTRADE_ACCOUNTS", ","),

@@ -61,6 +61,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     plain("GREEKD_FLUSH_MAX_DELAY", "flush_max_delay"),
     plain("GREEKD_SOURCE_PAYLOAD", "source_payload"),
     plain("GREEKD_SLO_P95", "slo_p95"),
+    plain("GREEKD_RATE", "rate"),
     plain("GREEKD_LOG_FORMAT", "log_format"),
     plain("RUST_LOG", "log"),
     ambient("HOME", false),

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use greeks_store::SnapshotRow;
 use serde::Serialize;
 
+use crate::table::{self, Column, Millis, shown};
+
 /// One row as an object; the order is that of the view's columns.
 #[derive(Serialize)]
 struct Object<'a> {
@@ -142,7 +144,7 @@ const COLUMNS: [&str; 22] = [
 
 /// The columns a person looks at, aligned: text to the left, numbers to the right, unknown as a dash.
 pub(super) fn table(rows: &[SnapshotRow], out: &mut impl Write) -> io::Result<()> {
-    const HEADER: [(&str, bool); 13] = [
+    const COLUMNS: [Column; 13] = [
         ("event time", true),
         ("broker", true),
         ("account", true),
@@ -158,21 +160,7 @@ pub(super) fn table(rows: &[SnapshotRow], out: &mut impl Write) -> io::Result<()
         ("underlying", false),
     ];
     let lines: Vec<[String; 13]> = rows.iter().map(cells).collect();
-    let mut widths = HEADER.map(|(title, _)| title.chars().count());
-    for line in &lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let titles = HEADER.map(|(title, _)| title.to_owned());
-    for line in std::iter::once(&titles).chain(&lines) {
-        let mut text = String::new();
-        for ((cell, width), (_, left)) in line.iter().zip(widths).zip(HEADER) {
-            let padded = if left { format!("{cell:<width$}  ") } else { format!("{cell:>width$}  ") };
-            text.push_str(&padded);
-        }
-        writeln!(out, "{}", text.trim_end())?;
-    }
+    table::write(&COLUMNS, &lines, out)?;
     if rows.is_empty() {
         writeln!(out, "(no rows)")?;
     }
@@ -180,57 +168,19 @@ pub(super) fn table(rows: &[SnapshotRow], out: &mut impl Write) -> io::Result<()
 }
 
 fn cells(row: &SnapshotRow) -> [String; 13] {
-    let show = |value: Option<f64>| value.map_or_else(|| "-".into(), figure);
     [
         Millis(row.event_time).to_string(),
         row.broker.clone(),
         row.account_id.clone(),
         row.contract_key.clone(),
         row.quantity.to_string(),
-        show(row.delta),
-        show(row.gamma),
-        show(row.theta),
-        show(row.vega),
-        show(row.rho),
-        show(row.implied_volatility),
-        show(row.option_price),
-        show(row.underlying_price),
+        shown(row.delta),
+        shown(row.gamma),
+        shown(row.theta),
+        shown(row.vega),
+        shown(row.rho),
+        shown(row.implied_volatility),
+        shown(row.option_price),
+        shown(row.underlying_price),
     ]
-}
-
-/// Five significant digits, two to eight of them behind the point: a yen future moves in the seventh.
-fn figure(value: f64) -> String {
-    let magnitude = if value == 0.0 { 0.0 } else { value.abs().log10().floor() };
-    // Between 2 and 8 by the clamp.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let digits = (4.0 - magnitude).clamp(2.0, 8.0) as usize;
-    format!("{value:.digits$}")
-}
-
-/// A time to the millisecond, which is what brokers give.
-struct Millis(greeks_model::UnixNanos);
-
-impl std::fmt::Display for Millis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.3}", self.0.to_timestamp())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_keep_what_matters() {
-        for (value, text) in [
-            (6616.474, "6616.47"),
-            (233.1, "233.10"),
-            (-0.462_14, "-0.46214"),
-            (0.006_651_23, "0.0066512"),
-            (0.0, "0.0000"),
-            (-1e-12, "-0.00000000"),
-        ] {
-            assert_eq!(figure(value), text);
-        }
-    }
 }

@@ -103,11 +103,13 @@ pub struct BrokerSide {
     pub flags: Option<Flags>,
 }
 
+/// Sources may call an underlying by two names: that must not tear a contract apart.
 const POSITIONS: &str = "SELECT broker, account_id, underlying, contract_key, expiration, strike, option_type, quantity, \
     multiplier, quantity_since, event_time, received_at, delta, gamma, theta, vega, rho, implied_volatility, \
     option_price, underlying_price, flags, \
     greatest(extract(epoch FROM statement_timestamp() - event_time), 0)::double precision \
-    FROM v_positions ORDER BY underlying, expiration, strike, option_type, contract_key, broker, account_id, multiplier";
+    FROM v_positions ORDER BY min(underlying) OVER (PARTITION BY contract_key), expiration, strike, option_type, \
+    contract_key, broker, account_id, multiplier";
 
 const CROSS_BROKER: &str = "SELECT contract_key, underlying, broker_a, quantity_a, event_time_a, delta_a, \
     implied_volatility_a, flags_a, broker_b, quantity_b, event_time_b, delta_b, implied_volatility_b, flags_b, \

@@ -1,0 +1,41 @@
+//! `greekd positions`: what is held now at all brokers, and what they say of the same contract.
+
+mod compare;
+mod output;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use greeks_store::{PositionRow, Queries, QueryError};
+
+use crate::cli::{Output, PositionsArgs};
+use crate::database::Database;
+use crate::exit::Failure;
+use crate::out::unwritten;
+use crate::settings::Settings;
+use crate::signals::Signals;
+use crate::snapshots::refused;
+use crate::stream;
+
+pub(crate) async fn run(settings: &Settings, args: &PositionsArgs) -> Result<ExitCode, Failure> {
+    let database = Database::open_existing(settings).await?;
+    database.migrate().await?;
+    let rows = fetch(&database).await.map_err(|error| refused(&error));
+    stream::close(database, &mut Signals::install()?).await;
+    print(&rows?, args.output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn fetch(database: &Database) -> Result<Vec<PositionRow>, QueryError> {
+    Queries::new(database.config(), 1)?.positions().await
+}
+
+fn print(rows: &[PositionRow], output: Output) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    let written = match output {
+        Output::Table => output::table(rows, &mut stdout),
+        Output::Json => output::json(rows, &mut stdout),
+        Output::Csv => output::csv(rows, &mut stdout),
+    };
+    written.and_then(|()| stdout.flush()).map_err(|error| unwritten(&error))
+}
