@@ -44,7 +44,8 @@ pub(super) fn to_update(
         let percent = value(values.implied_volatility);
         update.implied_volatility = percent.map(|percent| percent / 100.0);
         let has_sign = values.implied_volatility.is_some_and(|read| read.percent);
-        if percent.is_some_and(|it| !it.is_nan() && !(has_sign && USUAL_PERCENT.contains(&it))) {
+        let is_usual = |percent: f64| has_sign && USUAL_PERCENT.contains(&percent);
+        if percent.is_some_and(|it| !it.is_nan() && !is_usual(it)) {
             update.flags |= Flags::DOUBTFUL_IV_SCALE;
         }
     }

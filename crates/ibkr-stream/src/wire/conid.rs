@@ -23,6 +23,7 @@ impl Conid {
         number.parse().ok().and_then(Self::new)
     }
 
+    #[cfg(test)]
     pub(crate) const fn get(self) -> i64 {
         self.0
     }

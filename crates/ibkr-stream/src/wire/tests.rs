@@ -263,7 +263,8 @@ proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
         let mut frame = Frame::default();
-        let _ = read(&bytes, &mut frame);
+        let read = read(&bytes, &mut frame);
+        prop_assert!(read.is_err() || frame.conid.is_none() || read == Ok(Incoming::MarketData));
     }
 
     #[test]
