@@ -2,6 +2,7 @@
 //!
 //! - [`http`]: calls at a pace, answers whole or not at all;
 //! - [`ws`]: opening a websocket; [`outbound`]: the message that waits for it; [`handover`]: events on their way out;
+//!   [`ending`]: how a stream broke;
 //! - [`refresh`]: when to read the positions of which account;
 //! - [`url`], [`tls`], [`json`], [`text`]: small questions that come up everywhere.
 //!
@@ -37,6 +38,7 @@
 //! # }
 //! ```
 
+pub mod ending;
 pub mod handover;
 pub mod http;
 pub mod json;

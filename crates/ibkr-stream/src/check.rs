@@ -26,6 +26,8 @@ use crate::{Error, IbkrConfig};
 
 /// How much slower than a source a check calls: both together have to stay below the gateway's limit.
 const SLOWER: u32 = 4;
+/// The longest that an answer to a subscription is waited for; first frames come within a second.
+const LONGEST_SAMPLE: Duration = Duration::from_secs(10);
 /// How long the socket may take to close.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -76,6 +78,8 @@ pub enum MarketData {
     Frozen,
     /// The user has no permission for the data of the option, or of its underlying.
     NotPermitted,
+    /// Data of the option, and none of what it is written on.
+    UnderlyingSilent,
     /// Nothing came.
     Silent,
 }
@@ -90,6 +94,7 @@ impl MarketData {
             Self::NotPermitted => {
                 "no permission: subscribe at IBKR to the data of the options and of what they are written on"
             }
+            Self::UnderlyingSilent => "of the option alone: without its underlying's there will be no Greeks",
             Self::Silent => "nothing came: is a market data line left for this user?",
         }
     }
@@ -131,6 +136,8 @@ pub async fn check(config: &IbkrConfig, tls: &Arc<rustls::ClientConfig>, now: Un
     let mut config = config.clone();
     config.rest_spacing = config.rest_spacing.saturating_mul(SLOWER);
     config.rest_burst = 1;
+    // It is for the whole of a source, and two contracts are looked at.
+    config.market_data_lines = None;
     let discoverer = Arc::new(Discoverer::new(Rest::new(&config, endpoints.api.clone(), tls)?));
     let (opened, brokerage) = match brokerage::open(discoverer.rest(), &config, false).await {
         Ok(opened) => {
@@ -202,7 +209,7 @@ impl Probe<'_> {
             session.on_tick(now.into_std(), true)?;
             if !authenticated && session.is_authenticated() {
                 authenticated = true;
-                deadline = now + self.config.first_frame_after;
+                deadline = now + self.config.first_frame_after.min(LONGEST_SAMPLE);
             }
             while let Some(text) = session.poll_output(now.into_std()) {
                 let sent = timeout_at(deadline, socket.send(Message::text(text))).await;
@@ -244,6 +251,7 @@ fn verdict(report: &Report, over: bool) -> Option<MarketData> {
     }
     Some(match report.options {
         options if options.live == 0 => MarketData::Silent,
+        _ if all.live < all.wanted => MarketData::UnderlyingSilent,
         _ if all.delayed > 0 => MarketData::Delayed,
         _ if all.frozen > 0 => MarketData::Frozen,
         _ => MarketData::Live,

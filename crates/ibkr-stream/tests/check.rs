@@ -23,14 +23,17 @@ fn quick(gateway: &Gateway) -> IbkrConfig {
 
 /// A check against a gateway that says these fields of the option, and quotes the underlying.
 async fn with_market_data(fields: &str) -> (CheckReport, Vec<String>) {
+    with_frames(&[&quote(SPY), &frame(SPY_CALL, fields)][..1 + usize::from(!fields.is_empty())]).await
+}
+
+async fn with_frames(frames: &[&String]) -> (CheckReport, Vec<String>) {
     let gateway = Gateway::start().await;
     let config = quick(&gateway);
     let task = tokio::spawn(checked(config));
     let mut wire = gateway.authenticate().await;
     wire.expect_subscriptions(&[SPY, SPY_CALL]).await;
-    wire.say(&quote(SPY)).await;
-    if !fields.is_empty() {
-        wire.say(&frame(SPY_CALL, fields)).await;
+    for frame in frames {
+        wire.say(frame).await;
     }
     let heard = wire.until_closed().await.expect("no close frame");
     gateway.assert_clean();
@@ -60,15 +63,17 @@ async fn every_kind_of_market_data_is_told_apart() {
         let (report, _) = with_market_data(fields).await;
         assert_eq!(report.market_data, expected, "{fields}");
     }
+    let (report, _) = with_frames(&[&quote(SPY_CALL)]).await;
+    assert_eq!(report.market_data, MarketData::UnderlyingSilent);
 }
 
 #[tokio::test]
 async fn a_brokerage_session_is_opened_but_never_taken() {
     let gateway = Gateway::start().await;
-    let mut state = gateway.state();
-    state.hold(Vec::new());
-    state.authenticated = false;
-    drop(state);
+    gateway.change(|state| {
+        state.hold(Vec::new());
+        state.authenticated = false;
+    });
     let report = checked(quick(&gateway)).await.unwrap();
     assert_eq!((report.brokerage, report.market_data), (Brokerage::Opened, MarketData::NotTried));
     assert_eq!(report.option_positions, 0);
@@ -92,9 +97,9 @@ async fn each_fault_has_its_own_words() {
     let error = checked(quick(&gateway)).await.unwrap_err();
     assert!(matches!(error, Error::LoginRequired { .. }), "{error}");
     assert_eq!(gateway.take_calls(), ["POST /tickle"]);
-    let mut state = gateway.state();
-    (state.logged_in, state.authenticated, state.init_fails) = (true, false, true);
-    drop(state);
+    gateway.change(|state| {
+        (state.logged_in, state.authenticated, state.init_fails) = (true, false, true);
+    });
     let error = checked(quick(&gateway)).await.unwrap_err();
     assert!(matches!(error, Error::NoBrokerageSession { .. }), "{error}");
     gateway.answer("/", Reply::status(503, ""));

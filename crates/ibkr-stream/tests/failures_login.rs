@@ -54,9 +54,9 @@ async fn f04_without_a_login_each_look_is_one_tickle_and_a_login_is_enough_to_re
         assert!(text.contains(&format!("log in at {address}")), "{text}");
         assert_eq!(gateway.take_calls(), ["POST /tickle"]);
     }
-    let mut state = gateway.state();
-    (state.logged_in, state.authenticated) = (true, false);
-    drop(state);
+    gateway.change(|state| {
+        (state.logged_in, state.authenticated) = (true, false);
+    });
     client.start();
     let _wire = gateway.stream(&ALL).await;
     client.connected().await;
@@ -117,9 +117,9 @@ async fn f06_a_login_without_a_brokerage_session_opens_one_once_and_takes_none()
 #[tokio::test]
 async fn f06_a_brokerage_session_that_takes_its_time_is_waited_for_and_one_that_never_comes_is_left_in_peace() {
     let gateway = Gateway::start().await;
-    let mut state = gateway.state();
-    (state.authenticated, state.init_fails) = (false, true);
-    drop(state);
+    gateway.change(|state| {
+        (state.authenticated, state.init_fails) = (false, true);
+    });
     let mut client = Client::new(gateway.config());
     let (retry, text) = client.fail().await;
     assert_eq!(retry, Retry::Backoff, "{text}");
@@ -162,10 +162,10 @@ async fn f07_no_bridge_is_a_brokerage_session_that_is_missing() {
 #[tokio::test]
 async fn f08_a_session_held_by_another_login_is_taken_with_leave_only() {
     let gateway = Gateway::start().await;
-    let mut state = gateway.state();
-    (state.authenticated, state.init_fails) = (false, true);
-    state.fail = "Force compete capability must be used together with compete flag".into();
-    drop(state);
+    gateway.change(|state| {
+        (state.authenticated, state.init_fails) = (false, true);
+        state.fail = "Force compete capability must be used together with compete flag".into();
+    });
     let (retry, text) = Client::new(gateway.config()).fail().await;
     assert_eq!(retry, TAKEN);
     assert!(text.contains("in use by another login") && text.contains("Force compete"), "{text}");
@@ -194,10 +194,10 @@ async fn f13_a_competing_login_ends_the_stream_and_its_end_is_enough_to_recover(
         let mut client = Client::started(config);
         let mut wire = gateway.stream(&ALL).await;
         client.connected().await;
-        let mut state = gateway.state();
-        state.lose_session();
-        state.taken = true;
-        drop(state);
+        gateway.change(|state| {
+            state.lose_session();
+            state.taken = true;
+        });
         if told_by_websocket {
             wire.say(r#"{"topic":"sts","args":{"competing":true}}"#).await;
         }
@@ -230,10 +230,10 @@ async fn f13_with_leave_to_compete_the_session_is_taken_back_by_the_next_one() {
     let mut client = Client::started(config);
     let mut wire = gateway.stream(&ALL).await;
     client.connected().await;
-    let mut state = gateway.state();
-    state.lose_session();
-    state.taken = true;
-    drop(state);
+    gateway.change(|state| {
+        state.lose_session();
+        state.taken = true;
+    });
     wire.expect_farewell(&ALL).await;
     assert_eq!(client.failure().await.0, Retry::Now);
     client.start();

@@ -175,11 +175,11 @@ async fn a_new_account_begins_the_session_anew() {
     let mut client = Client::started(gateway.config());
     let mut wire = gateway.stream(&ALL).await;
     client.connected().await;
-    let mut state = gateway.state();
-    state.accounts.push(OTHER.into());
-    state.held.push(spy_option(OTHER, 77, 5.0, 410, 'C'));
-    state.cached.push(spy_option(OTHER, 77, 5.0, 410, 'C'));
-    drop(state);
+    gateway.change(|state| {
+        state.accounts.push(OTHER.into());
+        state.held.push(spy_option(OTHER, 77, 5.0, 410, 'C'));
+        state.cached.push(spy_option(OTHER, 77, 5.0, 410, 'C'));
+    });
     wire.say(r#"{"topic":"act","args":{"accounts":["U0000001","U0000002"],"selectedAccount":"U0000001"}}"#).await;
     wire.expect_farewell(&ALL).await;
     assert_eq!(client.end().await.unwrap(), SessionEnd::Closed);

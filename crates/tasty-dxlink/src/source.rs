@@ -1,17 +1,15 @@
 //! The source: dial, authenticate, discover, drive.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
+use broker_net::ending::{is_protocol_violation, report_gap};
 use broker_net::ws::{DialSettings, Socket, dial};
 use greeks_model::{
-    AccountId, GapReason, QuoteSource, Retry, SessionEnd, SessionState, SourceContext, SourceError, SourceEvent,
-    SourceId,
+    AccountId, GapReason, QuoteSource, Retry, SessionEnd, SessionState, SourceContext, SourceError, SourceId,
 };
 use reqwest::Url;
-use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite;
+use tokio::time::Instant;
 
 use crate::book::Book;
 use crate::config::Endpoints;
@@ -30,8 +28,6 @@ const PROTOCOL: &str = "0.1";
 const MESSAGE_TOO_BIG: u16 = 1009;
 /// Subscription messages are not made smaller than this.
 const SMALLEST_CHUNK: usize = 1 << 10;
-/// How long the end of the stream may take to be reported.
-const LAST_EVENT: Duration = Duration::from_secs(1);
 
 /// tastytrade's option positions as a stream of Greeks.
 #[derive(Debug)]
@@ -217,19 +213,9 @@ fn gap_reason(error: &Error) -> Option<GapReason> {
     match error {
         Error::Silence { .. } => Some(GapReason::Silence),
         Error::MessageTooLarge { .. } => Some(GapReason::OversizedMessage),
-        Error::ConnectionLost { source: Some(source) } => match **source {
-            tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => None,
-            tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_) => Some(GapReason::ProtocolViolation),
-            _ => None,
-        },
+        Error::ConnectionLost { source: Some(source) } if is_protocol_violation(source) => {
+            Some(GapReason::ProtocolViolation)
+        }
         _ => None,
-    }
-}
-
-async fn report_gap(cx: &SourceContext, reason: GapReason) {
-    let activity = cx.activity();
-    let Some(since) = activity.last_message().max(activity.last_heartbeat()) else { return };
-    if !matches!(timeout(LAST_EVENT, cx.events().send(SourceEvent::Gap { since, reason })).await, Ok(Ok(()))) {
-        tracing::warn!(reason = reason.as_str(), "the reason of a gap could not be handed on");
     }
 }

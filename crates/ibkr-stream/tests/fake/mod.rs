@@ -121,6 +121,10 @@ impl Gateway {
         self.state.lock().unwrap()
     }
 
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state())
+    }
+
     /// Answers requests for which `answer` gives a reply; later ones come first.
     pub(crate) fn on(&self, answer: impl Fn(&Request) -> Option<Reply> + Send + 'static) {
         self.overrides.lock().unwrap().insert(0, Box::new(answer));
@@ -179,10 +183,9 @@ impl Gateway {
     /// The next websocket, silent so far. Its cookie must be that of the session of now.
     pub(crate) async fn accept(&self) -> Wire {
         let wire = Wire::upgrade(self.accept_raw().await, Arc::clone(&self.state)).await;
-        let state = self.state();
-        assert_eq!(wire.cookie, format!(r#"api={{"session":"{}"}}"#, state.session), "cookie of the upgrade");
-        assert!(state.primed, "dialled before /iserver/accounts");
-        drop(state);
+        let (session, primed) = self.change(|state| (state.session.clone(), state.primed));
+        assert_eq!(wire.cookie, format!(r#"api={{"session":"{session}"}}"#), "cookie of the upgrade");
+        assert!(primed, "dialled before /iserver/accounts");
         wire
     }
 

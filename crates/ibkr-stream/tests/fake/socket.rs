@@ -90,7 +90,7 @@ impl Wire {
         let mut heard = Vec::new();
         while heard.len() < contracts.len() {
             let text = self.hear_until("smd+").await;
-            let (contract, fields) = text[4..].split_once('+').unwrap();
+            let (contract, fields) = text.strip_prefix("smd+").unwrap().split_once('+').unwrap();
             assert!(fields.contains(r#""84""#), "fields are texts: {text}");
             heard.push(contract.parse::<i64>().unwrap());
         }

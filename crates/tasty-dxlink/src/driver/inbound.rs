@@ -1,12 +1,12 @@
 //! What the server sends: frames, ends of the connection, last words.
 
+use broker_net::ending::Breakage;
 use broker_net::text::clean;
 use broker_net::ws::Socket;
 use futures_util::stream::SplitStream;
 use futures_util::{FutureExt, StreamExt};
 use greeks_model::{GapReason, SessionEnd, SourceEvent};
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{self, Message};
 
@@ -96,14 +96,9 @@ impl Driver<'_> {
     }
 
     pub(super) fn broken(&self, error: tungstenite::Error) -> Error {
-        match error {
-            tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. }) => {
-                Error::MessageTooLarge { limit: self.tools.config.max_message_bytes }
-            }
-            tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {
-                Error::ConnectionLost { source: None }
-            }
-            other => Error::ConnectionLost { source: Some(Box::new(other)) },
+        match error.into() {
+            Breakage::MessageTooLarge => Error::MessageTooLarge { limit: self.tools.config.max_message_bytes },
+            Breakage::Lost { source } => Error::ConnectionLost { source },
         }
     }
 }
