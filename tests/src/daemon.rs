@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
+use crate::cluster::Database;
 use crate::scratch::scratch;
 
 /// A run of greekd in an empty working directory, with nothing in its environment but what the test gives.
@@ -76,6 +77,16 @@ impl Daemon {
         let mut daemon = Self::start_in(directory.path(), args, environment);
         daemon._directory = Some(directory);
         daemon
+    }
+
+    /// Starts `greekd run` with these brokers and this database.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn run_with(database: &Database, brokers: &[(&'static str, String)]) -> Self {
+        let mut environment: Vec<(&str, &str)> = brokers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        environment.push(("DATABASE_URL", &database.url));
+        Self::start(&["run"], &environment)
     }
 
     /// Starts `greekd ARGS` in this working directory, which is its home and holds its data unless told otherwise.

@@ -46,14 +46,14 @@ fn bits(values: &GreekValues) -> [Option<u64>; 7] {
     [delta, gamma, theta, vega, rho, volatility, price].map(|value| (!value.is_nan()).then(|| value.to_bits()))
 }
 
-/// What the database holds, in the order it was received, per line.
+/// What the database holds of this broker, in the order it was received, per line.
 ///
 /// # Panics
 /// When the query fails.
 pub async fn from_database(client: &Client) -> BTreeMap<Line, Vec<Row>> {
     let sql = "SELECT s.account_id, s.contract_key, (extract(epoch FROM t.event_time) * 1000)::bigint,
                       t.delta, t.gamma, t.theta, t.vega, t.rho, t.implied_volatility, t.option_price
-                 FROM greek_ticks t JOIN series s USING (series_id) ORDER BY t.seq";
+                 FROM greek_ticks t JOIN series s USING (series_id) WHERE s.broker = 'tastytrade' ORDER BY t.seq";
     let mut rows: BTreeMap<Line, Vec<Row>> = BTreeMap::new();
     for row in client.query(sql, &[]).await.expect("the rows") {
         let values = std::array::from_fn(|at| row.get::<_, Option<f64>>(at + 3).map(f64::to_bits));

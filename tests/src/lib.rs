@@ -5,6 +5,7 @@
 pub mod cluster;
 pub mod daemon;
 pub mod expected;
+pub mod ibkr;
 pub mod scratch;
 pub mod tasty;
 pub mod wait;

@@ -12,24 +12,26 @@ use crate::wait::until;
 /// For the daemon to start and for what was sent to arrive; generous, since machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// `greekd run` with the double as its only broker.
-pub fn daemon(sim: &TastySim, database: &Database) -> Daemon {
+/// What a run of greekd needs in its environment to use the double.
+pub fn environment(sim: &TastySim) -> Vec<(&'static str, String)> {
     let credentials = sim.credentials();
-    Daemon::start(
-        &["run"],
-        &[
-            ("TASTYTRADE_API_URL", &sim.api_url()),
-            ("TASTYTRADE_STREAMER_URL", &sim.streamer_url()),
-            ("TASTYTRADE_REFRESH_TOKEN", &credentials.refresh_token),
-            ("TASTYTRADE_CLIENT_SECRET", &credentials.client_secret),
-            ("DATABASE_URL", &database.url),
-        ],
-    )
+    vec![
+        ("TASTYTRADE_API_URL", sim.api_url()),
+        ("TASTYTRADE_STREAMER_URL", sim.streamer_url()),
+        ("TASTYTRADE_REFRESH_TOKEN", credentials.refresh_token),
+        ("TASTYTRADE_CLIENT_SECRET", credentials.client_secret),
+    ]
 }
 
-/// Rows stored; none before the schema is there.
+/// `greekd run` with the double as its only broker.
+pub fn daemon(sim: &TastySim, database: &Database) -> Daemon {
+    Daemon::run_with(database, &environment(sim))
+}
+
+/// Rows of this broker; none before the schema is there.
 pub async fn rows(database: &Database) -> i64 {
-    let count = database.client.query_one("SELECT count(*) FROM greek_snapshots", &[]).await;
+    let sql = "SELECT count(*) FROM greek_ticks JOIN series USING (series_id) WHERE broker = 'tastytrade'";
+    let count = database.client.query_one(sql, &[]).await;
     count.map_or(0, |row| row.get(0))
 }
 

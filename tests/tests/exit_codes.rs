@@ -25,7 +25,10 @@ async fn no_broker_is_78() {
     for args in [&[][..], &["run"]] {
         let ended = run(args, &[]).await;
         assert_eq!(ended.status.code(), Some(78));
-        assert!(complaint(&ended).contains("no broker is configured; set TASTYTRADE_REFRESH_TOKEN"), "{ended:?}");
+        assert!(
+            complaint(&ended).contains("no broker is configured; set IBKR_GATEWAY_URL, or TASTYTRADE_REFRESH_TOKEN"),
+            "{ended:?}"
+        );
     }
 }
 
@@ -110,7 +113,13 @@ async fn a_data_directory_that_cannot_be_written_is_74() {
 
 #[tokio::test]
 async fn a_broken_setting_is_78_and_names_itself() {
-    for (name, value) in [("GREEKD_COMMIT_RATE", "often"), ("DATABASE_URL", "canary-4711"), ("RUST_LOG", "a=b=c")] {
+    for (name, value) in [
+        ("GREEKD_COMMIT_RATE", "often"),
+        ("DATABASE_URL", "canary-4711"),
+        ("RUST_LOG", "a=b=c"),
+        ("IBKR_GATEWAY_URL", "localhost:5000"),
+        ("IBKR_GATEWAY_URL", "http://gateway.example.org/v1/api"),
+    ] {
         let environment = [("TASTYTRADE_REFRESH_TOKEN", "x"), ("TASTYTRADE_CLIENT_SECRET", "x"), (name, value)];
         let ended = run(&["run"], &environment).await;
         assert_eq!(ended.status.code(), Some(78), "{ended:?}");

@@ -8,7 +8,8 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each library may use of this workspace; programs, examples and tests may use everything.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
+    ("greeks-journal", &[]),
     ("greeks-model", &[]),
     ("greeks-pricing", &[]),
     ("broker-net", &["greeks-model"]),

@@ -124,7 +124,7 @@ pub struct IbkrProtocol {
     pub full_on_renewal: bool,
     /// Market data lines over all sockets and snapshots; past them is silence.
     pub lines: usize,
-    /// Messages a socket may send in one [`IbkrProtocol::second`].
+    /// Messages a socket may send in one [`IbkrProtocol::second`], ends of subscriptions not counted.
     pub socket_messages: usize,
     /// The REST calls in one [`IbkrProtocol::second`], over everything.
     pub rest_calls: usize,

@@ -82,6 +82,8 @@ pub(crate) struct Session {
     expiry: Option<Instant>,
     /// Nothing is sent any more.
     silent: bool,
+    /// Messages of a flood so far.
+    flooded: usize,
     pub(crate) out: Vec<Output>,
     pub(crate) close: Option<Close>,
 }
@@ -101,6 +103,7 @@ impl Session {
             patience,
             expiry: None,
             silent: false,
+            flooded: 0,
             out: Vec::new(),
             close: None,
         }

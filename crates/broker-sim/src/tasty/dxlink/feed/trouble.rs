@@ -6,7 +6,7 @@ use crate::market::{Body, Event};
 pub(super) const NOBODYS_CHANNEL: u64 = 4243;
 
 /// The `n`-th message that cannot be read: each costs a client one message, not the session.
-pub(super) fn garbage(channel: u64, n: usize) -> String {
+pub(crate) fn garbage(channel: u64, n: usize) -> String {
     let all: [&dyn Fn() -> String; 14] = [
         &|| "not json".to_owned(),
         &|| "{".to_owned(),

@@ -1,7 +1,7 @@
 //! What happens once to an open connection.
 
 use super::{Session, messages};
-use crate::tasty::dxlink::feed::Output;
+use crate::tasty::dxlink::feed::{Output, garbage};
 use crate::tasty::faults::{Mischief, SetupTimeouts};
 
 impl Session {
