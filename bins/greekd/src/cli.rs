@@ -65,7 +65,7 @@ pub(crate) struct MarketArgs {
     /// Greeks events per second.
     #[arg(long, value_name = "EVENTS_PER_S", default_value_t = 50.0, value_parser = rate)]
     pub(crate) rate: f64,
-    /// Option positions in the book.
+    /// Option positions at each broker.
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub(crate) positions: u32,
     /// The same seed gives the same market.
@@ -136,13 +136,15 @@ pub(crate) enum Output {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SimCommand {
+    /// IBKR's Client Portal gateway: REST and websocket, with a certificate like the gateway's own.
+    Ibkr(SimArgs),
     /// tastytrade's REST interface and its DXLink feed.
     Tastytrade(SimArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct SimArgs {
-    /// Address of the REST interface; the feed takes a free port beside it. Loopback only.
+    /// Address of the REST interface; tastytrade's feeds take free ports beside it. Loopback only.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub(crate) listen: std::net::SocketAddr,
     #[command(flatten)]

@@ -1,18 +1,20 @@
-//! `greekd demo`: a double of the broker on real sockets, the unmodified client, a private PostgreSQL.
+//! `greekd demo`: doubles of both brokers on real sockets, the unmodified clients, a private PostgreSQL.
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use broker_sim::TastySim;
+use broker_sim::{IbkrSim, SimMarket, SimPosition, TastySim};
+use ibkr_stream::tls::Fingerprint;
 use secrecy::SecretString;
 use tokio::sync::Notify;
 
 use crate::cli::DemoArgs;
 use crate::daemon::{Figures, View};
 use crate::database::Database;
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 use crate::out::say;
-use crate::settings::{Settings, Tastytrade};
+use crate::settings::{Ibkr, Settings, Tastytrade, Trust};
 use crate::signals::Signals;
 use crate::{sim, simulated, snapshots, sources, stream};
 
@@ -28,23 +30,26 @@ pub(crate) async fn run(mut settings: Settings, args: DemoArgs, own_dir: bool) -
     }
     simulated::keep_apart(&settings, true)?;
     let mut signals = Signals::install()?;
-    let sim = TastySim::start(sim::config(&args.market)).await.map_err(|error| sim::refused(&error))?;
+    let brokers = Doubles::start(&args).await?;
     say(format_args!(
-        "SIMULATED: {} option positions at a double of tastytrade; no account is involved",
-        sim::options(&sim)
+        "SIMULATED: {} option positions at a double of IBKR's gateway, {} at a double of tastytrade, {} contracts at both; \
+         no account is involved",
+        sim::options_at_ibkr(&brokers.ibkr),
+        sim::options(&brokers.tastytrade),
+        brokers.contracts_at_both()
     ))?;
     say(format_args!("rows go to a private PostgreSQL under {}", settings.data_dir.display()))?;
     let Some(mut database) = stream::open(&settings, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
-    let shown = show(&settings, &args, &sim, &mut database, &mut signals).await;
+    let shown = show(&settings, &args, &brokers, &mut database, &mut signals).await;
     stream::close(database, &mut signals).await;
-    signals.or_at_once(sim.shutdown()).await;
+    signals.or_at_once(brokers.shutdown()).await;
     shown.map(|()| ExitCode::SUCCESS)
 }
 
 async fn show(
     settings: &Settings,
     args: &DemoArgs,
-    sim: &TastySim,
+    brokers: &Doubles,
     database: &mut Database,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
@@ -58,12 +63,13 @@ async fn show(
     };
     let until = async {
         tokio::select! {
-            () = end_of_market(sim, args.duration, args.market.chain.is_some()) => {}
+            () = end_of_market(&brokers.tastytrade, args.duration, args.market.chain.is_some()) => {}
             // Nobody reads any more.
             () = unheard.notified() => {}
         }
     };
-    let sources = vec![sources::tastytrade(&at_double(sim))?];
+    let sources =
+        vec![sources::ibkr(&brokers.at_ibkr()?, &settings.data_dir)?, sources::tastytrade(&brokers.at_tastytrade())?];
     let figures = stream::stream(settings, database, sources, signals, until, each_second).await?;
     say("\nnewest row of some of the positions:")?;
     snapshots::print_latest(database, SAMPLE_ROWS).await?;
@@ -74,15 +80,62 @@ async fn show(
     say(format_args!("  {program} db psql --data-dir {directory}"))
 }
 
-fn at_double(sim: &TastySim) -> Tastytrade {
-    let credentials = sim.credentials();
-    Tastytrade {
-        refresh_token: SecretString::from(credentials.refresh_token),
-        client_secret: SecretString::from(credentials.client_secret),
-        api_url: Some(sim.api_url()),
-        streamer_url: Some(sim.streamer_url()),
-        accounts: None,
-        ca_file: None,
+/// Both brokers, on one market.
+struct Doubles {
+    market: SimMarket,
+    ibkr: IbkrSim,
+    tastytrade: TastySim,
+}
+
+impl Doubles {
+    async fn start(args: &DemoArgs) -> Result<Self, Failure> {
+        let starting = async {
+            let config = sim::config(&args.market);
+            let market = SimMarket::start(config.market.clone()).await?;
+            let ibkr = IbkrSim::start_on(&market, sim::ibkr_config(&args.market)).await?;
+            let tastytrade = TastySim::start_on(&market, config).await?;
+            Ok(Self { market, ibkr, tastytrade })
+        };
+        starting.await.map_err(|error| sim::refused(&error))
+    }
+
+    fn contracts_at_both(&self) -> usize {
+        let positions = self.tastytrade.positions();
+        let there: HashSet<_> = positions.iter().filter_map(SimPosition::contract).collect();
+        let positions = self.ibkr.positions();
+        let here: HashSet<_> =
+            positions.iter().filter(|row| row.is_open_option()).filter_map(|row| row.contract()).collect();
+        here.intersection(&there).count()
+    }
+
+    fn at_ibkr(&self) -> Result<Ibkr, Failure> {
+        let fingerprint: Result<Fingerprint, _> = self.ibkr.fingerprint().unwrap_or_default().parse();
+        let fingerprint = fingerprint.map_err(|error| Failure::new(Code::Runtime, error))?;
+        Ok(Ibkr {
+            gateway_url: self.ibkr.gateway_url(),
+            websocket_url: None,
+            accounts: None,
+            trust: Trust::Fingerprint(fingerprint),
+            compete: false,
+            market_data_lines: None,
+        })
+    }
+
+    fn at_tastytrade(&self) -> Tastytrade {
+        let credentials = self.tastytrade.credentials();
+        Tastytrade {
+            refresh_token: SecretString::from(credentials.refresh_token),
+            client_secret: SecretString::from(credentials.client_secret),
+            api_url: Some(self.tastytrade.api_url()),
+            streamer_url: Some(self.tastytrade.streamer_url()),
+            accounts: None,
+            ca_file: None,
+        }
+    }
+
+    async fn shutdown(self) {
+        tokio::join!(self.ibkr.shutdown(), self.tastytrade.shutdown());
+        self.market.shutdown().await;
     }
 }
 

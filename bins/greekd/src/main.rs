@@ -77,6 +77,7 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Check => check::run(&settings).await,
             Command::Positions(args) => positions::run(&settings, &args).await,
             Command::Snapshots(args) => snapshots::run(&settings, &args).await,
+            Command::Sim(SimCommand::Ibkr(args)) => sim::ibkr(&args).await,
             Command::Sim(SimCommand::Tastytrade(args)) => sim::tastytrade(&args).await,
             Command::Db(DbCommand::Migrate) => db::migrate(&settings).await,
             Command::Db(DbCommand::Psql { args }) => db::psql(&settings, args).await,

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use broker_sim::{ChainMarket, MarketConfig, SimConfig, SimError, SimulatedMarket, TastySim};
+use broker_sim::{
+    ChainMarket, IbkrCustomer, IbkrSim, IbkrSimConfig, MarketConfig, SimConfig, SimError, SimulatedMarket, TastySim,
+};
 
 use crate::cli::{MarketArgs, SimArgs};
 use crate::exit::{Code, Failure, chain};
@@ -13,10 +15,28 @@ use crate::signals::Signals;
 /// The pause after each close of a replayed chain, as a part of its day.
 const NIGHT: f64 = 0.2;
 
-pub(crate) async fn tastytrade(args: &SimArgs) -> Result<ExitCode, Failure> {
-    if !args.listen.ip().is_loopback() {
-        return Err(Failure::new(Code::Config, "a double listens on loopback only").remedy("use 127.0.0.1 or [::1]"));
+/// A gateway has about a hundred market data lines for options and underlyings together.
+const MOST_AT_IBKR: u32 = 60;
+/// Contracts that are held at both brokers, where there are as many.
+const AT_BOTH: usize = 6;
+
+pub(crate) async fn ibkr(args: &SimArgs) -> Result<ExitCode, Failure> {
+    refuse_beyond_loopback(args)?;
+    let config = IbkrSimConfig { listen: args.listen, market: market(&args.market), ..ibkr_config(&args.market) };
+    let mut signals = Signals::install()?;
+    let sim = IbkrSim::start(config).await.map_err(|error| refused(&error))?;
+    say(format_args!("IBKR_GATEWAY_URL={}", sim.gateway_url()))?;
+    if let Some(fingerprint) = sim.fingerprint() {
+        say(format_args!("IBKR_TLS=sha256:{fingerprint}"))?;
     }
+    tracing::info!(positions = options_at_ibkr(&sim), "double of a Client Portal gateway");
+    signals.next().await;
+    signals.or_at_once(sim.shutdown()).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn tastytrade(args: &SimArgs) -> Result<ExitCode, Failure> {
+    refuse_beyond_loopback(args)?;
     let mut config = config(&args.market);
     config.listen = args.listen;
     let mut signals = Signals::install()?;
@@ -32,9 +52,32 @@ pub(crate) async fn tastytrade(args: &SimArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The settings of a double with this market, without a ledger: it may run for days.
+fn refuse_beyond_loopback(args: &SimArgs) -> Result<(), Failure> {
+    if args.listen.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Config, "a double listens on loopback only").remedy("use 127.0.0.1 or [::1]"))
+}
+
+/// The settings of a double of tastytrade with this market, without a ledger: it may run for days.
 pub(crate) fn config(args: &MarketArgs) -> SimConfig {
-    let market = match &args.chain {
+    SimConfig { market: market(args), ledger_capacity: 0, ..SimConfig::simulated(args.seed) }
+}
+
+/// The same of IBKR; some of its contracts are held by the market's own customer too.
+pub(crate) fn ibkr_config(args: &MarketArgs) -> IbkrSimConfig {
+    let customer = IbkrCustomer::default();
+    let positions = args.positions.min(MOST_AT_IBKR) as usize;
+    let customer = IbkrCustomer {
+        positions: positions.div_ceil(customer.accounts.len()),
+        shared: AT_BOTH.min(positions),
+        ..customer
+    };
+    IbkrSimConfig { customer, ledger_capacity: 0, ..IbkrSimConfig::simulated(args.seed) }
+}
+
+fn market(args: &MarketArgs) -> MarketConfig {
+    match &args.chain {
         None => MarketConfig::Simulated(SimulatedMarket {
             seed: args.seed,
             positions: args.positions as usize,
@@ -49,11 +92,15 @@ pub(crate) fn config(args: &MarketArgs) -> SimConfig {
             accounts: 1,
             ..ChainMarket::new(path)
         }),
-    };
-    SimConfig { market, ledger_capacity: 0, ..SimConfig::simulated(args.seed) }
+    }
 }
 
-/// Open option positions of a double.
+/// Open option positions at a double of IBKR.
+pub(crate) fn options_at_ibkr(sim: &IbkrSim) -> usize {
+    sim.positions().iter().filter(|position| position.is_open_option()).count()
+}
+
+/// Open option positions at a double of tastytrade.
 pub(crate) fn options(sim: &TastySim) -> usize {
     sim.positions().iter().filter(|position| position.is_open_option()).count()
 }
