@@ -43,6 +43,34 @@ async fn f03_a_lost_authentication_ends_the_session_and_the_next_goes_the_whole_
 }
 
 #[tokio::test]
+async fn f03_a_brokerage_session_lost_without_a_word_is_found_by_the_next_call() {
+    for found_by_tickle in [true, false] {
+        let gateway = Gateway::start().await;
+        let mut config = gateway.config();
+        let often = if found_by_tickle { &mut config.tickle_every } else { &mut config.position_poll };
+        *often = Duration::from_millis(20);
+        let mut client = Client::started(config);
+        let mut wire = gateway.stream(&ALL).await;
+        client.connected().await;
+        gateway.state().lose_session();
+        if !found_by_tickle {
+            // The next tickle would come in a minute; what the read says makes it come now.
+            gateway.answer("/positions/0", Reply::status(400, r#"{"error":"Bad Request: no bridge"}"#));
+        }
+        wire.expect_farewell(&ALL).await;
+        let (retry, text) = client.failure().await;
+        assert_eq!(retry, Retry::Now, "{text}");
+        gateway.recover();
+        client.start();
+        let _wire = gateway.stream(&ALL).await;
+        client.connected().await;
+        assert_eq!(gateway.count(INIT), 1);
+        client.stop().await;
+        gateway.assert_clean();
+    }
+}
+
+#[tokio::test]
 async fn f04_without_a_login_each_look_is_one_tickle_and_a_login_is_enough_to_recover() {
     let gateway = Gateway::start().await;
     gateway.state().logged_in = false;
@@ -287,6 +315,13 @@ async fn f19_maintenance_is_waited_for_and_asked_after_once() {
         let _wire = gateway.stream(&ALL).await;
         client.stop().await;
     }
+    // The websocket has its own way to say so.
+    let gateway = Gateway::start().await;
+    let mut client = Client::started(gateway.config());
+    let mut socket = gateway.accept_raw().await;
+    let refusal = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut socket, refusal).await.unwrap();
+    assert_eq!(client.failure().await.0, Retry::After(gateway.config().maintenance_pause));
 }
 
 #[tokio::test]

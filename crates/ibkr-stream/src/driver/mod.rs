@@ -147,13 +147,11 @@ impl<'a> Driver<'a> {
             tokio::select! {
                 biased;
                 () = &mut cancelled => return Ok(SessionEnd::Cancelled),
-                progress = self.outbound.advance(sink), if self.outbound.is_busy() => match progress {
-                    Ok(true) => self.report_subscriptions(),
-                    Ok(false) => {}
-                    Err(error) => {
+                progress = self.outbound.advance(sink), if self.outbound.is_busy() => {
+                    if let Err(error) = progress {
                         return self.hear_last_words(stream).and_then(|end| end.ok_or_else(|| self.broken(error)));
                     }
-                },
+                }
                 permit = cx.events().reserve(), if blocked => match (permit, self.handover.next_event(&mut self.session)) {
                     (Ok(permit), Some(event)) => permit.send(event),
                     (Ok(_), None) => {}
@@ -188,6 +186,7 @@ impl<'a> Driver<'a> {
         }
         self.start_reads(now);
         self.note_silence();
+        self.report_subscriptions();
         self.announce(now);
         Ok(())
     }

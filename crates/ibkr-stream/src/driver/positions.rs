@@ -53,7 +53,6 @@ impl Driver<'_> {
         }
         self.handover.extend(events);
         self.session.want(&self.book.wanted(), now.into_std());
-        self.report_subscriptions();
     }
 
     /// The gateway has told of its accounts: whether they are still those of this session.

@@ -5,12 +5,13 @@ use tokio::time::Instant;
 
 use super::Driver;
 use crate::conditions::Conditions;
-use crate::session::Report;
+use crate::session::{Counts, Report};
 
 /// What was told last.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     conditions: Option<Conditions>,
+    counts: Option<Counts>,
     frozen: usize,
     /// When options that have quotes and no Greeks are told; Greeks come later than quotes.
     greekless_at: Option<Instant>,
@@ -45,7 +46,6 @@ impl Driver<'_> {
             return;
         }
         self.told.conditions = Some(conditions);
-        self.report_subscriptions();
         let reason = conditions.to_string();
         let state = if reason.is_empty() { SessionState::Connected } else { SessionState::Degraded { reason } };
         if let Err(error) = self.tools.cx.set_state(state) {
@@ -57,12 +57,15 @@ impl Driver<'_> {
         let silent = self.session.take_newly_silent();
         if !silent.is_empty() {
             tracing::warn!(contracts = ?silent, "subscribed contracts give no data; asking again");
-            self.report_subscriptions();
         }
     }
 
     pub(super) fn report_subscriptions(&mut self) {
         let counts = self.session.report().total();
+        if self.told.counts == Some(counts) {
+            return;
+        }
+        self.told.counts = Some(counts);
         self.tools.meter.subscriptions(counts);
         self.tools.cx.activity().set_subscriptions(counts.sent);
     }
