@@ -41,9 +41,9 @@ pub struct IbkrConfig {
     pub rest_spacing: Duration,
     /// REST calls that may go out at once after a pause; default 2.
     pub rest_burst: u32,
-    /// Least time between two calls of `tickle`; default 1 s, the gateway's limit.
+    /// Least time between two calls of `tickle`, and before the first; default 1 s, the gateway's limit.
     pub tickle_spacing: Duration,
-    /// Least time between two calls that list the accounts; default 5 s, the gateway's limit.
+    /// Least time between two calls that list the accounts, and before the first; default 5 s, the gateway's limit.
     pub account_list_spacing: Duration,
     /// How long nothing is asked after a 429 without `Retry-After`; default 10 minutes, the time an offender spends in
     /// the penalty box.

@@ -17,10 +17,16 @@ const MOST_AT_ONCE: usize = 100;
 const MOST_PAGES: usize = 500;
 
 /// The last answer, for those who ask again too early.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct AccountList {
-    asked: Option<Instant>,
+    asked: Instant,
     known: Option<Vec<AccountId>>,
+}
+
+impl AccountList {
+    pub(super) const fn asked_at(asked: Instant) -> Self {
+        Self { asked, known: None }
+    }
 }
 
 /// One answer.
@@ -47,16 +53,14 @@ impl Rest {
         // Held over the calls on purpose: whoever comes second gets the first one's answer.
         let asked_at = Instant::now();
         let mut list = self.account_list.lock().await;
-        let young = list.asked.is_some_and(|asked| asked.elapsed() < self.account_list_spacing);
-        let after_the_question = list.asked.is_some_and(|asked| asked >= asked_at);
+        let young = list.asked.elapsed() < self.account_list_spacing;
+        let after_the_question = list.asked >= asked_at;
         if let Some(known) = list.known.as_ref().filter(|_| after_the_question || (young && !anew)) {
             return Ok(known.clone());
         }
-        if let Some(asked) = list.asked {
-            tokio::time::sleep_until(asked + self.account_list_spacing).await;
-        }
+        tokio::time::sleep_until(list.asked + self.account_list_spacing).await;
         let answer = self.ask_for_accounts().await;
-        list.asked = Some(Instant::now());
+        list.asked = Instant::now();
         list.known = answer.as_ref().ok().cloned();
         answer
     }

@@ -43,7 +43,7 @@ pub(crate) struct Rest {
     maintenance_pause: Duration,
     tickle_spacing: Duration,
     account_list_spacing: Duration,
-    last_tickle: Mutex<Option<Instant>>,
+    last_tickle: Mutex<Instant>,
     account_list: Mutex<AccountList>,
 }
 
@@ -83,8 +83,10 @@ impl Rest {
             maintenance_pause: config.maintenance_pause,
             tickle_spacing: config.tickle_spacing,
             account_list_spacing: config.account_list_spacing,
-            last_tickle: Mutex::default(),
-            account_list: Mutex::default(),
+            // As if both had been called just now: perhaps they were, by a process that has ended a moment ago, such as a
+            // check. Whoever breaks a limit is shut out for minutes.
+            last_tickle: Mutex::new(Instant::now()),
+            account_list: Mutex::new(AccountList::asked_at(Instant::now())),
         })
     }
 

@@ -52,11 +52,9 @@ impl Rest {
     /// too early waits.
     pub(crate) async fn tickle(&self) -> Result<Tickle, Error> {
         let mut last = self.last_tickle.lock().await;
-        if let Some(last) = *last {
-            tokio::time::sleep_until(last + self.tickle_spacing).await;
-        }
+        tokio::time::sleep_until(*last + self.tickle_spacing).await;
         let answer = self.call(Call::post(TICKLE, &["tickle"]), &[], None::<&()>).await;
-        *last = Some(Instant::now());
+        *last = Instant::now();
         drop(last);
         read_tickle(&answer?)
     }

@@ -293,6 +293,26 @@ async fn tickles_and_lists_of_accounts_keep_their_own_distance() {
     assert!(second[0].at - first[0].at >= spacing);
 }
 
+/// Another process may have called a moment ago.
+#[tokio::test]
+async fn the_first_calls_keep_the_distance_too() {
+    let spacing = Duration::from_millis(120);
+    let mut gateway = Gateway::start(|line| match line {
+        "POST /tickle" => r#"{"session":"abc"}"#,
+        _ => r#"[{"id":"U1"}]"#,
+    })
+    .await;
+    gateway.config.tickle_spacing = spacing;
+    gateway.config.account_list_spacing = 2 * spacing;
+    let began = std::time::Instant::now();
+    let rest = gateway.rest();
+    let (tickle, list) = tokio::join!(rest.tickle(), rest.portfolio_accounts());
+    assert!(tickle.is_ok() && list.is_ok());
+    let asked = gateway.asked();
+    let waited: Vec<Duration> = asked.iter().map(|request| request.at - began).collect();
+    assert!(waited.len() == 2 && waited[0] >= spacing && waited[1] >= 2 * spacing, "{waited:?}");
+}
+
 #[tokio::test]
 async fn a_failed_list_of_accounts_is_not_given_again() {
     let calls = Arc::new(AtomicUsize::new(0));
