@@ -12,10 +12,9 @@ use greekd_tests::scratch::scratch;
 use greekd_tests::tasty::{self, PATIENCE};
 use greekd_tests::wait::until;
 
-/// `greekd check` in this directory.
-async fn check(directory: &Path, database: &Database, environment: &[(&str, &str)]) -> Ended {
-    let mut environment = environment.to_vec();
-    environment.push(("DATABASE_URL", &database.url));
+/// `greekd check` in this directory; without `tls` as if nothing was set.
+async fn check(directory: &Path, database: &Database, gateway: &str, tls: &str) -> Ended {
+    let environment = [("DATABASE_URL", database.url.as_str()), ("IBKR_GATEWAY_URL", gateway), ("IBKR_TLS", tls)];
     Daemon::start_in(directory, &["check"], &environment).wait(PATIENCE).await
 }
 
@@ -31,38 +30,37 @@ async fn check_says_what_is_wrong_and_what_to_do() {
     let (database, directory) = (cluster.database("check").await, scratch());
     let sim = IbkrSim::start(IbkrSimConfig::simulated(1)).await.unwrap();
     let (url, fingerprint) = (sim.gateway_url(), format!("sha256:{}", sim.fingerprint().unwrap()));
-    let right = [("IBKR_GATEWAY_URL", url.as_str()), ("IBKR_TLS", fingerprint.as_str())];
     let origin = url.trim_end_matches("/v1/api");
     let control = sim.control();
-    let look = |environment| check(directory.path(), &database, environment);
+    let look = async |tls: &str| check(directory.path(), &database, &url, tls).await;
 
-    let ended = look(&right).await;
+    let ended = look(&fingerprint).await;
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     assert!(said(&ended).starts_with("ok "), "{ended:?}");
 
     control.expire_login();
-    let ended = look(&right).await;
+    let ended = look(&fingerprint).await;
     assert_eq!(ended.status.code(), Some(77), "{ended:?}");
     assert!(said(&ended).contains(&format!("log in at {origin} with a browser")), "{ended:?}");
 
     control.login();
     control.compete();
-    let ended = look(&right).await;
+    let ended = look(&fingerprint).await;
     assert_eq!(ended.status.code(), Some(69), "{ended:?}");
     assert!(said(&ended).contains("in use by another login") && said(&ended).contains("IBKR_COMPETE=on"), "{ended:?}");
     control.stop_competing();
 
     let other = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    let ended = look(&[("IBKR_GATEWAY_URL", &url), ("IBKR_TLS", &format!("sha256:{other}"))]).await;
+    let ended = look(&format!("sha256:{other}")).await;
     assert_eq!(ended.status.code(), Some(78), "{ended:?}");
     assert!(said(&ended).contains(&fingerprint) && said(&ended).contains(other), "{ended:?}");
 
-    let ended = look(&[("IBKR_GATEWAY_URL", &url), ("IBKR_TLS", "system")]).await;
+    let ended = look("system").await;
     assert_eq!(ended.status.code(), Some(78), "{ended:?}");
     assert!(said(&ended).contains("is not trusted"), "{ended:?}");
 
     control.take_down().await.unwrap();
-    let ended = look(&right).await;
+    let ended = look(&fingerprint).await;
     assert_eq!(ended.status.code(), Some(69), "{ended:?}");
     assert!(said(&ended).contains(origin) && said(&ended).contains("start it"), "{ended:?}");
     sim.shutdown().await;
@@ -77,17 +75,16 @@ async fn a_certificate_is_pinned_at_its_first_use() {
     let url = sim.gateway_url();
     let port = url.trim_end_matches("/v1/api").rsplit(':').next().unwrap().to_owned();
     let pin = directory.path().join(format!("greekd-data/pins/127.0.0.1_{port}.sha256"));
-    let environment = [("IBKR_GATEWAY_URL", url.as_str())];
 
     let first = sim.fingerprint().unwrap();
-    let ended = check(directory.path(), &database, &environment).await;
+    let ended = check(directory.path(), &database, &url, "").await;
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     assert!(ended.stdout.iter().any(|line| line.contains(&first)), "{ended:?}");
     assert_eq!(std::fs::read_to_string(&pin).unwrap().trim(), first);
 
     let second = sim.control().change_certificate().unwrap();
     let requests = sim.requests().len();
-    let ended = check(directory.path(), &database, &environment).await;
+    let ended = check(directory.path(), &database, &url, "").await;
     assert_eq!(ended.status.code(), Some(78), "{ended:?}");
     let told = said(&ended);
     let remedy = format!("delete {}", pin.display());
@@ -96,7 +93,7 @@ async fn a_certificate_is_pinned_at_its_first_use() {
     assert_eq!(sim.requests().len(), requests, "the stranger was told something");
 
     std::fs::remove_file(&pin).unwrap();
-    let ended = check(directory.path(), &database, &environment).await;
+    let ended = check(directory.path(), &database, &url, "").await;
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     assert_eq!(std::fs::read_to_string(&pin).unwrap().trim(), second);
     sim.shutdown().await;

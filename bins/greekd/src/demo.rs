@@ -32,8 +32,8 @@ pub(crate) async fn run(mut settings: Settings, args: DemoArgs, own_dir: bool) -
     let mut signals = Signals::install()?;
     let brokers = Doubles::start(&args).await?;
     say(format_args!(
-        "SIMULATED: {} option positions at a double of IBKR's gateway, {} at a double of tastytrade, {} contracts at both; \
-         no account is involved",
+        "SIMULATED, no account is involved: {} option positions at a double of IBKR's gateway, {} at a double of \
+         tastytrade; {} contracts are held at both",
         sim::options_at_ibkr(&brokers.ibkr),
         sim::options(&brokers.tastytrade),
         brokers.contracts_at_both()
@@ -76,6 +76,7 @@ async fn show(
     say(format_args!("\n{}", summary(&figures)))?;
     let program = std::env::current_exe().map_or_else(|_| "greekd".into(), |path| path.display().to_string());
     let directory = settings.data_dir.display();
+    say(format_args!("  {program} positions --data-dir {directory}"))?;
     say(format_args!("  {program} snapshots --data-dir {directory}"))?;
     say(format_args!("  {program} db psql --data-dir {directory}"))
 }
