@@ -4,13 +4,20 @@
 
 use std::path::Path;
 
-use broker_sim::{IbkrSim, IbkrSimConfig, SimConfig, TastySim};
+use broker_sim::{IbkrCustomer, IbkrSim, IbkrSimConfig, SimConfig, TastySim};
 use greekd_tests::cluster::{Cluster, Database};
 use greekd_tests::daemon::{Daemon, Ended, tail};
 use greekd_tests::ibkr;
 use greekd_tests::scratch::scratch;
 use greekd_tests::tasty::{self, PATIENCE};
 use greekd_tests::wait::until;
+
+/// A gateway with little to ask about.
+async fn gateway(logged_in: bool) -> IbkrSim {
+    let customer = IbkrCustomer { accounts: vec!["U1234567".to_owned()], positions: 2, ..IbkrCustomer::default() };
+    let config = IbkrSimConfig { customer, logged_in, ..IbkrSimConfig::simulated(1) };
+    IbkrSim::start(config).await.expect("a double")
+}
 
 /// `greekd check` in this directory; without `tls` as if nothing was set.
 async fn check(directory: &Path, database: &Database, gateway: &str, tls: &str) -> Ended {
@@ -28,7 +35,7 @@ fn said(ended: &Ended) -> &str {
 async fn check_says_what_is_wrong_and_what_to_do() {
     let cluster = Cluster::start().await;
     let (database, directory) = (cluster.database("check").await, scratch());
-    let sim = IbkrSim::start(IbkrSimConfig::simulated(1)).await.unwrap();
+    let sim = gateway(true).await;
     let (url, fingerprint) = (sim.gateway_url(), format!("sha256:{}", sim.fingerprint().unwrap()));
     let origin = url.trim_end_matches("/v1/api");
     let control = sim.control();
@@ -71,7 +78,7 @@ async fn check_says_what_is_wrong_and_what_to_do() {
 async fn a_certificate_is_pinned_at_its_first_use() {
     let cluster = Cluster::start().await;
     let (database, directory) = (cluster.database("pin").await, scratch());
-    let sim = IbkrSim::start(IbkrSimConfig::simulated(1)).await.unwrap();
+    let sim = gateway(true).await;
     let url = sim.gateway_url();
     let port = url.trim_end_matches("/v1/api").rsplit(':').next().unwrap().to_owned();
     let pin = directory.path().join(format!("greekd-data/pins/127.0.0.1_{port}.sha256"));
@@ -104,7 +111,7 @@ async fn a_certificate_is_pinned_at_its_first_use() {
 async fn a_daemon_waits_for_a_login_and_says_so_once() {
     let cluster = Cluster::start().await;
     let database = cluster.database("login").await;
-    let gateway = IbkrSim::start(IbkrSimConfig { logged_in: false, ..IbkrSimConfig::simulated(1) }).await.unwrap();
+    let gateway = gateway(false).await;
     let tastytrade = TastySim::start(SimConfig::simulated(1)).await.unwrap();
     let mut brokers = ibkr::environment(&gateway);
     brokers.extend(tasty::environment(&tastytrade).into_iter().map(|(name, value)| match name {
