@@ -69,13 +69,13 @@ pub(crate) struct Figures {
     pub(crate) stored: u64,
     pub(crate) latency: Percentiles,
     pub(crate) database: CommitterStatus,
-    /// Each source with the name of its state, and what an operator should know.
+    /// As in [`View::sources`].
     pub(crate) sources: Vec<(SourceId, &'static str, Option<String>)>,
 }
 
 impl View {
-    pub(crate) fn figures(&self) -> Figures {
-        let database = self.committer.borrow().clone();
+    /// Each source with the name of its state, and what an operator should know.
+    pub(crate) fn sources(&self) -> Vec<(SourceId, &'static str, Option<String>)> {
         let source = |handle: &SourceHandle| {
             let status = handle.status().borrow();
             let reason = match &status.state {
@@ -85,11 +85,16 @@ impl View {
             };
             (handle.id().clone(), status.state.as_str(), reason)
         };
+        self.sources.iter().map(source).collect()
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        let database = self.committer.borrow().clone();
         Figures {
             counts: self.stats.total(),
             stored: database.rows_written,
             latency: self.latency.percentiles(self.clock.now()),
-            sources: self.sources.iter().map(source).collect(),
+            sources: self.sources(),
             database,
         }
     }

@@ -23,6 +23,7 @@ mod sources;
 mod stream;
 mod table;
 mod tls;
+mod watch;
 
 use std::process::ExitCode;
 

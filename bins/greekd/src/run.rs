@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use crate::daemon::View;
 use crate::exit::Failure;
 use crate::settings::Settings;
 use crate::signals::Signals;
+use crate::watch::Watch;
 use crate::{simulated, sources, stream};
 
 pub(crate) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
@@ -14,7 +16,9 @@ pub(crate) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     simulated::keep_apart(settings, false)?;
     let Some(mut database) = stream::open(settings, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
     let until = std::future::pending();
-    let figures = stream::stream(settings, &mut database, sources, &mut signals, until, |_| ()).await;
+    let mut watch = Watch::default();
+    let each_second = |view: &View| watch.look(view.sources());
+    let figures = stream::stream(settings, &mut database, sources, &mut signals, until, each_second).await;
     stream::close(database, &mut signals).await;
     let figures = figures?;
     let latency = &figures.latency;

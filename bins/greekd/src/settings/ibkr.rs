@@ -152,7 +152,7 @@ mod tests {
         for text in [
             format!("sha256:{HEX}"),
             format!("SHA256:{}", HEX.to_uppercase()),
-            "sha256:BA:78:16".to_owned() + &HEX[6..],
+            "sha256:BA:78:16".to_owned() + HEX.split_at(6).1,
         ] {
             assert_eq!(trust(&[REMOTE, ("IBKR_TLS", &text)]), (fingerprint.clone(), 0));
         }
