@@ -1,18 +1,37 @@
 //! Doubles of broker APIs on real sockets, with a market behind them: for tests, examples and demos without an account.
 //!
 //! [`TastySim`] is tastytrade: OAuth, accounts, positions, instruments and quote tokens over REST, and Greeks, quotes and
-//! trades over DXLink; changes of positions on the account streamer. It answers like production where that is documented, and it is strict: whatever a client does
-//! wrong is answered as a server would and noted in [`TastySim::violations`], so that a test can prove a client right.
+//! trades over DXLink; changes of positions on the account streamer.
 //!
-//! Behind it trades one of two markets ([`MarketConfig`]): an invented one from a seed, or a real chain from an
-//! end-of-day file. Both compute their Greeks with `greeks-pricing`; none is a recording.
+//! [`IbkrSim`] is a Client Portal gateway of Interactive Brokers: logins, brokerage sessions, accounts and positions over
+//! REST, market data and executions on a websocket, all on one port, with a certificate as useless as the gateway's own.
 //!
-//! What was sent is in the [`Ledger`], with the exact doubles, to be compared with what a program stored.
+//! Both answer like the real ones where that is documented or known, and both are strict: whatever a client does wrong is
+//! answered as a server would and noted in [`TastySim::violations`] and [`IbkrSim::violations`], so that a test can prove
+//! a client right.
+//!
+//! Behind a double trades one of two markets ([`MarketConfig`]): an invented one from a seed, or a real chain from an
+//! end-of-day file. Both compute their Greeks with `greeks-pricing`; none is a recording. Each double can have a market
+//! of its own, or both stand on one [`SimMarket`]: then a contract that is held at both has one truth.
+//!
+//! What was sent is in the [`Ledger`], with the exact doubles, and in the [`IbkrLedger`], with what the printed texts of
+//! all frames of a connection together mean: to be compared with what a program stored.
+//!
+//! # What the double of a gateway does that nobody expects
+//!
+//! - What is sent before `sts` has said `authenticated` is discarded.
+//! - Frames carry what has changed, and the first ones lack the Greeks. They are text or binary.
+//! - A subscription ends after ten minutes without a word; so does everything past the market data lines.
+//! - A socket that has lost its session never gets it back, though heartbeats go on.
+//! - Too many calls close the gateway for ten minutes.
+//!
+//! All times and limits are in [`IbkrProtocol`]; [`IbkrProtocol::divided_by`] makes minutes of a day.
 //!
 //! # Faults
 //!
-//! Everything that goes wrong in life, or is legal though no client expects it, can be had on purpose: [`Faults`] last,
-//! [`Mischief`] happens once. The ledger stays true under all of them.
+//! Everything that goes wrong in life, or is legal though no client expects it, can be had on purpose: [`Faults`] and
+//! [`IbkrFaults`] last, [`Mischief`] and [`IbkrMischief`] happen once. The ledgers stay true under all of them. What
+//! becomes of logins, sessions and the port is up to [`IbkrControl`].
 //!
 //! # Conventions of a replayed chain
 //!
@@ -28,7 +47,8 @@
 //! # Positions never change by themselves
 //!
 //! There is no order endpoint. [`Control::open_position`] and [`Control::close_position`] stand for the trader; the
-//! account streamer tells of both, unless [`Control::quiet_positions`] keeps it from that.
+//! account streamer tells of both, unless [`Control::quiet_positions`] keeps it from that. [`IbkrControl`] has the same,
+//! with executions on the websocket.
 
 mod config;
 mod counters;

@@ -14,7 +14,9 @@ pub struct IbkrStats {
     pub tickles: u64,
     /// Brokerage sessions opened.
     pub brokerage_sessions: u64,
-    /// Of them such as threw out another platform.
+    /// `ssodh/init` with `compete`, whether or not anybody was there to be thrown out.
+    pub compete_requests: u64,
+    /// Brokerage sessions that threw out another platform.
     pub competed: u64,
     /// Sockets accepted.
     pub connections: u64,

@@ -28,7 +28,7 @@ pub(crate) fn config() -> IbkrSimConfig {
     let market = SimulatedMarket { seed: 1, rate: 200.0, underlying_rate: 20.0, opened, positions: 0 };
     let mut config = IbkrSimConfig::with_market(MarketConfig::Simulated(market), 1);
     config.customer = IbkrCustomer { positions: 12, ..IbkrCustomer::default() };
-    config.protocol.rest_calls = 1000;
+    config.protocol.second = Duration::from_micros(1);
     config.protocol.accounts_every = Duration::ZERO;
     config.protocol.socket_messages = 1000;
     config.protocol.status_delay = Duration::from_millis(20);

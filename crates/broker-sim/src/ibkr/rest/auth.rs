@@ -39,6 +39,7 @@ pub(super) async fn init(State(shared): State<App>, body: Bytes) -> Response {
     let compete = body.get("compete") == Some(&Value::Bool(true));
     let (won, opened) = shared.login.open_brokerage(compete);
     shared.counters.update(|stats| {
+        stats.compete_requests += u64::from(compete);
         stats.brokerage_sessions += u64::from(opened);
         stats.competed += u64::from(won);
     });

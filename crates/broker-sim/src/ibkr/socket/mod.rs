@@ -36,7 +36,7 @@ const PULSE: Duration = Duration::from_millis(5);
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
 /// For a client to answer a close.
-const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What clients send is small.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -192,7 +192,7 @@ impl Connection<'_> {
     /// Sends all that waits.
     async fn write(&mut self) -> Result<(), End> {
         let mut out = std::mem::take(&mut self.session.out);
-        if self.session.silent || self.session.shared.faults().socket.silent {
+        if self.session.is_mute() {
             return Ok(());
         }
         while !out.is_empty() {

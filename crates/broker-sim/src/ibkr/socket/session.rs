@@ -46,6 +46,8 @@ pub(super) struct Session {
     pub(super) close: Option<u16>,
     /// Nothing is said any more.
     pub(super) silent: bool,
+    /// Nothing is said at present.
+    muted: bool,
     pub(super) trouble: Trouble,
     cookie: Cookie,
     stage: Stage,
@@ -69,6 +71,7 @@ impl Session {
             out: Vec::new(),
             close: None,
             silent: false,
+            muted: false,
             trouble: Trouble::default(),
             lines: HashMap::new(),
             by_symbol: HashMap::new(),
@@ -156,7 +159,7 @@ impl Session {
         let shared = Arc::clone(&self.shared);
         let faults = shared.faults();
         let around = surroundings(&shared, &faults);
-        let at_once = around.pace == Pace::EveryEvent && !faults.data.stopped;
+        let at_once = around.pace == Pace::EveryEvent && !faults.data.stopped && !self.is_mute();
         for event in events {
             let Some(conid) = self.by_symbol.get(&event.symbol).copied() else { continue };
             let Some(line) = self.lines.get_mut(&conid) else { continue };
@@ -184,11 +187,12 @@ impl Session {
     pub(super) fn on_time(&mut self, now: Instant) {
         let shared = Arc::clone(&self.shared);
         let faults = shared.faults();
+        self.muted = faults.socket.silent;
         self.welcome(faults.socket.no_status, now);
         if let Some(due) = self.heartbeat.filter(|due| *due <= now) {
             let next = due + self.protocol().heartbeat;
             self.heartbeat = Some(if next <= now { now + self.protocol().heartbeat } else { next });
-            if !faults.socket.no_heartbeats {
+            if !faults.socket.no_heartbeats && !self.is_mute() {
                 self.shared.counters.update(|stats| stats.heartbeats += 1);
                 self.say(&json!({ "topic": "system", "hb": Timestamp::now().as_millisecond() }));
             }
@@ -198,7 +202,7 @@ impl Session {
             self.note(IbkrRule::Tic, "no tic");
         }
         self.expire(now);
-        if !faults.data.stopped {
+        if !faults.data.stopped && !self.is_mute() {
             let around = surroundings(&shared, &faults);
             let due: Vec<i64> =
                 self.lines.iter().filter(|(_, line)| line.is_due(now)).map(|(conid, _)| *conid).collect();
@@ -208,6 +212,12 @@ impl Session {
         if garbage > 0 {
             self.shared.counters.update(|stats| stats.garbage += garbage);
         }
+    }
+
+    /// Whether what is said goes nowhere. Market data are then not made at all, so that the ledger knows what the other
+    /// side knows.
+    pub(super) const fn is_mute(&self) -> bool {
+        self.silent || self.muted
     }
 
     /// The first frames, in their order.

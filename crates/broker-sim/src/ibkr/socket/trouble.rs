@@ -36,7 +36,9 @@ impl Trouble {
             count += 1;
             self.kind = (self.kind + 1) % GARBAGE.len();
             out.extend(
-                GARBAGE.get(self.kind).map(|garbage| Output::Raw { bytes: garbage.to_vec(), text: self.kind % 3 != 0 }),
+                GARBAGE
+                    .get(self.kind)
+                    .map(|garbage| Output::Raw { bytes: garbage.to_vec(), text: !self.kind.is_multiple_of(3) }),
             );
         }
         count
