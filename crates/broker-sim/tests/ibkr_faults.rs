@@ -176,6 +176,10 @@ async fn words_and_closes() {
         control.inflict(mischief).await.unwrap();
         raw.find(|frame| frame["topic"] == expected).await;
     }
+    control.add_account("U5555555");
+    control.inflict(IbkrMischief::Accounts).await.unwrap();
+    raw.find(|frame| frame["args"]["accounts"] == json!(["U1234567", "U7654321", "U5555555"])).await;
+    assert_eq!(gateway.get("/portfolio/U5555555/positions/0").await, (200, json!([])));
     control.inflict(IbkrMischief::Error("no".to_owned())).await.unwrap();
     raw.find(|frame| frame == &json!({"error": "no"})).await;
     control.inflict(IbkrMischief::Close(1011)).await.unwrap();

@@ -273,6 +273,14 @@ impl IbkrControl {
 
 /// Positions.
 impl IbkrControl {
+    /// The customer opens one more account, with nothing in it. Sockets are told of it by [`IbkrMischief::Accounts`].
+    pub fn add_account(&self, account: &str) {
+        let mut book = self.shared.book();
+        if !book.knows(account) {
+            book.accounts.push(account.to_owned());
+        }
+    }
+
     /// Lets positions change without an execution on the sockets: only REST knows.
     pub fn quiet_positions(&self, quiet: bool) {
         self.shared.quiet.store(quiet, Ordering::Relaxed);
