@@ -1,6 +1,7 @@
 //! greekd connected to the double of a Client Portal gateway, and what its database must hold then.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 use broker_sim::{IbkrEntry, IbkrPosition, IbkrSim, IbkrUnderlying};
 use greeks_model::Flags;
@@ -182,4 +183,62 @@ pub async fn rows(database: &Database) -> usize {
     let sql = "SELECT count(*) FROM greek_ticks JOIN series USING (series_id) WHERE broker = 'ibkr'";
     let count = database.client.query_one(sql, &[]).await;
     count.map_or(0, |row| usize::try_from(row.get::<_, i64>(0)).expect("a count"))
+}
+
+/// Contracts of options that somebody holds.
+pub fn options(sim: &IbkrSim) -> u64 {
+    let open = sim.positions().into_iter().filter(|position| position.is_open_option());
+    open.map(|position| position.conid).collect::<BTreeSet<_>>().len() as u64
+}
+
+/// All that a client has to subscribe: the options of `positions`, and what they are written on.
+pub fn contracts(positions: &[IbkrPosition]) -> u64 {
+    let open = positions.iter().filter(|position| position.is_open_option());
+    open.flat_map(|position| [Some(position.conid), position.underlying_conid]).flatten().collect::<BTreeSet<_>>().len()
+        as u64
+}
+
+/// Waits until so many options stream.
+///
+/// # Panics
+/// When they do not; with the log.
+pub async fn streams(sim: &IbkrSim, daemon: &Daemon, options: u64) {
+    let all = sim.wait_until(PATIENCE, move |stats| stats.streaming == options).await;
+    all.unwrap_or_else(|error| panic!("{error}: {:?}\n{}", sim.stats(), tail(&daemon.stderr())));
+}
+
+/// Requests so far whose path has this part.
+pub fn asked(sim: &IbkrSim, part: &str) -> usize {
+    sim.requests().iter().filter(|line| line.path.contains(part)).count()
+}
+
+/// Lines of the log with these words.
+pub fn said(daemon: &Daemon, words: &str) -> usize {
+    daemon.stderr().iter().filter(|line| line.contains(words)).count()
+}
+
+/// Waits until the log has these words.
+///
+/// # Panics
+/// When it does not get them; with the log.
+pub async fn says(daemon: &Daemon, words: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while said(daemon, words) == 0 {
+        assert!(Instant::now() < deadline, "the log has no {words:?}:\n{}", daemon.stderr().join("\n"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Gaps noted for this reason: their length in milliseconds, `None` while they last, and how many rows were received
+/// in their midst.
+///
+/// # Panics
+/// When the query fails.
+pub async fn gaps(database: &Database, reason: &str) -> Vec<(Option<i64>, i64)> {
+    let sql = "SELECT (extract(epoch FROM gap_to - gap_from) * 1000)::bigint,
+                      (SELECT count(*) FROM greek_ticks JOIN series USING (series_id)
+                        WHERE broker = 'ibkr' AND received_at > gap_from AND received_at < gap_to)
+                 FROM ingest_gaps WHERE source = 'ibkr' AND kind = 'gap' AND reason = $1 ORDER BY gap_from";
+    let rows = database.client.query(sql, &[&reason]).await.expect("the gaps");
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
