@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use broker_sim::{IbkrSim, SimMarket, SimPosition, TastySim};
+use greeks_model::QuoteSource;
 use ibkr_stream::tls::Fingerprint;
 use secrecy::SecretString;
 use tokio::sync::Notify;
@@ -39,8 +40,11 @@ pub(crate) async fn run(mut settings: Settings, args: DemoArgs, own_dir: bool) -
         brokers.contracts_at_both()
     ))?;
     say(format_args!("rows go to a private PostgreSQL under {}", settings.data_dir.display()))?;
+    // Before the database: its start takes a part of the time that a client of IBKR waits before its first calls.
+    let sources =
+        vec![sources::ibkr(&brokers.at_ibkr()?, &settings.data_dir)?, sources::tastytrade(&brokers.at_tastytrade())?];
     let Some(mut database) = stream::open(&settings, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
-    let shown = show(&settings, &args, &brokers, &mut database, &mut signals).await;
+    let shown = show(&settings, &args, &brokers, sources, &mut database, &mut signals).await;
     stream::close(database, &mut signals).await;
     signals.or_at_once(brokers.shutdown()).await;
     shown.map(|()| ExitCode::SUCCESS)
@@ -50,6 +54,7 @@ async fn show(
     settings: &Settings,
     args: &DemoArgs,
     brokers: &Doubles,
+    sources: Vec<Box<dyn QuoteSource>>,
     database: &mut Database,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
@@ -68,8 +73,6 @@ async fn show(
             () = unheard.notified() => {}
         }
     };
-    let sources =
-        vec![sources::ibkr(&brokers.at_ibkr()?, &settings.data_dir)?, sources::tastytrade(&brokers.at_tastytrade())?];
     let figures = stream::stream(settings, database, sources, signals, until, each_second).await?;
     say("\nnewest row of some of the positions:")?;
     snapshots::print_latest(database, SAMPLE_ROWS).await?;
