@@ -137,3 +137,22 @@ async fn a_daemon_waits_for_a_login_and_says_so_once() {
     gateway.shutdown().await;
     tastytrade.shutdown().await;
 }
+
+/// What `greekd sim ibkr` prints is what a client has to be told.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_double_alone_says_how_to_reach_it() {
+    let cluster = Cluster::start().await;
+    let (database, directory) = (cluster.database("sim").await, scratch());
+    let sim = Daemon::start(&["sim", "ibkr", "--positions", "4"], &[]);
+    let printed = |name: &str| {
+        let line =
+            sim.stdout().into_iter().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned()));
+        async { line }
+    };
+    let tls = until("both lines are printed", PATIENCE, async || printed("IBKR_TLS").await).await;
+    let url = printed("IBKR_GATEWAY_URL").await.unwrap();
+    let ended = check(directory.path(), &database, &url, &tls).await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(ended.stdout.iter().any(|line| line.contains("option positions: 4,")), "{ended:?}");
+    assert!(sim.stop().await.status.success());
+}
