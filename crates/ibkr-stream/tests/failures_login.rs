@@ -9,14 +9,11 @@ mod fake;
 use std::time::Duration;
 
 use fake::*;
-use greeks_model::{OperatorReason, Retry, SessionEnd};
+use greeks_model::{OperatorReason, Retry};
 
 const LOGIN: Retry = Retry::Operator(OperatorReason::LoginRequired);
 const TAKEN: Retry = Retry::Operator(OperatorReason::SessionTaken);
 const INIT: &str = "/iserver/auth/ssodh/init";
-
-/// What is asked before a stream, in the one order that works.
-const OPENING: [&str; 3] = ["POST /tickle", "POST /iserver/auth/status", "GET /iserver/accounts"];
 
 #[tokio::test]
 async fn f03_a_lost_authentication_ends_the_session_and_the_next_goes_the_whole_way() {
@@ -118,6 +115,12 @@ async fn f05_a_refusal_in_any_call_before_the_stream_asks_for_a_login() {
         gateway.answer(call, Reply::status(401, ""));
         assert_eq!(Client::new(gateway.config()).fail().await.0, LOGIN, "{call}");
     }
+    // Of one account among others too.
+    let gateway = Gateway::start().await;
+    gateway.state().accounts.push(OTHER.into());
+    gateway.answer("/U0000001/positions/0", Reply::status(401, ""));
+    assert_eq!(Client::new(gateway.config()).fail().await.0, LOGIN);
+    assert_eq!(gateway.count("/U0000002/"), 0, "no other call would have fared better");
     // So does a refused upgrade.
     let gateway = Gateway::start().await;
     let mut client = Client::started(gateway.config());
@@ -138,6 +141,19 @@ async fn f06_a_login_without_a_brokerage_session_opens_one_once_and_takes_none()
     let inits: Vec<_> =
         requests.iter().filter(|request| request.line.contains(INIT)).map(|it| it.body.as_str()).collect();
     assert_eq!(inits, [r#"{"publish":true,"compete":false}"#]);
+    client.stop().await;
+    gateway.assert_clean();
+}
+
+#[tokio::test]
+async fn f06_a_tickle_that_tells_nothing_of_the_session_leaves_it_to_the_status() {
+    let gateway = Gateway::start().await;
+    gateway.state().authenticated = false;
+    gateway.answer("/tickle", Reply::ok(r#"{"session":"canary0001"}"#));
+    let mut client = Client::started(gateway.config());
+    let _wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    assert_eq!(gateway.count(INIT), 1);
     client.stop().await;
     gateway.assert_clean();
 }
@@ -207,6 +223,27 @@ async fn f08_a_session_held_by_another_login_is_taken_with_leave_only() {
     client.connected().await;
     let bodies: Vec<String> = gateway.state().requests.iter().map(|it| it.body.clone()).collect();
     assert_eq!(bodies.iter().filter(|body| body.contains(r#""compete":true"#)).count(), 1, "{bodies:?}");
+    client.stop().await;
+    gateway.assert_clean();
+}
+
+#[tokio::test]
+async fn f08_a_session_that_is_being_taken_over_competes_for_a_while() {
+    let gateway = Gateway::start().await;
+    gateway.change(|state| (state.authenticated, state.taken) = (false, true));
+    let looks = std::sync::atomic::AtomicU32::new(0);
+    gateway.on(move |request| {
+        let look = looks.fetch_add(u32::from(request.line.contains("/auth/")), std::sync::atomic::Ordering::SeqCst);
+        let still = r#"{"authenticated":false,"connected":false,"competing":true}"#;
+        // The answer to the call and two looks.
+        (request.line.contains("/auth/status") && look < 3).then(|| Reply::ok(still))
+    });
+    let mut config = gateway.config();
+    config.compete = true;
+    let mut client = Client::started(config);
+    let _wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    assert_eq!((gateway.count(INIT), gateway.count("/auth/status")), (1, 3));
     client.stop().await;
     gateway.assert_clean();
 }
@@ -322,59 +359,4 @@ async fn f19_maintenance_is_waited_for_and_asked_after_once() {
     let refusal = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
     tokio::io::AsyncWriteExt::write_all(&mut socket, refusal).await.unwrap();
     assert_eq!(client.failure().await.0, Retry::After(gateway.config().maintenance_pause));
-}
-
-#[tokio::test]
-async fn a_new_session_of_the_gateway_gets_a_websocket_of_its_own() {
-    let gateway = Gateway::start().await;
-    let mut config = gateway.config();
-    config.tickle_every = Duration::from_millis(20);
-    let mut client = Client::started(config);
-    let mut wire = gateway.stream(&ALL).await;
-    client.connected().await;
-    gateway.state().session = "canary0002".into();
-    wire.expect_farewell(&ALL).await;
-    assert_eq!(client.end().await.unwrap(), SessionEnd::Closed);
-    client.start();
-    // The cookie is compared with the new one.
-    let _wire = gateway.stream(&ALL).await;
-    client.connected().await;
-    client.stop().await;
-    gateway.assert_clean();
-}
-
-#[tokio::test]
-async fn ids_that_change_with_every_answer_end_nothing() {
-    let gateway = Gateway::start().await;
-    let mut config = gateway.config();
-    config.tickle_every = Duration::from_millis(20);
-    let number = std::sync::atomic::AtomicU32::new(0);
-    gateway.on(move |request| {
-        let number = number.fetch_add(u32::from(request.line.contains("/tickle")), std::sync::atomic::Ordering::SeqCst);
-        let answer = format!(r#"{{"session":"canary{number}"}}"#);
-        request.line.contains("/tickle").then(|| Reply::ok(answer))
-    });
-    gateway.state().session = "canary1".into();
-    let mut client = Client::started(config);
-    let mut wire = gateway.stream(&ALL).await;
-    client.connected().await;
-    gateway.until_called("/tickle", 6).await;
-    wire.say(&delta_frame(SPY_CALL, 0.25)).await;
-    client.delta(0.25).await;
-    client.stop().await;
-}
-
-#[tokio::test]
-async fn the_opening_keeps_its_order() {
-    let gateway = Gateway::start().await;
-    let client = Client::started(gateway.config());
-    let _wire = gateway.stream(&ALL).await;
-    let calls = gateway.take_calls();
-    assert_eq!(calls[..3], OPENING);
-    assert_eq!(calls[3], "GET /portfolio/accounts");
-    assert_eq!(calls[4], "GET /portfolio/U0000001/positions/0");
-    assert_eq!(calls.last().unwrap(), "POST /tickle", "for the cookie of now");
-    assert!(!calls.iter().any(|call| call.contains(INIT)));
-    client.stop().await;
-    gateway.assert_clean();
 }

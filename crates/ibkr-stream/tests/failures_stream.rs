@@ -79,11 +79,13 @@ async fn f09_missing_greeks_and_missing_permissions_are_told() {
     let mut wire = gateway.authenticate().await;
     wire.expect_subscriptions(&ALL).await;
     // A first frame of what there is: no Greek yet.
+    let begin = Instant::now();
     for contract in ALL {
         wire.say(&frame(contract, r#""84":"5.15","86":"5.25","6509":"RpB""#)).await;
     }
     wire.say(HEARTBEAT).await;
     client.degraded("2 option(s) have quotes and no Greeks").await;
+    assert!(begin.elapsed() >= Duration::from_millis(300), "they come later than quotes: not told at once");
     // They come last, and alone.
     for contract in [SPY_CALL, SPY_PUT] {
         wire.say(&delta_frame(contract, 0.5)).await;

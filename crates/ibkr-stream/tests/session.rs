@@ -184,8 +184,17 @@ async fn a_new_account_begins_the_session_anew() {
     wire.expect_farewell(&ALL).await;
     assert_eq!(client.end().await.unwrap(), SessionEnd::Closed);
     client.start();
-    let _wire = gateway.stream(&[SPY, 77, SPY_CALL, SPY_PUT]).await;
+    let mut wire = gateway.stream(&[SPY, 77, SPY_CALL, SPY_PUT]).await;
     client.connected().await;
+    // And one that is gone takes its contracts with it.
+    gateway.change(|state| drop(state.accounts.pop()));
+    wire.say(r#"{"topic":"act","args":{"accounts":["U0000001"],"selectedAccount":"U0000001"}}"#).await;
+    assert_eq!(client.end().await.unwrap(), SessionEnd::Closed);
+    client.start();
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    client.ends.cancel.cancel();
+    wire.expect_farewell(&ALL).await;
     client.stop().await;
 }
 
@@ -214,4 +223,59 @@ async fn a_gateway_that_does_not_run_is_told_with_what_to_do() {
     let (retry, text) = Client::new(config).fail().await;
     assert_eq!(retry, Retry::Backoff);
     assert!(text.contains("start it"), "{text}");
+}
+
+#[tokio::test]
+async fn a_new_session_of_the_gateway_gets_a_websocket_of_its_own() {
+    let gateway = Gateway::start().await;
+    let mut config = gateway.config();
+    config.tickle_every = Duration::from_millis(20);
+    let mut client = Client::started(config);
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    gateway.state().session = "canary0002".into();
+    wire.expect_farewell(&ALL).await;
+    assert_eq!(client.end().await.unwrap(), SessionEnd::Closed);
+    client.start();
+    // The cookie is compared with the new one.
+    let _wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    client.stop().await;
+    gateway.assert_clean();
+}
+
+#[tokio::test]
+async fn ids_that_change_with_every_answer_end_nothing() {
+    let gateway = Gateway::start().await;
+    let mut config = gateway.config();
+    config.tickle_every = Duration::from_millis(20);
+    let number = std::sync::atomic::AtomicU32::new(0);
+    gateway.on(move |request| {
+        let number = number.fetch_add(u32::from(request.line.contains("/tickle")), std::sync::atomic::Ordering::SeqCst);
+        let answer = format!(r#"{{"session":"canary{number}"}}"#);
+        request.line.contains("/tickle").then(|| Reply::ok(answer))
+    });
+    gateway.state().session = "canary1".into();
+    let mut client = Client::started(config);
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    gateway.until_called("/tickle", 6).await;
+    wire.say(&delta_frame(SPY_CALL, 0.25)).await;
+    client.delta(0.25).await;
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn the_opening_keeps_its_order() {
+    let gateway = Gateway::start().await;
+    let client = Client::started(gateway.config());
+    let _wire = gateway.stream(&ALL).await;
+    let calls = gateway.take_calls();
+    assert_eq!(calls[..3], ["POST /tickle", "POST /iserver/auth/status", "GET /iserver/accounts"]);
+    assert_eq!(calls[3], "GET /portfolio/accounts");
+    assert_eq!(calls[4], "GET /portfolio/U0000001/positions/0");
+    assert_eq!(calls.last().unwrap(), "POST /tickle", "for the cookie of now");
+    assert!(!calls.iter().any(|call| call.contains("ssodh/init")));
+    client.stop().await;
+    gateway.assert_clean();
 }
