@@ -1,0 +1,204 @@
+//! The state of the writing side, and the segments it writes to.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::format::{FRAME_HEAD, FRAMES_AT, FrameHead, OPENING_AT, STAMP_BYTES, Seal, Stamp, frame_bytes};
+use crate::fs::{retry, write_all};
+use crate::recover::{segment_name, unfinished_name};
+use crate::{Error, JournalFs};
+
+/// Everything the writing side changes, behind one lock.
+pub(crate) struct Writer<F: JournalFs> {
+    pub(crate) phase: Phase,
+    /// The segment that records go to; none before the first.
+    pub(crate) active: Option<Active<F>>,
+    pub(crate) spare: Spare<F>,
+    pub(crate) next_number: u64,
+    pub(crate) written: u64,
+    pub(crate) durable: u64,
+    /// Frames of the records between `durable` and `written`: what the sync in flight covers, and what came after.
+    pub(crate) syncing: Vec<u8>,
+    pub(crate) filling: Vec<u8>,
+    /// When the first of `filling` was accepted.
+    pub(crate) unsynced_since: Option<Instant>,
+    /// The files that `filling` went to, oldest first.
+    pub(crate) unsynced_files: Vec<Arc<F::File>>,
+    /// Somebody waits for a sync.
+    pub(crate) sync_now: bool,
+    /// How often a segment was given up. A sync begun before the last time says nothing any more.
+    pub(crate) given_up: u64,
+}
+
+pub(crate) enum Phase {
+    Open,
+    Closed,
+    Failed(Arc<io::Error>),
+}
+
+/// The segment made in advance.
+pub(crate) enum Spare<F: JournalFs> {
+    Ready(Fresh<F>),
+    /// The thread will make one.
+    Wanted,
+    /// The thread is making one.
+    Making,
+    /// There is no room in the quota.
+    OverQuota,
+    /// The disk refused.
+    Refused {
+        why: Arc<io::Error>,
+        retry_at: Instant,
+    },
+}
+
+/// A segment nothing was written to yet.
+pub(crate) struct Fresh<F: JournalFs> {
+    pub(crate) file: Arc<F::File>,
+    pub(crate) stamp: Stamp,
+    pub(crate) size: u64,
+    /// Made of the last room there is.
+    pub(crate) markers_only: bool,
+}
+
+pub(crate) struct Active<F: JournalFs> {
+    pub(crate) segment: Fresh<F>,
+    seal: Seal,
+    /// Where the next frame goes.
+    pub(crate) at: u64,
+    /// Its file is among the unsynced ones.
+    pub(crate) unsynced: bool,
+}
+
+impl<F: JournalFs> Writer<F> {
+    pub(crate) fn new(next_number: u64) -> Self {
+        Self {
+            phase: Phase::Open,
+            active: None,
+            spare: Spare::Wanted,
+            next_number,
+            written: 0,
+            durable: 0,
+            syncing: Vec::new(),
+            filling: Vec::new(),
+            unsynced_since: None,
+            unsynced_files: Vec::new(),
+            sync_now: false,
+            given_up: 0,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match &self.phase {
+            Phase::Open => Ok(()),
+            Phase::Closed => Err(Error::Closed),
+            Phase::Failed(why) => Err(Error::Failed(Arc::clone(why))),
+        }
+    }
+
+    pub(crate) fn unsynced_bytes(&self) -> usize {
+        self.syncing.len() + self.filling.len()
+    }
+
+    /// Whether `need` bytes may go to the active segment. Records leave the reserve alone unless another segment is ready.
+    pub(crate) fn fits(&self, need: u64, marker: bool, reserve: u64) -> bool {
+        let more = matches!(&self.spare, Spare::Ready(fresh) if !fresh.markers_only);
+        self.active.as_ref().is_some_and(|active| {
+            let kept = if marker || more { 0 } else { reserve };
+            (marker || !active.segment.markers_only) && active.room() >= need + kept
+        })
+    }
+
+    /// Writes `records` to the active segment with one call. On an error nothing counts as written, but it may be there.
+    pub(crate) fn write<R: AsRef<[u8]>>(&mut self, fs: &F, records: &[R]) -> io::Result<()> {
+        let Some(active) = &mut self.active else { return Err(io::ErrorKind::NotFound.into()) };
+        let kept = self.filling.len();
+        let (mut seq, mut at) = (self.written, active.at);
+        for record in records {
+            seq += 1;
+            active.seal.push(&mut self.filling, at, seq, record.as_ref());
+            at += frame_bytes(record.as_ref().len()) as u64;
+        }
+        let frames = self.filling.get(kept..).unwrap_or_default();
+        if let Err(error) = write_all(fs, &active.segment.file, frames, active.at) {
+            self.filling.truncate(kept);
+            return Err(error);
+        }
+        active.at = at;
+        self.written = seq;
+        if !active.unsynced {
+            active.unsynced = true;
+            self.unsynced_files.push(Arc::clone(&active.segment.file));
+        }
+        self.unsynced_since.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// The unsynced records as frames for another segment.
+    pub(crate) fn unsynced_frames(&self, fresh: &Fresh<F>) -> Vec<u8> {
+        let seal = fresh.seal();
+        let mut frames = Vec::with_capacity(self.unsynced_bytes());
+        for mut rest in [self.syncing.as_slice(), self.filling.as_slice()] {
+            while let Some(head) = rest.first_chunk().and_then(FrameHead::decode) {
+                let payload = rest.get(FRAME_HEAD..FRAME_HEAD + head.length).unwrap_or_default();
+                let at = FRAMES_AT + frames.len() as u64;
+                seal.push(&mut frames, at, head.seq, payload);
+                rest = rest.get(frame_bytes(head.length)..).unwrap_or_default();
+            }
+        }
+        frames
+    }
+}
+
+impl<F: JournalFs> Fresh<F> {
+    /// Makes a segment that will be there after a power cut, and leaves nothing behind when that fails.
+    pub(crate) fn make(fs: &F, stamp: Stamp, size: u64, markers_only: bool) -> io::Result<Self> {
+        let (unfinished, name) = (unfinished_name(stamp.number), segment_name(stamp.number));
+        let make = || {
+            let file = retry(|| fs.create(&unfinished))?;
+            retry(|| fs.allocate(&file, size))?;
+            write_all(fs, &file, &Stamp { base: 0, ..stamp }.encode(), 0)?;
+            retry(|| fs.sync_data(&file))?;
+            retry(|| fs.rename(&unfinished, &name))?;
+            retry(|| fs.sync_dir())?;
+            Ok(Self { file: Arc::new(file), stamp, size, markers_only })
+        };
+        make().inspect_err(|_| {
+            for name in [&unfinished, &name] {
+                remove_if_there(fs, name);
+            }
+        })
+    }
+
+    /// Says that records from `base` on are in this segment, and no longer in older ones.
+    pub(crate) fn write_opening(&self, fs: &F, base: u64) -> io::Result<()> {
+        let stamp: [u8; STAMP_BYTES] = Stamp { base, ..self.stamp }.encode();
+        write_all(fs, &self.file, &stamp, OPENING_AT)
+    }
+
+    /// Begins to write frames behind the `filled` bytes of them that are there.
+    pub(crate) fn activate(self, filled: usize) -> Active<F> {
+        Active { seal: self.seal(), at: FRAMES_AT + filled as u64, unsynced: false, segment: self }
+    }
+
+    fn seal(&self) -> Seal {
+        Seal::new(self.stamp.incarnation, self.stamp.number)
+    }
+}
+
+impl<F: JournalFs> Active<F> {
+    fn room(&self) -> u64 {
+        self.segment.size.saturating_sub(self.at)
+    }
+}
+
+/// Removes a file that is of no use. If that fails the next start does it.
+pub(crate) fn remove_if_there<F: JournalFs>(fs: &F, name: &str) {
+    match retry(|| fs.remove(name)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(file = name, %error, "cannot remove a file of the journal");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,88 @@
+//! The process is killed, or the power fails, at every moment of a run. A disk that breaks its promises is found out.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+
+mod support;
+
+use fastrand::Rng;
+use support::disk::{Disk, Image, Lies};
+use support::world::{Action, Crash, Ledger, World, crash, seed};
+
+const SEGMENTS: u64 = 8;
+const ACTIONS: usize = 40;
+
+struct Outcome {
+    images: u32,
+    violations: Vec<String>,
+}
+
+/// Runs, crashes at every call (`stride` 1) and compares; some images are run on and crashed again.
+fn torture(seed: u64, kind: Crash, lies: Lies, stride: usize) -> Outcome {
+    let mut rng = Rng::with_seed(seed);
+    let mut outcome = Outcome { images: 0, violations: Vec::new() };
+    let mut start = (Image::default(), Ledger::default());
+    for _generation in 0..3 {
+        let (base, ledger) = &start;
+        let mut world = World::open(Disk::new(base.clone(), lies), SEGMENTS, ledger, kind).unwrap().unwrap();
+        for _ in 0..ACTIONS {
+            world.apply(&Action::random(&mut rng));
+        }
+        let disk = world.disk.clone();
+        drop(world);
+        let log = disk.log();
+        let mut survivors = Vec::new();
+        for at in (0..=log.len()).step_by(stride) {
+            let image = crash(base, &log, at, kind, &mut rng);
+            let promised = ledger.after(&log[..at]);
+            outcome.images += 1;
+            match World::open(Disk::new(image.clone(), Lies::default()), SEGMENTS, &promised, kind).unwrap() {
+                Ok(world) => survivors.push((image, world.ledger.clone())),
+                Err(violation) => {
+                    outcome.violations.push(format!("seed {seed}, {kind:?} at {at} of {}: {violation}", log.len()));
+                }
+            }
+        }
+        let Some(chosen) = rng.choice(survivors) else { break };
+        start = chosen;
+        // The new incarnation of the check is not on the image.
+        start.1.0.retain(|_, run| run.written > 0);
+    }
+    outcome
+}
+
+fn torture_all(kind: Crash, lies: Lies, seeds: u64, stride: usize) -> Outcome {
+    let first = seed();
+    let mut total = Outcome { images: 0, violations: Vec::new() };
+    for seed in first..first + seeds {
+        let outcome = torture(seed, kind, lies, stride);
+        total.images += outcome.images;
+        total.violations.extend(outcome.violations);
+    }
+    eprintln!("{} images, {} violations", total.images, total.violations.len());
+    total
+}
+
+#[test]
+fn a_kill_at_any_call_loses_nothing_accepted() {
+    let outcome = torture_all(Crash::Kill, Lies::default(), 6, 1);
+    assert!(outcome.images > 1_000);
+    assert_eq!(outcome.violations, Vec::<String>::new());
+}
+
+#[test]
+fn a_power_cut_at_any_call_loses_nothing_synced() {
+    let outcome = torture_all(Crash::PowerCut, Lies::default(), 24, 1);
+    assert!(outcome.images > 4_000);
+    assert_eq!(outcome.violations, Vec::<String>::new());
+}
+
+#[test]
+fn a_disk_that_does_not_sync_data_is_found_out() {
+    let lies = Lies { data_sync: true, ..Lies::default() };
+    assert!(!torture_all(Crash::PowerCut, lies, 3, 3).violations.is_empty());
+}
+
+#[test]
+fn a_disk_that_does_not_sync_names_is_found_out() {
+    let lies = Lies { dir_sync: true, ..Lies::default() };
+    assert!(!torture_all(Crash::PowerCut, lies, 3, 3).violations.is_empty());
+}

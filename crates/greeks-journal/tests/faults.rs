@@ -1,0 +1,118 @@
+//! Every single system call fails once, in every way; and all calls fail from some moment on.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+
+mod support;
+
+use fastrand::Rng;
+use greeks_journal::State;
+use support::disk::{Disk, Fault, FaultKind, Image, Lies};
+use support::world::{Action, Crash, Ledger, World, crash, seed};
+
+const SEGMENTS: u64 = 10;
+
+/// Two runs on one disk; the second has something to recover. The fault strikes in the second.
+struct Stage {
+    image: Image,
+    ledger: Ledger,
+    actions: Vec<Action>,
+}
+
+impl Stage {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let disk = Disk::empty();
+        let mut first = World::fresh(disk.clone(), SEGMENTS);
+        (0..15).for_each(|_| first.apply(&Action::random(&mut rng)));
+        first.apply(&Action::Flush);
+        let ledger = first.ledger.clone();
+        let image = disk.now(); // Killed: nothing is given back.
+        let actions = (0..20).map(|_| Action::random(&mut rng)).collect();
+        Self { image, ledger, actions }
+    }
+}
+
+struct Run {
+    /// The fault struck.
+    struck: bool,
+    state: Option<State>,
+    /// Everything was accepted and synced at the end.
+    healed: bool,
+}
+
+/// Plays the stage with a fault, then crashes in several ways and compares.
+fn play(stage: &Stage, fault: Fault, rng: &mut Rng) -> Run {
+    let disk = Disk::new(stage.image.clone(), Lies::default());
+    disk.fail(Some(fault));
+    let mut run = Run { struck: false, state: None, healed: false };
+    match World::open(disk.clone(), SEGMENTS, &stage.ledger, Crash::Kill) {
+        Ok(Ok(mut world)) => {
+            stage.actions.iter().for_each(|action| world.apply(action));
+            run.healed = !fault.lasting && world.heals();
+            run.state = Some(world.journal.handle().progress().state);
+        }
+        Ok(Err(violation)) => assert!(fault.lasting, "{fault:?}: {violation}"),
+        // It may be that the directory cannot be read: then the journal does not open, and has changed nothing that matters.
+        Err(error) => assert!(!matches!(fault.kind, FaultKind::Eintr | FaultKind::Short), "{fault:?}: {error:?}"),
+    }
+    run.struck = disk.calls() > fault.at;
+    disk.fail(None);
+    let log = disk.log();
+    let moments: Vec<usize> = (0..3).map(|_| rng.usize(..=log.len())).chain([log.len()]).collect();
+    for at in moments {
+        for kind in [Crash::Kill, Crash::PowerCut] {
+            let image = crash(&stage.image, &log, at, kind, rng);
+            let promised = stage.ledger.after(&log[..at]);
+            let reopened = World::open(Disk::new(image, Lies::default()), SEGMENTS, &promised, kind);
+            if let Err(violation) = reopened.unwrap() {
+                panic!("{fault:?}, {kind:?} at {at} of {}: {violation}", log.len());
+            }
+        }
+    }
+    run
+}
+
+/// Every call of the run fails, one after the other, until there is none left.
+fn every_call(kind: FaultKind, lasting: bool) -> Vec<Run> {
+    let seed = seed();
+    let stage = Stage::new(seed);
+    let mut rng = Rng::with_seed(seed);
+    let mut runs = Vec::new();
+    for at in 0.. {
+        let run = play(&stage, Fault { at, kind, lasting }, &mut rng);
+        if !run.struck {
+            break;
+        }
+        runs.push(run);
+    }
+    eprintln!("{kind:?}, lasting {lasting}: {} calls failed", runs.len());
+    assert!(runs.len() > 50);
+    runs
+}
+
+#[test]
+fn one_failed_call_costs_nothing_that_was_promised() {
+    for kind in [FaultKind::Eio, FaultKind::Enospc, FaultKind::HalfThenEio] {
+        for run in every_call(kind, false) {
+            assert_ne!(run.state, Some(State::Failed), "one failure is survived");
+            assert!(run.healed || run.state.is_none());
+        }
+    }
+}
+
+#[test]
+fn interrupted_and_short_calls_go_unnoticed() {
+    for kind in [FaultKind::Eintr, FaultKind::Short] {
+        for run in every_call(kind, false) {
+            assert_eq!((run.state, run.healed), (Some(State::Open), true));
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_stays_broken_stops_the_journal_and_costs_nothing_that_was_promised() {
+    for kind in [FaultKind::Eio, FaultKind::Enospc, FaultKind::HalfThenEio] {
+        let runs = every_call(kind, true);
+        let stopped = runs.iter().filter(|run| run.state == Some(State::Failed)).count();
+        assert!(stopped > 5, "{kind:?}: {stopped} of {} runs", runs.len());
+    }
+}
