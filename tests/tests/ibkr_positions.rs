@@ -1,0 +1,551 @@
+//! Positions at IBKR that are opened and closed while greekd streams, alone and beside the other broker's.
+// A test says what it expected by panicking.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use broker_sim::{
+    IbkrCustomer, IbkrEntry, IbkrMischief, IbkrPosition, IbkrSim, IbkrSimConfig, LedgerEntry, MarketConfig, Pace,
+    SimConfig, SimMarket, SimPosition, SimulatedMarket, TastySim, WrongAnswer, Wrongness,
+};
+use greekd_tests::cluster::{Cluster, Database};
+use greekd_tests::daemon::{Daemon, tail};
+use greekd_tests::expected::{self, Line};
+use greekd_tests::ibkr::{
+    asked, contracts, difference, environment, from_database, from_ledger, options, rows, said, says, settle,
+    stop_and_compare, streams,
+};
+use greekd_tests::tasty::{self, PATIENCE};
+use greekd_tests::wait::until;
+use greeks_model::Contract;
+use greeks_store::{DatabaseConfig, Queries};
+use serde_json::Value;
+
+/// Accounts of the doubles' customers.
+const HERE: [&str; 2] = ["U1234567", "U7654321"];
+const THERE: [&str; 2] = ["5WT00001", "5WT00002"];
+
+/// Some that nobody holds at the start: an index option, an option on a future, and another index option.
+const CONTRACTS: [&str; 3] = ["SPXW  270115P06500000", "/ESZ26 261204C6700", "SPXW  270115C07000000"];
+
+/// How often positions are read though nothing tells of a change, and what is done with what is found.
+const POLL: Duration = Duration::from_secs(60 + 15);
+
+fn market() -> SimulatedMarket {
+    SimulatedMarket { rate: 300.0, positions: 12, ..SimulatedMarket::default() }
+}
+
+fn config(customer: IbkrCustomer) -> IbkrSimConfig {
+    let mut config = IbkrSimConfig::with_market(MarketConfig::Simulated(market()), 1);
+    config.customer = customer;
+    config.pace = Pace::EveryEvent;
+    config
+}
+
+/// Both brokers on one market, and a greekd that streams from both.
+struct Scene {
+    market: SimMarket,
+    here: IbkrSim,
+    there: TastySim,
+    database: Database,
+    daemon: Daemon,
+}
+
+impl Scene {
+    async fn start(cluster: &Cluster, name: &str) -> Self {
+        let market = SimMarket::start(MarketConfig::Simulated(market())).await.unwrap();
+        let there = TastySim::start_on(&market, SimConfig::simulated(1)).await.unwrap();
+        let customer = IbkrCustomer { positions: 8, ..IbkrCustomer::default() };
+        let here = IbkrSim::start_on(&market, config(customer)).await.unwrap();
+        let database = cluster.database(name).await;
+        let mut brokers = environment(&here);
+        brokers.extend(tasty::environment(&there));
+        let daemon = Daemon::run_with(&database, &brokers);
+        streams(&here, &daemon, options(&here)).await;
+        let there_too = there.wait_until(PATIENCE, |stats| stats.streaming == 1 && stats.streamer_connected == 1).await;
+        there_too.unwrap_or_else(|error| panic!("{error}\n{}", tail(&daemon.stderr())));
+        Self { market, here, there, database, daemon }
+    }
+
+    async fn open(&self, account: &str, contract: &str) {
+        let contract: Contract = contract.parse().unwrap();
+        match HERE.contains(&account) {
+            true => self.here.control().open_position(account, &contract, -3).await.unwrap(),
+            false => self.there.control().open_position(account, &contract, -3).await.unwrap(),
+        }
+    }
+
+    fn close(&self, account: &str, contract: &str) {
+        let contract: Contract = contract.parse().unwrap();
+        match HERE.contains(&account) {
+            true => self.here.control().close_position(account, &contract).unwrap(),
+            false => self.there.control().close_position(account, &contract).unwrap(),
+        }
+    }
+
+    /// How long until it has rows, with its quantity.
+    async fn has_rows(&self, account: &str, contract: &str, within: Duration) -> Duration {
+        let began = Instant::now();
+        loop {
+            if let (Some(quantity), _) = newest(&self.database, account, contract).await {
+                assert_eq!(quantity, -3.0);
+                return began.elapsed();
+            }
+            let log = || self.daemon.stderr().join("\n");
+            assert!(began.elapsed() < within, "{contract} has no rows in {account}; the log:\n{}", log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// How long after `closed` the last row was received, seen once all others have rows of `then`.
+    async fn last_row(&self, account: &str, contract: &str, closed: jiff::Timestamp, then: Duration) -> f64 {
+        let then = closed.checked_add(jiff::SignedDuration::try_from(then).unwrap()).unwrap();
+        let others: usize = self.here.positions().iter().filter(|row| row.is_open_option()).count()
+            + self.there.positions().iter().filter(|row| row.is_open_option()).count();
+        until("all others have later rows", PATIENCE, async || {
+            (live(&self.database, then).await >= others).then_some(())
+        })
+        .await;
+        let (_, last) = newest(&self.database, account, contract).await;
+        last.expect("it had rows").duration_since(closed).as_secs_f64()
+    }
+
+    async fn end(self) {
+        let ended = self.daemon.stop().await;
+        assert!(ended.status.success(), "{:?}\n{}", ended.status, tail(&ended.stderr));
+        assert_eq!((self.here.violations(), self.there.violations()), (vec![], vec![]));
+        assert_eq!((self.here.stats().connections, self.there.stats().connections), (1, 1), "the streams went on");
+        self.here.shutdown().await;
+        self.there.shutdown().await;
+        self.market.shutdown().await;
+    }
+}
+
+/// The quantity in the newest row, and when that was received.
+async fn newest(database: &Database, account: &str, contract: &str) -> (Option<f64>, Option<jiff::Timestamp>) {
+    let sql = "SELECT quantity, received_at FROM greek_snapshots WHERE account_id = $1 AND contract_key = $2
+               ORDER BY received_at DESC LIMIT 1";
+    let row = database.client.query_opt(sql, &[&account, &contract]).await.expect("the rows");
+    row.map_or((None, None), |row| (row.get(0), row.get(1)))
+}
+
+/// Series with rows received after that.
+async fn live(database: &Database, after: jiff::Timestamp) -> usize {
+    let sql = "SELECT count(DISTINCT series_id) FROM greek_ticks WHERE received_at > $1";
+    usize::try_from(database.client.query_one(sql, &[&after]).await.unwrap().get::<_, i64>(0)).unwrap()
+}
+
+/// Every position that was ever told to be closed.
+async fn closed(database: &Database) -> Vec<Line> {
+    let sql = "SELECT account_id, contract_key FROM positions_history WHERE quantity = 0 ORDER BY 1, 2";
+    database.client.query(sql, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// Only REST knows, at both brokers; found by the reads that are made all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_change_is_found_by_the_next_read() {
+    let cluster = Cluster::start().await;
+    let scene = Scene::start(&cluster, "quiet").await;
+    scene.here.control().quiet_positions(true);
+    scene.there.control().quiet_positions(true);
+    let held = |account: &str| {
+        let here = scene.here.positions();
+        let mut here = here.iter().filter(|row| row.account == account && row.is_open_option());
+        let there = scene.there.positions();
+        let mut there = there.iter().filter(|row| row.account == account && row.is_open_option());
+        let here = here.next_back().and_then(|row| row.contract()).map(ToString::to_string);
+        here.or_else(|| there.next_back().and_then(|row| row.contract()).map(ToString::to_string)).unwrap()
+    };
+    let gone = [(HERE[1], held(HERE[1])), (THERE[1], held(THERE[1]))];
+    for (account, contract) in &gone {
+        scene.close(account, contract);
+    }
+    for account in [HERE[0], THERE[0]] {
+        scene.open(account, CONTRACTS[0]).await;
+    }
+    let at_both =
+        tokio::join!(scene.has_rows(HERE[0], CONTRACTS[0], POLL), scene.has_rows(THERE[0], CONTRACTS[0], POLL));
+    println!("opened quietly: rows after {:?} here and {:?} there", at_both.0, at_both.1);
+    let expected: BTreeSet<Line> =
+        gone.iter().map(|(account, contract)| ((*account).to_owned(), contract.clone())).collect();
+    until("what was closed quietly is told", POLL, async || {
+        (closed(&scene.database).await.into_iter().collect::<BTreeSet<_>>() == expected).then_some(())
+    })
+    .await;
+    for (account, contract) in &gone {
+        let now = jiff::Timestamp::now();
+        let after = scene.last_row(account, contract, now, Duration::from_secs(1)).await;
+        assert!(after < 0.5, "{account} {contract}: a row {after} s after its close was known");
+    }
+    scene.end().await;
+}
+
+/// With a word of it. At the end both brokers have stored exactly what they sent to those who held it all the time, and
+/// what greekd says of contracts that are held at both is what the two ledgers say.
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_come_and_go_at_both_brokers() {
+    let cluster = Cluster::start().await;
+    let scene = Scene::start(&cluster, "both").await;
+    let Scene { here, there, database, .. } = &scene;
+    let held_here = here.positions();
+    let held_there = there.positions();
+    for (account, contract, soon) in [
+        (HERE[0], CONTRACTS[0], 5),
+        (HERE[1], CONTRACTS[1], 5),
+        (THERE[0], CONTRACTS[0], 2),
+        (THERE[1], CONTRACTS[1], 2),
+        (HERE[1], CONTRACTS[2], 5),
+    ] {
+        scene.open(account, contract).await;
+        let took = scene.has_rows(account, contract, PATIENCE).await;
+        println!("{contract} in {account}: rows after {took:?}");
+        assert!(took < Duration::from_secs(soon), "{took:?}\n{}", tail(&scene.daemon.stderr()));
+    }
+    let lines = here.stats().lines;
+    for (account, contract) in [(HERE[1], CONTRACTS[2]), (THERE[1], CONTRACTS[1])] {
+        scene.close(account, contract);
+        let now = jiff::Timestamp::now();
+        let after = scene.last_row(account, contract, now, Duration::from_secs(6)).await;
+        println!("{contract} in {account}: the last row {after} s after its close");
+        assert!(after < 5.0, "{after}\n{}", tail(&scene.daemon.stderr()));
+    }
+    assert_eq!(here.stats().lines, lines - 1, "its underlying is that of others");
+    let of = |account: &str, contract: &str| (account.to_owned(), contract.to_owned());
+    assert_eq!(closed(database).await, [of(THERE[1], CONTRACTS[1]), of(HERE[1], CONTRACTS[2])]);
+
+    let connections = (here.stats().connections, there.stats().connections);
+    assert_eq!(connections, (1, 1), "the streams went on");
+    tasty::settle(there).await;
+    settle(here).await;
+    let (ledger_here, ledger_there) = (here.ledger().snapshot(), there.ledger().snapshot());
+    assert_eq!((ledger_here.overflowed, ledger_there.overflowed), (0, 0));
+    let wanted_here = from_ledger(&ledger_here.entries, &held_here);
+    let wanted_there = expected::from_ledger(&ledger_there.entries, &held_there);
+    until("every row of what was held all the time is stored", PATIENCE, async || {
+        let (stored_here, stored_there) = stored_of(database, &wanted_here, &wanted_there).await;
+        let same = difference(&wanted_here, &stored_here).is_none() && wanted_there == stored_there;
+        same.then_some(())
+    })
+    .await;
+    let count = wanted_here.values().map(Vec::len).sum::<usize>() + wanted_there.values().map(Vec::len).sum::<usize>();
+    println!("{count} rows of what was held all the time, all stored once");
+
+    let quantities = both(&here.positions(), &there.positions());
+    assert!(quantities.len() >= 6, "{quantities:?}");
+    let wanted = differences(&quantities, &ledger_here.entries, &ledger_there.entries, &there.positions());
+    // The other one was closed at one of them.
+    assert!(CONTRACTS[..2].iter().map(|key| wanted.contains_key(*key)).eq([true, false]), "{wanted:?}");
+    let found = until("the newest of both brokers is stored", PATIENCE, async || {
+        let found = cross_broker(database).await;
+        (found.keys().eq(wanted.keys()) && found.values().map(times).eq(wanted.values().map(times))).then_some(found)
+    })
+    .await;
+    assert_eq!(found, wanted);
+    println!("{} contracts are held at both brokers; of {}: {:?}", found.len(), CONTRACTS[0], found[CONTRACTS[0]]);
+    // The comparison sees the last bit of one value of one broker.
+    let mut entries = ledger_here.entries.clone();
+    let last = entries.iter_mut().rfind(|entry| *entry.contract == *CONTRACTS[0]).unwrap();
+    last.state.delta = last.state.delta.map(f64::next_up);
+    assert_ne!(differences(&quantities, &entries, &ledger_there.entries, &there.positions()), found);
+    command_line_says(&scene, &wanted).await;
+
+    // Not by `Scene::end`: both doubles let nobody in any more.
+    let ended = scene.daemon.stop().await;
+    assert!(ended.status.success(), "{:?}\n{}", ended.status, tail(&ended.stderr));
+    assert_eq!((scene.here.violations(), scene.there.violations()), (vec![], vec![]));
+    scene.here.shutdown().await;
+    scene.there.shutdown().await;
+    scene.market.shutdown().await;
+}
+
+type RowsHere = BTreeMap<Line, Vec<greekd_tests::ibkr::Row>>;
+type RowsThere = BTreeMap<Line, Vec<expected::Row>>;
+
+/// The rows of the lines that are in these.
+async fn stored_of(database: &Database, here: &RowsHere, there: &RowsThere) -> (RowsHere, RowsThere) {
+    let mut stored_here = from_database(&database.client).await;
+    stored_here.retain(|line, _| here.contains_key(line));
+    let mut stored_there = expected::from_database(&database.client).await;
+    stored_there.retain(|line, _| there.contains_key(line));
+    (stored_here, stored_there)
+}
+
+/// What two brokers say of a contract.
+#[derive(Clone, Debug, PartialEq)]
+struct Both {
+    /// Milliseconds of the newest row, here and there.
+    times: [i64; 2],
+    /// Over all accounts.
+    quantities: [f64; 2],
+    delta: Option<f64>,
+    volatility: Option<f64>,
+}
+
+const fn times(both: &Both) -> [i64; 2] {
+    both.times
+}
+
+/// Contracts held at both brokers, with how many.
+fn both(here: &[IbkrPosition], there: &[SimPosition]) -> BTreeMap<String, [f64; 2]> {
+    let mut held: BTreeMap<String, [Option<f64>; 2]> = BTreeMap::new();
+    let of_here = here.iter().filter(|row| row.is_open_option()).map(|row| (0, row.contract(), row.quantity));
+    let of_there = there.iter().filter(|row| row.is_open_option());
+    let of_there = of_there.map(|row| (1, row.listing().map(|listing| &listing.contract), row.quantity));
+    for (broker, contract, quantity) in of_here.chain(of_there) {
+        let sides = held.entry(contract.unwrap().to_string()).or_default();
+        *sides[broker].get_or_insert(0.0) += quantity as f64;
+    }
+    held.into_iter().filter_map(|(key, [here, there])| Some((key, [here?, there?]))).collect()
+}
+
+/// What follows from what both sent last.
+fn differences(
+    quantities: &BTreeMap<String, [f64; 2]>,
+    here: &[IbkrEntry],
+    there: &[LedgerEntry],
+    positions: &[SimPosition],
+) -> BTreeMap<String, Both> {
+    let symbols: BTreeMap<String, &str> = positions
+        .iter()
+        .filter_map(|row| row.listing())
+        .map(|listing| (listing.contract.to_string(), listing.streamer_symbol.as_str()))
+        .collect();
+    let known = |value: f64| (!value.is_nan()).then_some(value);
+    let less = |a: Option<f64>, b: Option<f64>| Some(a? - b?);
+    quantities
+        .iter()
+        .map(|(key, quantities)| {
+            let newest_here = here.iter().filter(|entry| *entry.contract == **key).max_by_key(|entry| entry.updated);
+            let symbol = symbols[key];
+            let newest_there =
+                there.iter().filter(|entry| *entry.symbol == *symbol).max_by_key(|entry| entry.stamp.time);
+            let (a, b) = (newest_here.unwrap(), newest_there.unwrap());
+            let both = Both {
+                times: [a.updated, b.stamp.time],
+                quantities: *quantities,
+                delta: less(a.state.delta.and_then(known), known(b.values.delta)),
+                volatility: less(a.state.volatility.and_then(known), known(b.values.volatility)),
+            };
+            (key.clone(), both)
+        })
+        .collect()
+}
+
+/// What `v_cross_broker` says.
+async fn cross_broker(database: &Database) -> BTreeMap<String, Both> {
+    let sql = "SELECT contract_key, (extract(epoch FROM event_time_a) * 1000)::bigint,
+                      (extract(epoch FROM event_time_b) * 1000)::bigint, quantity_a, quantity_b, delta_difference,
+                      implied_volatility_difference
+                 FROM v_cross_broker WHERE broker_a = 'ibkr' AND broker_b = 'tastytrade'";
+    let rows = database.client.query(sql, &[]).await.unwrap();
+    let both = rows.iter().map(|row| Both {
+        times: [row.get::<_, Option<i64>>(1).unwrap_or_default(), row.get::<_, Option<i64>>(2).unwrap_or_default()],
+        quantities: [row.get(3), row.get(4)],
+        delta: row.get(5),
+        volatility: row.get(6),
+    });
+    rows.iter().map(|row| row.get(0)).zip(both).collect()
+}
+
+/// `greekd positions -o json` lists what is held at both, with the same differences.
+async fn command_line_says(scene: &Scene, wanted: &BTreeMap<String, Both>) {
+    let settings = [("DATABASE_URL", scene.database.url.as_str())];
+    let ended = Daemon::start(&["positions", "-o", "json"], &settings).wait(PATIENCE).await;
+    assert!(ended.status.success(), "{ended:?}");
+    let listed: Vec<Value> = serde_json::from_str(&ended.stdout.join("\n")).unwrap();
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap().to_owned();
+    let found: BTreeMap<(String, String), f64> = listed
+        .iter()
+        .map(|row| ((text(row, "account_id"), text(row, "contract_key")), row["quantity"].as_f64().unwrap()))
+        .collect();
+    let here = scene.here.positions();
+    let here = here.iter().filter(|row| row.is_open_option());
+    let here = here.map(|row| ((row.account.clone(), row.contract().unwrap().to_string()), row.quantity as f64));
+    let there = scene.there.positions();
+    let there = there
+        .iter()
+        .filter(|row| row.is_open_option())
+        .map(|row| ((row.account.clone(), row.listing().unwrap().contract.to_string()), row.quantity as f64));
+    assert_eq!(found, here.chain(there).collect(), "what is held");
+    assert_eq!(found.len(), listed.len());
+    for row in &listed {
+        let both = wanted.get(&text(row, "contract_key"));
+        assert_eq!(row["other_broker"].as_str().is_some(), both.is_some(), "{row}");
+        let Some(both) = both else { continue };
+        // One row of a contract is of `ibkr`, and its difference is that of the view; the other broker's is the opposite.
+        let sign = if text(row, "broker") == "ibkr" { 1.0 } else { -1.0 };
+        assert_eq!(row["delta_difference"].as_f64(), both.delta.map(|delta| sign * delta), "{row}");
+        assert_eq!(row["implied_volatility_difference"].as_f64(), both.volatility.map(|it| sign * it), "{row}");
+    }
+}
+
+/// Reads that fail, pages that fail, and a cache that is old: what is held stays held, and goes on streaming.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_fails_closes_nothing() {
+    let cluster = Cluster::start().await;
+    let database = cluster.database("reads").await;
+    let account = HERE[0].to_owned();
+    let mut config = config(IbkrCustomer { accounts: vec![account], positions: 101, ..IbkrCustomer::default() });
+    config.protocol.lines = 300;
+    // Nothing but an invalidation renews it in this test.
+    config.protocol.position_cache = Duration::from_secs(3_600);
+    let sim = IbkrSim::start(config).await.unwrap();
+    let control = sim.control();
+    let daemon = Daemon::run_with(&database, &environment(&sim));
+    streams(&sim, &daemon, options(&sim)).await;
+    assert!(asked(&sim, "/positions/1") >= 1, "the account has two pages");
+    let lines = sim.stats().lines;
+    assert_eq!(lines, contracts(&sim.positions()));
+
+    let fault = |path: &str, how| WrongAnswer { path: path.to_owned(), times: 1, how };
+    for wrong in [
+        fault("/positions/0", Wrongness::Status(500)),
+        fault("/positions/1", Wrongness::Status(500)),
+        fault("/positions/1", Wrongness::Html(502)),
+        fault("/positions/0", Wrongness::Status(503)),
+        fault("/positions/1", Wrongness::Status(404)),
+        fault("/portfolio2/", Wrongness::Status(500)),
+        fault("/portfolio2/", Wrongness::Status(404)),
+    ] {
+        let (path, before) = (wrong.path.clone(), asked(&sim, &wrong.path));
+        control.change_faults(|faults| faults.rest.answers.push(wrong));
+        // `act` lets greekd look at the accounts again.
+        assert_eq!(control.inflict(IbkrMischief::Accounts).await.unwrap(), 1);
+        // A failed list is read again by itself.
+        let reads = if path == "/portfolio2/" { 1 } else { 2 };
+        until(&format!("{path} is read again"), PATIENCE, async || {
+            (asked(&sim, &path) >= before + reads).then_some(())
+        })
+        .await;
+        assert_eq!((closed(&database).await, sim.stats().lines), (vec![], lines), "{path}");
+    }
+    let failed = said(&daemon, "positions could not be read");
+    assert_eq!(failed, 5, "{}", tail(&daemon.stderr()));
+
+    // The cached list cannot be renewed; the other one tells what was opened and what was closed.
+    let refused =
+        WrongAnswer { path: "/positions/invalidate".to_owned(), times: u32::MAX, how: Wrongness::Status(500) };
+    control.change_faults(|faults| faults.rest.answers = vec![refused]);
+    control.quiet_positions(true);
+    let gone = sim.positions().into_iter().rfind(|row| row.is_open_option()).unwrap();
+    let gone = gone.contract().unwrap().clone();
+    control.close_position(HERE[0], &gone).unwrap();
+    control.open_position(HERE[0], &CONTRACTS[0].parse().unwrap(), 2).await.unwrap();
+    assert_eq!(control.inflict(IbkrMischief::Accounts).await.unwrap(), 1);
+    until("the new one has rows", PATIENCE, async || newest(&database, HERE[0], CONTRACTS[0]).await.1).await;
+    until("the closed one is told", PATIENCE, async || (!closed(&database).await.is_empty()).then_some(())).await;
+    assert_eq!(closed(&database).await, [(HERE[0].to_owned(), gone.to_string())]);
+
+    let now = jiff::Timestamp::now();
+    let held = usize::try_from(options(&sim)).unwrap();
+    until("all that is held has later rows", PATIENCE, async || (live(&database, now).await >= held).then_some(()))
+        .await;
+    // What expired yesterday is in every answer, with position 0.
+    let empty: Vec<String> = sim
+        .positions()
+        .iter()
+        .filter(|row| row.quantity == 0)
+        .filter_map(|row| Some(row.contract()?.to_string()))
+        .collect();
+    assert_eq!(empty.len(), 2, "{empty:?}");
+    let sql = "SELECT contract_key FROM series WHERE contract_key = ANY($1)";
+    let told: Vec<String> = database.client.query(sql, &[&empty]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(told, [gone.to_string()]);
+    assert_eq!((sim.stats().connections, sim.violations()), (1, vec![]));
+    assert!(daemon.stop().await.status.success());
+    sim.shutdown().await;
+}
+
+/// An advisor's clients, a contract that two of them hold, and a choice of accounts.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_advisor_with_clients_and_a_choice_among_them() {
+    let cluster = Cluster::start().await;
+    tokio::join!(all_clients(&cluster), one_client(&cluster), no_client(&cluster));
+}
+
+async fn all_clients(cluster: &Cluster) {
+    let database = cluster.database("clients").await;
+    let sim = IbkrSim::start(config(IbkrCustomer::advisor(3))).await.unwrap();
+    let positions = sim.positions();
+    let first = positions.iter().find(|row| row.is_open_option()).unwrap().conid;
+    let holders: Vec<&IbkrPosition> = positions.iter().filter(|row| row.conid == first).collect();
+    assert_eq!(holders.len(), 2, "a contract is held twice");
+    let daemon = Daemon::run_with(&database, &environment(&sim));
+    streams(&sim, &daemon, options(&sim)).await;
+    assert_eq!(sim.stats().lines, contracts(&positions), "one subscription for each contract");
+    let sent = sim.stats().greek_frames;
+    sim.wait_until(PATIENCE, move |stats| stats.greek_frames > sent + 200).await.unwrap();
+    let stored = stop_and_compare(&sim, &positions, &database, daemon).await;
+
+    let all = from_database(&database.client).await;
+    let accounts: BTreeSet<&str> = all.keys().map(|(account, _)| account.as_str()).collect();
+    let clients = sim.accounts();
+    assert_eq!(accounts, clients.iter().map(String::as_str).collect(), "the advisor's own holds nothing");
+    let key = holders[0].contract().unwrap().to_string();
+    let [a, b] = [0, 1].map(|at| &all[&(holders[at].account.clone(), key.clone())]);
+    println!("{stored} rows of {} clients; {key} has {} in each of two accounts", clients.len(), a.len());
+    assert!(!a.is_empty() && a.len() == b.len(), "{} and {}", a.len(), b.len());
+    assert!(a.iter().zip(b).all(|(a, b)| (a.millis, a.values) == (b.millis, b.values) && a.quantity != b.quantity));
+    sim.shutdown().await;
+}
+
+async fn one_client(cluster: &Cluster) {
+    let database = cluster.database("client").await;
+    let sim = IbkrSim::start(config(IbkrCustomer::advisor(3))).await.unwrap();
+    let chosen = sim.accounts()[1].clone();
+    let positions: Vec<_> = sim.positions().into_iter().filter(|row| row.account == chosen).collect();
+    let held = positions.iter().filter(|row| row.is_open_option()).count() as u64;
+    assert!((1..options(&sim)).contains(&held));
+    let mut settings = environment(&sim);
+    settings.push(("IBKR_ACCOUNTS", chosen.clone()));
+    let daemon = Daemon::run_with(&database, &settings);
+    streams(&sim, &daemon, held).await;
+    assert_eq!(sim.stats().lines, contracts(&positions), "nothing of the others");
+    let sent = sim.stats().greek_frames;
+    sim.wait_until(PATIENCE, move |stats| stats.greek_frames > sent + 100).await.unwrap();
+    let rows = stop_and_compare(&sim, &positions, &database, daemon).await;
+    println!("{rows} rows of the chosen client");
+    let others = sim.accounts().into_iter().filter(|account| *account != chosen);
+    let asked: usize = others.map(|account| asked(&sim, &format!("{account}/positions"))).sum();
+    assert_eq!(asked, 0, "the others' positions are nobody's business");
+    sim.shutdown().await;
+}
+
+async fn no_client(cluster: &Cluster) {
+    let database = cluster.database("nobody").await;
+    let sim = IbkrSim::start(config(IbkrCustomer::advisor(3))).await.unwrap();
+    let mut settings = environment(&sim);
+    settings.push(("IBKR_ACCOUNTS", "U9999999".to_owned()));
+    let daemon = Daemon::run_with(&database, &settings);
+    says(&daemon, "is not among the accounts of this login").await;
+    assert!(
+        !daemon.stderr().iter().any(|line| line.contains("U9999999")),
+        "not masked:\n{}",
+        daemon.stderr().join("\n")
+    );
+    assert_eq!((sim.stats().connections, asked(&sim, "/positions"), rows(&database).await), (0, 0, 0));
+    assert!(daemon.stop().await.status.success());
+    assert_eq!(sim.violations(), []);
+    sim.shutdown().await;
+}
+
+/// The database's own words for what the view says, by the library that others use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_at_one_broker_alone_is_not_compared() {
+    let cluster = Cluster::start().await;
+    let database = cluster.database("alone").await;
+    let sim = IbkrSim::start(config(IbkrCustomer { positions: 3, ..IbkrCustomer::default() })).await.unwrap();
+    let daemon = Daemon::run_with(&database, &environment(&sim));
+    streams(&sim, &daemon, options(&sim)).await;
+    let held = sim.positions().iter().filter(|row| row.is_open_option()).count();
+    let queries = Queries::new(&DatabaseConfig::parse(&database.url).unwrap(), 1).unwrap();
+    until("all that is held has values", PATIENCE, async || {
+        let rows = queries.positions().await.unwrap();
+        (rows.len() == held && rows.iter().all(|row| row.latest.is_some())).then_some(())
+    })
+    .await;
+    assert!(cross_broker(&database).await.is_empty());
+    stop_and_compare(&sim, &sim.positions(), &database, daemon).await;
+    sim.shutdown().await;
+}
