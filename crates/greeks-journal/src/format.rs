@@ -18,6 +18,9 @@ pub(crate) const FRAME_HEAD: usize = 16;
 /// Frames begin at multiples of this.
 pub(crate) const ALIGN: usize = 8;
 
+/// No record has a higher number. Keeps arithmetic with numbers found on disk from overflowing.
+pub(crate) const MAX_SEQ: u64 = u64::MAX >> 1;
+
 const MAGIC: [u8; 8] = *b"grkjrnl\n";
 /// The top byte of a frame's first word: tells a frame from zeros and from most other bytes.
 const TAG: u32 = 0xA5 << 24;
@@ -105,7 +108,11 @@ impl FrameHead {
         let sum = u32::from_le_bytes(rest.take());
         let seq = u64::from_le_bytes(rest.take());
         let length = (word & LENGTH) as usize;
-        (word & !LENGTH == TAG && length <= MAX_RECORD_BYTES && seq > 0).then_some(Self { length, sum, seq })
+        (word & !LENGTH == TAG && length <= MAX_RECORD_BYTES && (1..=MAX_SEQ).contains(&seq)).then_some(Self {
+            length,
+            sum,
+            seq,
+        })
     }
 }
 
@@ -214,7 +221,7 @@ mod tests {
         #[test]
         fn a_frame_holds_in_its_place_only(
             payload in prop::collection::vec(any::<u8>(), 0..2000),
-            seq in 1..u64::MAX,
+            seq in 1..=MAX_SEQ,
             at in (0_u64..1 << 40).prop_map(|at| at * 8),
             before in prop::collection::vec(any::<u8>(), 0..50),
             bit in any::<prop::sample::Index>(),

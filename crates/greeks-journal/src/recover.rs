@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 use crate::board::Segment;
-use crate::format::{FRAMES_AT, OPENING_AT, STAMP_BYTES, Seal, Stamp, StampRead};
+use crate::format::{FRAMES_AT, MAX_SEQ, OPENING_AT, STAMP_BYTES, Seal, Stamp, StampRead};
 use crate::fs::{is_lost, read_full, retry};
 use crate::scan::{Found, Scanner};
 use crate::{Error, JournalFs};
@@ -142,7 +142,8 @@ fn scan<F: JournalFs>(fs: &F, name: &str, number: u64) -> Result<Option<Scanned>
     let (file, size) = retry(|| fs.open(name)).map_err(failed("open"))?;
     let birth = read_stamp(fs, &file, 0, name).map_err(failed("read"))?;
     let opening = match read_stamp(fs, &file, OPENING_AT, name).map_err(failed("read"))? {
-        StampRead::Valid(Stamp { base: 0, .. }) => StampRead::Damaged, // No record has this number.
+        // No record has such a number.
+        StampRead::Valid(Stamp { base, .. }) if !(1..=MAX_SEQ).contains(&base) => StampRead::Damaged,
         opening => opening,
     };
     let (stamp, base) = match (birth, opening) {

@@ -32,6 +32,8 @@ struct Inner {
     calls: u64,
     fault: Option<Fault>,
     lies: Lies,
+    /// How much fits.
+    capacity: u64,
 }
 
 /// Which promises the disk breaks.
@@ -86,7 +88,16 @@ impl Disk {
     pub fn new(base: Image, lies: Lies) -> Self {
         let next_file = base.files.keys().max().map_or(1, |last| last + 1);
         let now = base.clone();
-        Self(Arc::new(Mutex::new(Inner { base, now, next_file, log: vec![], calls: 0, fault: None, lies })))
+        Self(Arc::new(Mutex::new(Inner {
+            base,
+            now,
+            next_file,
+            log: vec![],
+            calls: 0,
+            fault: None,
+            lies,
+            capacity: u64::MAX,
+        })))
     }
 
     pub fn empty() -> Self {
@@ -99,6 +110,11 @@ impl Disk {
 
     pub fn fail(&self, fault: Option<Fault>) {
         self.0.lock().unwrap().fault = fault;
+    }
+
+    /// Makes the disk this large.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.0.lock().unwrap().capacity = bytes;
     }
 
     /// Whether calls will go on failing.
@@ -338,7 +354,12 @@ impl JournalFs for Disk {
     }
 
     fn allocate(&self, file: &u64, length: u64) -> io::Result<()> {
-        self.simple(Call::Other)?.do_op(Op::Length(*file, length));
+        let mut inner = self.simple(Call::Other)?;
+        let named = inner.now.names.values().map(|file| inner.now.files[file].len() as u64);
+        if named.sum::<u64>() + length > inner.capacity {
+            return Err(FaultKind::Enospc.error());
+        }
+        inner.do_op(Op::Length(*file, length));
         Ok(())
     }
 
