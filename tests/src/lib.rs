@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 pub mod cluster;
+pub mod cross_broker;
 pub mod daemon;
 pub mod expected;
 pub mod ibkr;

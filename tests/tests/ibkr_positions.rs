@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use broker_sim::{
-    IbkrCustomer, IbkrEntry, IbkrMischief, IbkrPosition, IbkrSim, IbkrSimConfig, LedgerEntry, MarketConfig, Pace,
-    SimConfig, SimMarket, SimPosition, SimulatedMarket, TastySim, WrongAnswer, Wrongness,
+    IbkrCustomer, IbkrMischief, IbkrPosition, IbkrSim, IbkrSimConfig, MarketConfig, Pace, SimConfig, SimMarket,
+    SimulatedMarket, TastySim, WrongAnswer, Wrongness,
 };
 use greekd_tests::cluster::{Cluster, Database};
+use greekd_tests::cross_broker::{self, ByContract};
 use greekd_tests::daemon::{Daemon, tail};
 use greekd_tests::expected::{self, Line};
 use greekd_tests::ibkr::{
@@ -142,11 +143,15 @@ async fn closed(database: &Database) -> Vec<Line> {
     database.client.query(sql, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// Only REST knows, at both brokers; found by the reads that are made all the time.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quiet_change_is_found_by_the_next_read() {
+async fn a_read_finds_what_nobody_told_and_one_that_fails_closes_nothing() {
     let cluster = Cluster::start().await;
-    let scene = Scene::start(&cluster, "quiet").await;
+    tokio::join!(quiet_changes(&cluster), failed_reads(&cluster));
+}
+
+/// Only REST knows, at both brokers; found by the reads that are made all the time.
+async fn quiet_changes(cluster: &Cluster) {
+    let scene = Scene::start(cluster, "quiet").await;
     scene.here.control().quiet_positions(true);
     scene.there.control().quiet_positions(true);
     let held = |account: &str| {
@@ -181,209 +186,8 @@ async fn a_quiet_change_is_found_by_the_next_read() {
     scene.end().await;
 }
 
-/// With a word of it. At the end both brokers have stored exactly what they sent to those who held it all the time, and
-/// what greekd says of contracts that are held at both is what the two ledgers say.
-#[tokio::test(flavor = "multi_thread")]
-async fn positions_come_and_go_at_both_brokers() {
-    let cluster = Cluster::start().await;
-    let scene = Scene::start(&cluster, "both").await;
-    let Scene { here, there, database, .. } = &scene;
-    let held_here = here.positions();
-    let held_there = there.positions();
-    for (account, contract, soon) in [
-        (HERE[0], CONTRACTS[0], 5),
-        (HERE[1], CONTRACTS[1], 5),
-        (THERE[0], CONTRACTS[0], 2),
-        (THERE[1], CONTRACTS[1], 2),
-        (HERE[1], CONTRACTS[2], 5),
-    ] {
-        scene.open(account, contract).await;
-        let took = scene.has_rows(account, contract, PATIENCE).await;
-        println!("{contract} in {account}: rows after {took:?}");
-        assert!(took < Duration::from_secs(soon), "{took:?}\n{}", tail(&scene.daemon.stderr()));
-    }
-    let lines = here.stats().lines;
-    for (account, contract) in [(HERE[1], CONTRACTS[2]), (THERE[1], CONTRACTS[1])] {
-        scene.close(account, contract);
-        let now = jiff::Timestamp::now();
-        let after = scene.last_row(account, contract, now, Duration::from_secs(6)).await;
-        println!("{contract} in {account}: the last row {after} s after its close");
-        assert!(after < 5.0, "{after}\n{}", tail(&scene.daemon.stderr()));
-    }
-    assert_eq!(here.stats().lines, lines - 1, "its underlying is that of others");
-    let of = |account: &str, contract: &str| (account.to_owned(), contract.to_owned());
-    assert_eq!(closed(database).await, [of(THERE[1], CONTRACTS[1]), of(HERE[1], CONTRACTS[2])]);
-
-    let connections = (here.stats().connections, there.stats().connections);
-    assert_eq!(connections, (1, 1), "the streams went on");
-    tasty::settle(there).await;
-    settle(here).await;
-    let (ledger_here, ledger_there) = (here.ledger().snapshot(), there.ledger().snapshot());
-    assert_eq!((ledger_here.overflowed, ledger_there.overflowed), (0, 0));
-    let wanted_here = from_ledger(&ledger_here.entries, &held_here);
-    let wanted_there = expected::from_ledger(&ledger_there.entries, &held_there);
-    until("every row of what was held all the time is stored", PATIENCE, async || {
-        let (stored_here, stored_there) = stored_of(database, &wanted_here, &wanted_there).await;
-        let same = difference(&wanted_here, &stored_here).is_none() && wanted_there == stored_there;
-        same.then_some(())
-    })
-    .await;
-    let count = wanted_here.values().map(Vec::len).sum::<usize>() + wanted_there.values().map(Vec::len).sum::<usize>();
-    println!("{count} rows of what was held all the time, all stored once");
-
-    let quantities = both(&here.positions(), &there.positions());
-    assert!(quantities.len() >= 6, "{quantities:?}");
-    let wanted = differences(&quantities, &ledger_here.entries, &ledger_there.entries, &there.positions());
-    // The other one was closed at one of them.
-    assert!(CONTRACTS[..2].iter().map(|key| wanted.contains_key(*key)).eq([true, false]), "{wanted:?}");
-    let found = until("the newest of both brokers is stored", PATIENCE, async || {
-        let found = cross_broker(database).await;
-        (found.keys().eq(wanted.keys()) && found.values().map(times).eq(wanted.values().map(times))).then_some(found)
-    })
-    .await;
-    assert_eq!(found, wanted);
-    println!("{} contracts are held at both brokers; of {}: {:?}", found.len(), CONTRACTS[0], found[CONTRACTS[0]]);
-    // The comparison sees the last bit of one value of one broker.
-    let mut entries = ledger_here.entries.clone();
-    let last = entries.iter_mut().rfind(|entry| *entry.contract == *CONTRACTS[0]).unwrap();
-    last.state.delta = last.state.delta.map(f64::next_up);
-    assert_ne!(differences(&quantities, &entries, &ledger_there.entries, &there.positions()), found);
-    command_line_says(&scene, &wanted).await;
-
-    // Not by `Scene::end`: both doubles let nobody in any more.
-    let ended = scene.daemon.stop().await;
-    assert!(ended.status.success(), "{:?}\n{}", ended.status, tail(&ended.stderr));
-    assert_eq!((scene.here.violations(), scene.there.violations()), (vec![], vec![]));
-    scene.here.shutdown().await;
-    scene.there.shutdown().await;
-    scene.market.shutdown().await;
-}
-
-type RowsHere = BTreeMap<Line, Vec<greekd_tests::ibkr::Row>>;
-type RowsThere = BTreeMap<Line, Vec<expected::Row>>;
-
-/// The rows of the lines that are in these.
-async fn stored_of(database: &Database, here: &RowsHere, there: &RowsThere) -> (RowsHere, RowsThere) {
-    let mut stored_here = from_database(&database.client).await;
-    stored_here.retain(|line, _| here.contains_key(line));
-    let mut stored_there = expected::from_database(&database.client).await;
-    stored_there.retain(|line, _| there.contains_key(line));
-    (stored_here, stored_there)
-}
-
-/// What two brokers say of a contract.
-#[derive(Clone, Debug, PartialEq)]
-struct Both {
-    /// Milliseconds of the newest row, here and there.
-    times: [i64; 2],
-    /// Over all accounts.
-    quantities: [f64; 2],
-    delta: Option<f64>,
-    volatility: Option<f64>,
-}
-
-const fn times(both: &Both) -> [i64; 2] {
-    both.times
-}
-
-/// Contracts held at both brokers, with how many.
-fn both(here: &[IbkrPosition], there: &[SimPosition]) -> BTreeMap<String, [f64; 2]> {
-    let mut held: BTreeMap<String, [Option<f64>; 2]> = BTreeMap::new();
-    let of_here = here.iter().filter(|row| row.is_open_option()).map(|row| (0, row.contract(), row.quantity));
-    let of_there = there.iter().filter(|row| row.is_open_option());
-    let of_there = of_there.map(|row| (1, row.listing().map(|listing| &listing.contract), row.quantity));
-    for (broker, contract, quantity) in of_here.chain(of_there) {
-        let sides = held.entry(contract.unwrap().to_string()).or_default();
-        *sides[broker].get_or_insert(0.0) += quantity as f64;
-    }
-    held.into_iter().filter_map(|(key, [here, there])| Some((key, [here?, there?]))).collect()
-}
-
-/// What follows from what both sent last.
-fn differences(
-    quantities: &BTreeMap<String, [f64; 2]>,
-    here: &[IbkrEntry],
-    there: &[LedgerEntry],
-    positions: &[SimPosition],
-) -> BTreeMap<String, Both> {
-    let symbols: BTreeMap<String, &str> = positions
-        .iter()
-        .filter_map(|row| row.listing())
-        .map(|listing| (listing.contract.to_string(), listing.streamer_symbol.as_str()))
-        .collect();
-    let known = |value: f64| (!value.is_nan()).then_some(value);
-    let less = |a: Option<f64>, b: Option<f64>| Some(a? - b?);
-    quantities
-        .iter()
-        .map(|(key, quantities)| {
-            let newest_here = here.iter().filter(|entry| *entry.contract == **key).max_by_key(|entry| entry.updated);
-            let symbol = symbols[key];
-            let newest_there =
-                there.iter().filter(|entry| *entry.symbol == *symbol).max_by_key(|entry| entry.stamp.time);
-            let (a, b) = (newest_here.unwrap(), newest_there.unwrap());
-            let both = Both {
-                times: [a.updated, b.stamp.time],
-                quantities: *quantities,
-                delta: less(a.state.delta.and_then(known), known(b.values.delta)),
-                volatility: less(a.state.volatility.and_then(known), known(b.values.volatility)),
-            };
-            (key.clone(), both)
-        })
-        .collect()
-}
-
-/// What `v_cross_broker` says.
-async fn cross_broker(database: &Database) -> BTreeMap<String, Both> {
-    let sql = "SELECT contract_key, (extract(epoch FROM event_time_a) * 1000)::bigint,
-                      (extract(epoch FROM event_time_b) * 1000)::bigint, quantity_a, quantity_b, delta_difference,
-                      implied_volatility_difference
-                 FROM v_cross_broker WHERE broker_a = 'ibkr' AND broker_b = 'tastytrade'";
-    let rows = database.client.query(sql, &[]).await.unwrap();
-    let both = rows.iter().map(|row| Both {
-        times: [row.get::<_, Option<i64>>(1).unwrap_or_default(), row.get::<_, Option<i64>>(2).unwrap_or_default()],
-        quantities: [row.get(3), row.get(4)],
-        delta: row.get(5),
-        volatility: row.get(6),
-    });
-    rows.iter().map(|row| row.get(0)).zip(both).collect()
-}
-
-/// `greekd positions -o json` lists what is held at both, with the same differences.
-async fn command_line_says(scene: &Scene, wanted: &BTreeMap<String, Both>) {
-    let settings = [("DATABASE_URL", scene.database.url.as_str())];
-    let ended = Daemon::start(&["positions", "-o", "json"], &settings).wait(PATIENCE).await;
-    assert!(ended.status.success(), "{ended:?}");
-    let listed: Vec<Value> = serde_json::from_str(&ended.stdout.join("\n")).unwrap();
-    let text = |row: &Value, field: &str| row[field].as_str().unwrap().to_owned();
-    let found: BTreeMap<(String, String), f64> = listed
-        .iter()
-        .map(|row| ((text(row, "account_id"), text(row, "contract_key")), row["quantity"].as_f64().unwrap()))
-        .collect();
-    let here = scene.here.positions();
-    let here = here.iter().filter(|row| row.is_open_option());
-    let here = here.map(|row| ((row.account.clone(), row.contract().unwrap().to_string()), row.quantity as f64));
-    let there = scene.there.positions();
-    let there = there
-        .iter()
-        .filter(|row| row.is_open_option())
-        .map(|row| ((row.account.clone(), row.listing().unwrap().contract.to_string()), row.quantity as f64));
-    assert_eq!(found, here.chain(there).collect(), "what is held");
-    assert_eq!(found.len(), listed.len());
-    for row in &listed {
-        let both = wanted.get(&text(row, "contract_key"));
-        assert_eq!(row["other_broker"].as_str().is_some(), both.is_some(), "{row}");
-        let Some(both) = both else { continue };
-        // One row of a contract is of `ibkr`, and its difference is that of the view; the other broker's is the opposite.
-        let sign = if text(row, "broker") == "ibkr" { 1.0 } else { -1.0 };
-        assert_eq!(row["delta_difference"].as_f64(), both.delta.map(|delta| sign * delta), "{row}");
-        assert_eq!(row["implied_volatility_difference"].as_f64(), both.volatility.map(|it| sign * it), "{row}");
-    }
-}
-
 /// Reads that fail, pages that fail, and a cache that is old: what is held stays held, and goes on streaming.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_read_that_fails_closes_nothing() {
-    let cluster = Cluster::start().await;
+async fn failed_reads(cluster: &Cluster) {
     let database = cluster.database("reads").await;
     let account = HERE[0].to_owned();
     let mut config = config(IbkrCustomer { accounts: vec![account], positions: 101, ..IbkrCustomer::default() });
@@ -457,11 +261,135 @@ async fn a_read_that_fails_closes_nothing() {
     sim.shutdown().await;
 }
 
+/// With a word of it. At the end both brokers have stored exactly what they sent to those who held it all the time, and
+/// what greekd says of contracts that are held at both is what the two ledgers say.
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_come_and_go_at_both_brokers() {
+    let cluster = Cluster::start().await;
+    let scene = Scene::start(&cluster, "both").await;
+    let Scene { here, there, database, .. } = &scene;
+    let held_here = here.positions();
+    let held_there = there.positions();
+    for (account, contract, soon) in [
+        (HERE[0], CONTRACTS[0], 5),
+        (HERE[1], CONTRACTS[1], 5),
+        (THERE[0], CONTRACTS[0], 2),
+        (THERE[1], CONTRACTS[1], 2),
+        (HERE[1], CONTRACTS[2], 5),
+    ] {
+        scene.open(account, contract).await;
+        let took = scene.has_rows(account, contract, PATIENCE).await;
+        println!("{contract} in {account}: rows after {took:?}");
+        assert!(took < Duration::from_secs(soon), "{took:?}\n{}", tail(&scene.daemon.stderr()));
+    }
+    let lines = here.stats().lines;
+    for (account, contract) in [(HERE[1], CONTRACTS[2]), (THERE[1], CONTRACTS[1])] {
+        scene.close(account, contract);
+        let now = jiff::Timestamp::now();
+        let after = scene.last_row(account, contract, now, Duration::from_secs(6)).await;
+        println!("{contract} in {account}: the last row {after} s after its close");
+        assert!(after < 5.0, "{after}\n{}", tail(&scene.daemon.stderr()));
+    }
+    assert_eq!(here.stats().lines, lines - 1, "its underlying is that of others");
+    let of = |account: &str, contract: &str| (account.to_owned(), contract.to_owned());
+    assert_eq!(closed(database).await, [of(THERE[1], CONTRACTS[1]), of(HERE[1], CONTRACTS[2])]);
+
+    let connections = (here.stats().connections, there.stats().connections);
+    assert_eq!(connections, (1, 1), "the streams went on");
+    tasty::settle(there).await;
+    settle(here).await;
+    let (ledger_here, ledger_there) = (here.ledger().snapshot(), there.ledger().snapshot());
+    assert_eq!((ledger_here.overflowed, ledger_there.overflowed), (0, 0));
+    let wanted_here = from_ledger(&ledger_here.entries, &held_here);
+    let wanted_there = expected::from_ledger(&ledger_there.entries, &held_there);
+    until("every row of what was held all the time is stored", PATIENCE, async || {
+        let (stored_here, stored_there) = stored_of(database, &wanted_here, &wanted_there).await;
+        let same = difference(&wanted_here, &stored_here).is_none() && wanted_there == stored_there;
+        same.then_some(())
+    })
+    .await;
+    let count = wanted_here.values().map(Vec::len).sum::<usize>() + wanted_there.values().map(Vec::len).sum::<usize>();
+    println!("{count} rows of what was held all the time, all stored once");
+
+    let (now_here, now_there) = (here.positions(), there.positions());
+    let sent_there = (ledger_there.entries.as_slice(), now_there.as_slice());
+    let wanted = cross_broker::from_ledgers((&ledger_here.entries, &now_here), sent_there);
+    // The other one was closed at one of them.
+    assert!(CONTRACTS[..2].iter().map(|key| wanted.contains_key(*key)).eq([true, false]), "{wanted:?}");
+    assert!(wanted.len() >= 6, "{wanted:?}");
+    let times = |all: &ByContract| all.iter().map(|(key, both)| (key.clone(), both.times)).collect::<Vec<_>>();
+    let found = until("the newest of both brokers is stored", PATIENCE, async || {
+        let found = cross_broker::from_database(database).await;
+        (times(&found) == times(&wanted)).then_some(found)
+    })
+    .await;
+    assert_eq!(found, wanted);
+    println!("{} contracts are held at both brokers; of {}: {:?}", found.len(), CONTRACTS[0], found[CONTRACTS[0]]);
+    // The comparison sees the last bit of one value of one broker.
+    let mut entries = ledger_here.entries.clone();
+    let last = entries.iter_mut().rfind(|entry| *entry.contract == *CONTRACTS[0]).unwrap();
+    last.state.delta = last.state.delta.map(f64::next_up);
+    assert_ne!(cross_broker::from_ledgers((&entries, &now_here), sent_there), found);
+    command_line_says(&scene, &wanted).await;
+
+    // Not by `Scene::end`: both doubles let nobody in any more.
+    let ended = scene.daemon.stop().await;
+    assert!(ended.status.success(), "{:?}\n{}", ended.status, tail(&ended.stderr));
+    assert_eq!((scene.here.violations(), scene.there.violations()), (vec![], vec![]));
+    scene.here.shutdown().await;
+    scene.there.shutdown().await;
+    scene.market.shutdown().await;
+}
+
+type RowsHere = BTreeMap<Line, Vec<greekd_tests::ibkr::Row>>;
+type RowsThere = BTreeMap<Line, Vec<expected::Row>>;
+
+/// The rows of the lines that are in these.
+async fn stored_of(database: &Database, here: &RowsHere, there: &RowsThere) -> (RowsHere, RowsThere) {
+    let mut stored_here = from_database(&database.client).await;
+    stored_here.retain(|line, _| here.contains_key(line));
+    let mut stored_there = expected::from_database(&database.client).await;
+    stored_there.retain(|line, _| there.contains_key(line));
+    (stored_here, stored_there)
+}
+
+/// `greekd positions -o json` lists what is held at both, with the same differences.
+async fn command_line_says(scene: &Scene, wanted: &ByContract) {
+    let settings = [("DATABASE_URL", scene.database.url.as_str())];
+    let ended = Daemon::start(&["positions", "-o", "json"], &settings).wait(PATIENCE).await;
+    assert!(ended.status.success(), "{ended:?}");
+    let listed: Vec<Value> = serde_json::from_str(&ended.stdout.join("\n")).unwrap();
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap().to_owned();
+    let found: BTreeMap<(String, String), f64> = listed
+        .iter()
+        .map(|row| ((text(row, "account_id"), text(row, "contract_key")), row["quantity"].as_f64().unwrap()))
+        .collect();
+    let here = scene.here.positions();
+    let here = here.iter().filter(|row| row.is_open_option());
+    let here = here.map(|row| ((row.account.clone(), row.contract().unwrap().to_string()), row.quantity as f64));
+    let there = scene.there.positions();
+    let there = there
+        .iter()
+        .filter(|row| row.is_open_option())
+        .map(|row| ((row.account.clone(), row.listing().unwrap().contract.to_string()), row.quantity as f64));
+    assert_eq!(found, here.chain(there).collect(), "what is held");
+    assert_eq!(found.len(), listed.len());
+    for row in &listed {
+        let both = wanted.get(&text(row, "contract_key"));
+        assert_eq!(row["other_broker"].as_str().is_some(), both.is_some(), "{row}");
+        let Some(both) = both else { continue };
+        // One row of a contract is of `ibkr`, and its difference is that of the view; the other broker's is the opposite.
+        let sign = if text(row, "broker") == "ibkr" { 1.0 } else { -1.0 };
+        assert_eq!(row["delta_difference"].as_f64(), both.delta.map(|delta| sign * delta), "{row}");
+        assert_eq!(row["implied_volatility_difference"].as_f64(), both.volatility.map(|it| sign * it), "{row}");
+    }
+}
+
 /// An advisor's clients, a contract that two of them hold, and a choice of accounts.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_advisor_with_clients_and_a_choice_among_them() {
     let cluster = Cluster::start().await;
-    tokio::join!(all_clients(&cluster), one_client(&cluster), no_client(&cluster));
+    tokio::join!(all_clients(&cluster), one_client(&cluster), no_client(&cluster), changes_of_all_kinds(&cluster));
 }
 
 async fn all_clients(cluster: &Cluster) {
@@ -530,6 +458,50 @@ async fn no_client(cluster: &Cluster) {
     sim.shutdown().await;
 }
 
+/// Another quantity, nothing held at all, something again, and a change while no stream stood.
+async fn changes_of_all_kinds(cluster: &Cluster) {
+    let database = cluster.database("changes").await;
+    let account = HERE[0];
+    let sim = IbkrSim::start(config(IbkrCustomer {
+        accounts: vec![account.to_owned()],
+        positions: 2,
+        ..IbkrCustomer::default()
+    }))
+    .await
+    .unwrap();
+    let control = sim.control();
+    let daemon = Daemon::run_with(&database, &environment(&sim));
+    streams(&sim, &daemon, 2).await;
+    let held: Vec<Contract> =
+        sim.positions().iter().filter(|row| row.is_open_option()).map(|row| row.contract().unwrap().clone()).collect();
+    let has = async |contract: &str, quantity: f64| {
+        let what = format!("{contract} has rows with {quantity}; the log:\n{}", tail(&daemon.stderr()));
+        until(&what, PATIENCE, async || (newest(&database, account, contract).await.0 == Some(quantity)).then_some(()))
+            .await;
+    };
+    control.open_position(account, &held[0], 77).await.unwrap();
+    has(&held[0].to_string(), 77.0).await;
+
+    held.iter().for_each(|contract| control.close_position(account, contract).unwrap());
+    let empty = sim.wait_until(PATIENCE, |stats| stats.lines == 0).await;
+    empty.unwrap_or_else(|error| panic!("still subscribed: {error}\n{}", tail(&daemon.stderr())));
+    until("both are told to be closed", PATIENCE, async || (closed(&database).await.len() == 2).then_some(())).await;
+    control.open_position(account, &CONTRACTS[0].parse().unwrap(), -1).await.unwrap();
+    has(CONTRACTS[0], -1.0).await;
+    assert_eq!(sim.stats().connections, 1, "the stream went on");
+
+    control.quiet_positions(true);
+    control.lose_brokerage();
+    control.open_position(account, &CONTRACTS[1].parse().unwrap(), 4).await.unwrap();
+    control.open_position(account, &CONTRACTS[0].parse().unwrap(), -2).await.unwrap();
+    has(CONTRACTS[1], 4.0).await;
+    has(CONTRACTS[0], -2.0).await;
+    assert_eq!((sim.stats().connections, closed(&database).await.len()), (2, 2));
+    assert!(daemon.stop().await.status.success());
+    assert_eq!(sim.violations(), []);
+    sim.shutdown().await;
+}
+
 /// The database's own words for what the view says, by the library that others use.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_contract_at_one_broker_alone_is_not_compared() {
@@ -545,7 +517,7 @@ async fn a_contract_at_one_broker_alone_is_not_compared() {
         (rows.len() == held && rows.iter().all(|row| row.latest.is_some())).then_some(())
     })
     .await;
-    assert!(cross_broker(&database).await.is_empty());
+    assert!(cross_broker::from_database(&database).await.is_empty());
     stop_and_compare(&sim, &sim.positions(), &database, daemon).await;
     sim.shutdown().await;
 }
