@@ -5,9 +5,9 @@ mod support;
 
 use fastrand::Rng;
 use support::disk::{Disk, Image, Lies};
-use support::world::{Action, Crash, Ledger, World, crash, seed};
+use support::world::{Action, Crash, Ledger, Setup, World, crash, seed};
 
-const SEGMENTS: u64 = 8;
+const SETUP: Setup = Setup { segments: 8, eager: false };
 const ACTIONS: usize = 40;
 
 struct Outcome {
@@ -20,9 +20,10 @@ fn torture(seed: u64, kind: Crash, lies: Lies, stride: usize) -> Outcome {
     let mut rng = Rng::with_seed(seed);
     let mut outcome = Outcome { images: 0, violations: Vec::new() };
     let mut start = (Image::default(), Ledger::default());
-    for _generation in 0..3 {
+    for generation in 0..3 {
         let (base, ledger) = &start;
-        let mut world = World::open(Disk::new(base.clone(), lies), SEGMENTS, ledger, kind).unwrap().unwrap();
+        let setup = Setup { eager: generation == 1, ..SETUP };
+        let mut world = World::open(Disk::new(base.clone(), lies), setup, ledger, kind).unwrap().unwrap();
         for _ in 0..ACTIONS {
             world.apply(&Action::random(&mut rng));
         }
@@ -34,7 +35,7 @@ fn torture(seed: u64, kind: Crash, lies: Lies, stride: usize) -> Outcome {
             let image = crash(base, &log, at, kind, &mut rng);
             let promised = ledger.after(&log[..at]);
             outcome.images += 1;
-            match World::open(Disk::new(image.clone(), Lies::default()), SEGMENTS, &promised, kind).unwrap() {
+            match World::open(Disk::new(image.clone(), Lies::default()), SETUP, &promised, kind).unwrap() {
                 Ok(world) => survivors.push((image, world.ledger.clone())),
                 Err(violation) => {
                     outcome.violations.push(format!("seed {seed}, {kind:?} at {at} of {}: {violation}", log.len()));
@@ -63,15 +64,15 @@ fn torture_all(kind: Crash, lies: Lies, seeds: u64, stride: usize) -> Outcome {
 
 #[test]
 fn a_kill_at_any_call_loses_nothing_accepted() {
-    let outcome = torture_all(Crash::Kill, Lies::default(), 6, 1);
-    assert!(outcome.images > 1_000);
+    let outcome = torture_all(Crash::Kill, Lies::default(), 16, 1);
+    assert!(outcome.images > 3_000);
     assert_eq!(outcome.violations, Vec::<String>::new());
 }
 
 #[test]
 fn a_power_cut_at_any_call_loses_nothing_synced() {
-    let outcome = torture_all(Crash::PowerCut, Lies::default(), 24, 1);
-    assert!(outcome.images > 4_000);
+    let outcome = torture_all(Crash::PowerCut, Lies::default(), 64, 1);
+    assert!(outcome.images > 10_000);
     assert_eq!(outcome.violations, Vec::<String>::new());
 }
 

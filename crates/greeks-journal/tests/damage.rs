@@ -189,6 +189,9 @@ fn bytes_of_other_segments_are_no_records() {
     assert_eq!(only(archive.recovery()).last, 20, "the right bytes are records");
 }
 
+/// What it is, the files of three segments, the last record, the gaps, and how many segments are unreadable.
+type Case = (&'static str, [Vec<u8>; 3], u64, Vec<Gap>, usize);
+
 /// Segments of one incarnation: which are there, what is wrong with them, and what must come out.
 #[test]
 fn segments_missing_damaged_and_superseded() {
@@ -205,7 +208,7 @@ fn segments_missing_damaged_and_superseded() {
     let unopened = [&b[..64], &[0; 64], &b[128..]].concat();
     let first_frame_of_b = spoil(&b, &[STAMPS + 20]);
     let three = |a: &[u8], b: &[u8], c: &[u8]| [a.to_vec(), b.to_vec(), c.to_vec()];
-    let cases: [(&str, [Vec<u8>; 3], u64, Vec<Gap>, usize); 12] = [
+    let cases: [Case; 12] = [
         ("all there", three(&a, &b, &c), 30, vec![], 0),
         ("the middle is missing", three(&a, &[], &c), 30, gap(11, 20), 0),
         ("the middle does not say whose it is", three(&a, &spoil(&b, &[3, 70]), &c), 30, gap(11, 20), 1),

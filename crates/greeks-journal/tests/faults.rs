@@ -6,9 +6,10 @@ mod support;
 use fastrand::Rng;
 use greeks_journal::State;
 use support::disk::{Disk, Fault, FaultKind, Image, Lies};
-use support::world::{Action, Crash, Ledger, World, crash, seed};
+use support::world::{Action, Crash, Ledger, Setup, World, crash, seed};
 
-const SEGMENTS: u64 = 10;
+const LAZY: Setup = Setup { segments: 10, eager: false };
+const EAGER: Setup = Setup { eager: true, ..LAZY };
 
 /// Two runs on one disk; the second has something to recover. The fault strikes in the second.
 struct Stage {
@@ -21,7 +22,7 @@ impl Stage {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let disk = Disk::empty();
-        let mut first = World::fresh(disk.clone(), SEGMENTS);
+        let mut first = World::fresh(disk.clone(), LAZY);
         (0..15).for_each(|_| first.apply(&Action::random(&mut rng)));
         first.apply(&Action::Flush);
         let ledger = first.ledger.clone();
@@ -40,11 +41,11 @@ struct Run {
 }
 
 /// Plays the stage with a fault, then crashes in several ways and compares.
-fn play(stage: &Stage, fault: Fault, rng: &mut Rng) -> Run {
+fn play(setup: Setup, stage: &Stage, fault: Fault, rng: &mut Rng) -> Run {
     let disk = Disk::new(stage.image.clone(), Lies::default());
     disk.fail(Some(fault));
     let mut run = Run { struck: false, state: None, healed: false };
-    match World::open(disk.clone(), SEGMENTS, &stage.ledger, Crash::Kill) {
+    match World::open(disk.clone(), setup, &stage.ledger, Crash::Kill) {
         Ok(Ok(mut world)) => {
             stage.actions.iter().for_each(|action| world.apply(action));
             run.healed = !fault.lasting && world.heals();
@@ -62,7 +63,7 @@ fn play(stage: &Stage, fault: Fault, rng: &mut Rng) -> Run {
         for kind in [Crash::Kill, Crash::PowerCut] {
             let image = crash(&stage.image, &log, at, kind, rng);
             let promised = stage.ledger.after(&log[..at]);
-            let reopened = World::open(Disk::new(image, Lies::default()), SEGMENTS, &promised, kind);
+            let reopened = World::open(Disk::new(image, Lies::default()), LAZY, &promised, kind);
             if let Err(violation) = reopened.unwrap() {
                 panic!("{fault:?}, {kind:?} at {at} of {}: {violation}", log.len());
             }
@@ -72,27 +73,31 @@ fn play(stage: &Stage, fault: Fault, rng: &mut Rng) -> Run {
 }
 
 /// Every call of the run fails, one after the other, until there is none left.
-fn every_call(kind: FaultKind, lasting: bool) -> Vec<Run> {
+fn every_call(setup: Setup, kind: FaultKind, lasting: bool) -> Vec<Run> {
     let seed = seed();
     let stage = Stage::new(seed);
     let mut rng = Rng::with_seed(seed);
     let mut runs = Vec::new();
     for at in 0.. {
-        let run = play(&stage, Fault { at, kind, lasting }, &mut rng);
+        let run = play(setup, &stage, Fault { at, kind, lasting }, &mut rng);
         if !run.struck {
             break;
         }
         runs.push(run);
     }
-    eprintln!("{kind:?}, lasting {lasting}: {} calls failed", runs.len());
+    eprintln!("{setup:?}, {kind:?}, lasting {lasting}: {} calls failed", runs.len());
     assert!(runs.len() > 50);
     runs
 }
 
+fn all<const N: usize>(kinds: [FaultKind; N]) -> impl Iterator<Item = (Setup, FaultKind)> {
+    kinds.into_iter().flat_map(|kind| [(LAZY, kind), (EAGER, kind)])
+}
+
 #[test]
 fn one_failed_call_costs_nothing_that_was_promised() {
-    for kind in [FaultKind::Eio, FaultKind::Enospc, FaultKind::HalfThenEio] {
-        for run in every_call(kind, false) {
+    for (setup, kind) in all([FaultKind::Eio, FaultKind::Enospc, FaultKind::HalfThenEio]) {
+        for run in every_call(setup, kind, false) {
             assert_ne!(run.state, Some(State::Failed), "one failure is survived");
             assert!(run.healed || run.state.is_none());
         }
@@ -101,8 +106,8 @@ fn one_failed_call_costs_nothing_that_was_promised() {
 
 #[test]
 fn interrupted_and_short_calls_go_unnoticed() {
-    for kind in [FaultKind::Eintr, FaultKind::Short] {
-        for run in every_call(kind, false) {
+    for (setup, kind) in all([FaultKind::Eintr, FaultKind::Short]) {
+        for run in every_call(setup, kind, false) {
             assert_eq!((run.state, run.healed), (Some(State::Open), true));
         }
     }
@@ -110,8 +115,8 @@ fn interrupted_and_short_calls_go_unnoticed() {
 
 #[test]
 fn a_disk_that_stays_broken_stops_the_journal_and_costs_nothing_that_was_promised() {
-    for kind in [FaultKind::Eio, FaultKind::Enospc, FaultKind::HalfThenEio] {
-        let runs = every_call(kind, true);
+    for (setup, kind) in all([FaultKind::Eio, FaultKind::Enospc, FaultKind::HalfThenEio]) {
+        let runs = every_call(setup, kind, true);
         let stopped = runs.iter().filter(|run| run.state == Some(State::Failed)).count();
         assert!(stopped > 5, "{kind:?}: {stopped} of {} runs", runs.len());
     }

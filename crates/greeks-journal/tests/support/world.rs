@@ -61,9 +61,24 @@ pub enum Action {
 
 pub const SEGMENT: u64 = 4096;
 
+/// How a journal is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub segments: u64,
+    /// Records are synced at once by the journal's thread, while others are appended; otherwise flushes alone sync, and a
+    /// run makes the same calls every time.
+    pub eager: bool,
+}
+
 pub fn options(segments: u64) -> Options {
-    let window = Duration::from_secs(3600); // Only flushes sync: runs are repeatable.
-    Options { max_bytes: segments * SEGMENT, segment_bytes: SEGMENT, sync_window: window, ..Options::default() }
+    Setup { segments, eager: false }.options()
+}
+
+impl Setup {
+    fn options(self) -> Options {
+        let sync_window = if self.eager { Duration::ZERO } else { Duration::from_secs(3600) };
+        Options { max_bytes: self.segments * SEGMENT, segment_bytes: SEGMENT, sync_window, ..Options::default() }
+    }
 }
 
 impl Ledger {
@@ -184,7 +199,7 @@ pub struct World {
     pub disk: Disk,
     pub journal: Journal<Disk>,
     pub ledger: Ledger,
-    max_segments: u64,
+    setup: Setup,
     /// What the next record begins with, so that no two are alike.
     unique: u64,
 }
@@ -193,8 +208,8 @@ impl World {
     /// Opens a journal on what a crash has left and checks that with `ledger`.
     ///
     /// The outer error is the journal's, the inner one says what it has lost or invented.
-    pub fn open(disk: Disk, segments: u64, ledger: &Ledger, crash: Crash) -> Result<Result<Self, String>, Error> {
-        let (journal, recovery) = Journal::open_in(disk.clone(), options(segments))?;
+    pub fn open(disk: Disk, setup: Setup, ledger: &Ledger, crash: Crash) -> Result<Result<Self, String>, Error> {
+        let (journal, recovery) = Journal::open_in(disk.clone(), setup.options())?;
         let found = read_all(&disk, &journal.handle(), &recovery)?;
         let mut ledger = match ledger.compare(&found, crash) {
             Ok(ledger) => ledger,
@@ -202,11 +217,11 @@ impl World {
         };
         let order = ledger.0.values().map(|run| run.order + 1).max().unwrap_or(0);
         ledger.0.insert(journal.incarnation(), Run { order, ..Run::default() });
-        Ok(Ok(Self { disk, journal, ledger, max_segments: segments, unique: (order as u64) << 32 }))
+        Ok(Ok(Self { disk, journal, ledger, setup, unique: (order as u64) << 32 }))
     }
 
-    pub fn fresh(disk: Disk, segments: u64) -> Self {
-        Self::open(disk, segments, &Ledger::default(), Crash::Kill).unwrap().unwrap()
+    pub fn fresh(disk: Disk, setup: Setup) -> Self {
+        Self::open(disk, setup, &Ledger::default(), Crash::Kill).unwrap().unwrap()
     }
 
     fn note(&mut self, note: Note) {
@@ -271,7 +286,7 @@ impl World {
             Err(Error::Failed(_)) => self.note(Note::InDoubt(id)),
             Err(other) => panic!("{other:?}"),
         }
-        assert!(usage.segments_given_up > 0 || usage.used_bytes <= self.max_segments * SEGMENT, "{usage:?}");
+        assert!(usage.segments_given_up > 0 || usage.used_bytes <= self.setup.segments * SEGMENT, "{usage:?}");
         assert_eq!(self.journal.handle().progress().written, self.ledger.0[&id].written);
     }
 
