@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 use crate::exit::{Code, Failure};
 use crate::settings::{Log, LogFormat};
@@ -20,7 +21,7 @@ pub(crate) fn init(log: &Log, verbose: u8, daemon: bool) -> Result<(), Failure> 
         1 => format!("info{}", ours("debug")),
         _ => "trace".into(),
     };
-    let filter = EnvFilter::try_new(log.filter.as_deref().unwrap_or(&default)).map_err(|error| {
+    let filter = filter(log.filter.as_deref().unwrap_or(&default)).map_err(|error| {
         Failure::new(Code::Config, format!("RUST_LOG is not valid: {error}"))
             .remedy("write it like info,greeks_store=debug")
     })?;
@@ -35,7 +36,36 @@ pub(crate) fn init(log: &Log, verbose: u8, daemon: bool) -> Result<(), Failure> 
     installed.map_err(|error| Failure::new(Code::Runtime, format!("cannot install the log: {error}")))
 }
 
+/// What is asked for, less what holds secrets: at `trace` the websocket library writes out every request and message,
+/// session cookies and tokens included.
+fn filter(asked: &str) -> Result<EnvFilter, ParseError> {
+    let loud = ["tungstenite", "tungstenite::handshake::client", "tungstenite::protocol", "tungstenite::protocol::frame"];
+    loud.iter().try_fold(EnvFilter::try_new(asked)?, |filter, target| {
+        Ok(filter.add_directive(format!("{target}=info").parse()?))
+    })
+}
+
 /// Directives for our own crates, each after a comma.
 fn ours(level: &str) -> String {
     OURS.map(|name| format!(",{name}={level}")).concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn no_wish_makes_the_websocket_library_write_out_secrets() {
+        for asked in ["trace", "tungstenite=trace", "trace,tungstenite::handshake::client=trace", "debug"] {
+            let subscriber = tracing_subscriber::fmt().with_env_filter(filter(asked).unwrap()).finish();
+            tracing::subscriber::with_default(subscriber, || {
+                assert!(!tracing::enabled!(target: "tungstenite::handshake::client", Level::TRACE), "{asked}");
+                assert!(!tracing::enabled!(target: "tungstenite::protocol", Level::TRACE), "{asked}");
+                assert_eq!(tracing::enabled!(target: "hyper", Level::TRACE), asked.starts_with("trace"), "{asked}");
+            });
+        }
+        assert!(filter("a=b=c").is_err());
+    }
 }
