@@ -242,3 +242,33 @@ pub async fn gaps(database: &Database, reason: &str) -> Vec<(Option<i64>, i64)> 
     let rows = database.client.query(sql, &[&reason]).await.expect("the gaps");
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
+
+/// The quantity in the newest row, and when that was received.
+///
+/// # Panics
+/// When the query fails.
+pub async fn newest_row(database: &Database, account: &str, contract: &str) -> (Option<f64>, Option<jiff::Timestamp>) {
+    let sql = "SELECT quantity, received_at FROM greek_snapshots WHERE account_id = $1 AND contract_key = $2
+               ORDER BY received_at DESC LIMIT 1";
+    let row = database.client.query_opt(sql, &[&account, &contract]).await.expect("the rows");
+    row.map_or((None, None), |row| (row.get(0), row.get(1)))
+}
+
+/// Series with rows received after that.
+///
+/// # Panics
+/// When the query fails.
+pub async fn series_after(database: &Database, after: jiff::Timestamp) -> usize {
+    let sql = "SELECT count(DISTINCT series_id) FROM greek_ticks WHERE received_at > $1";
+    usize::try_from(database.client.query_one(sql, &[&after]).await.expect("the rows").get::<_, i64>(0))
+        .expect("a count")
+}
+
+/// Every position that was ever told to be closed.
+///
+/// # Panics
+/// When the query fails.
+pub async fn told_closed(database: &Database) -> Vec<Line> {
+    let sql = "SELECT account_id, contract_key FROM positions_history WHERE quantity = 0 ORDER BY 1, 2";
+    database.client.query(sql, &[]).await.expect("the rows").iter().map(|row| (row.get(0), row.get(1))).collect()
+}

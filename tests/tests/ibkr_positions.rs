@@ -6,16 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use broker_sim::{
-    IbkrCustomer, IbkrMischief, IbkrPosition, IbkrSim, IbkrSimConfig, MarketConfig, Pace, SimConfig, SimMarket,
-    SimulatedMarket, TastySim, WrongAnswer, Wrongness,
+    IbkrCustomer, IbkrMischief, IbkrSim, IbkrSimConfig, MarketConfig, Pace, SimConfig, SimMarket, SimulatedMarket,
+    TastySim, WrongAnswer, Wrongness,
 };
 use greekd_tests::cluster::{Cluster, Database};
 use greekd_tests::cross_broker::{self, ByContract};
 use greekd_tests::daemon::{Daemon, tail};
 use greekd_tests::expected::{self, Line};
 use greekd_tests::ibkr::{
-    asked, contracts, difference, environment, from_database, from_ledger, options, rows, said, says, settle,
-    stop_and_compare, streams,
+    asked, contracts, difference, environment, from_database, from_ledger, newest_row, options, said, series_after,
+    settle, stop_and_compare, streams, told_closed,
 };
 use greekd_tests::tasty::{self, PATIENCE};
 use greekd_tests::wait::until;
@@ -89,7 +89,7 @@ impl Scene {
     async fn has_rows(&self, account: &str, contract: &str, within: Duration) -> Duration {
         let began = Instant::now();
         loop {
-            if let (Some(quantity), _) = newest(&self.database, account, contract).await {
+            if let (Some(quantity), _) = newest_row(&self.database, account, contract).await {
                 assert_eq!(quantity, -3.0);
                 return began.elapsed();
             }
@@ -105,10 +105,10 @@ impl Scene {
         let others: usize = self.here.positions().iter().filter(|row| row.is_open_option()).count()
             + self.there.positions().iter().filter(|row| row.is_open_option()).count();
         until("all others have later rows", PATIENCE, async || {
-            (live(&self.database, then).await >= others).then_some(())
+            (series_after(&self.database, then).await >= others).then_some(())
         })
         .await;
-        let (_, last) = newest(&self.database, account, contract).await;
+        let (_, last) = newest_row(&self.database, account, contract).await;
         last.expect("it had rows").duration_since(closed).as_secs_f64()
     }
 
@@ -121,26 +121,6 @@ impl Scene {
         self.there.shutdown().await;
         self.market.shutdown().await;
     }
-}
-
-/// The quantity in the newest row, and when that was received.
-async fn newest(database: &Database, account: &str, contract: &str) -> (Option<f64>, Option<jiff::Timestamp>) {
-    let sql = "SELECT quantity, received_at FROM greek_snapshots WHERE account_id = $1 AND contract_key = $2
-               ORDER BY received_at DESC LIMIT 1";
-    let row = database.client.query_opt(sql, &[&account, &contract]).await.expect("the rows");
-    row.map_or((None, None), |row| (row.get(0), row.get(1)))
-}
-
-/// Series with rows received after that.
-async fn live(database: &Database, after: jiff::Timestamp) -> usize {
-    let sql = "SELECT count(DISTINCT series_id) FROM greek_ticks WHERE received_at > $1";
-    usize::try_from(database.client.query_one(sql, &[&after]).await.unwrap().get::<_, i64>(0)).unwrap()
-}
-
-/// Every position that was ever told to be closed.
-async fn closed(database: &Database) -> Vec<Line> {
-    let sql = "SELECT account_id, contract_key FROM positions_history WHERE quantity = 0 ORDER BY 1, 2";
-    database.client.query(sql, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +155,7 @@ async fn quiet_changes(cluster: &Cluster) {
     let expected: BTreeSet<Line> =
         gone.iter().map(|(account, contract)| ((*account).to_owned(), contract.clone())).collect();
     until("what was closed quietly is told", POLL, async || {
-        (closed(&scene.database).await.into_iter().collect::<BTreeSet<_>>() == expected).then_some(())
+        (told_closed(&scene.database).await.into_iter().collect::<BTreeSet<_>>() == expected).then_some(())
     })
     .await;
     for (account, contract) in &gone {
@@ -222,7 +202,7 @@ async fn failed_reads(cluster: &Cluster) {
             (asked(&sim, &path) >= before + reads).then_some(())
         })
         .await;
-        assert_eq!((closed(&database).await, sim.stats().lines), (vec![], lines), "{path}");
+        assert_eq!((told_closed(&database).await, sim.stats().lines), (vec![], lines), "{path}");
     }
     let failed = said(&daemon, "positions could not be read");
     assert_eq!(failed, 5, "{}", tail(&daemon.stderr()));
@@ -237,14 +217,16 @@ async fn failed_reads(cluster: &Cluster) {
     control.close_position(HERE[0], &gone).unwrap();
     control.open_position(HERE[0], &CONTRACTS[0].parse().unwrap(), 2).await.unwrap();
     assert_eq!(control.inflict(IbkrMischief::Accounts).await.unwrap(), 1);
-    until("the new one has rows", PATIENCE, async || newest(&database, HERE[0], CONTRACTS[0]).await.1).await;
-    until("the closed one is told", PATIENCE, async || (!closed(&database).await.is_empty()).then_some(())).await;
-    assert_eq!(closed(&database).await, [(HERE[0].to_owned(), gone.to_string())]);
+    until("the new one has rows", PATIENCE, async || newest_row(&database, HERE[0], CONTRACTS[0]).await.1).await;
+    until("the closed one is told", PATIENCE, async || (!told_closed(&database).await.is_empty()).then_some(())).await;
+    assert_eq!(told_closed(&database).await, [(HERE[0].to_owned(), gone.to_string())]);
 
     let now = jiff::Timestamp::now();
     let held = usize::try_from(options(&sim)).unwrap();
-    until("all that is held has later rows", PATIENCE, async || (live(&database, now).await >= held).then_some(()))
-        .await;
+    until("all that is held has later rows", PATIENCE, async || {
+        (series_after(&database, now).await >= held).then_some(())
+    })
+    .await;
     // What expired yesterday is in every answer, with position 0.
     let empty: Vec<String> = sim
         .positions()
@@ -292,7 +274,7 @@ async fn positions_come_and_go_at_both_brokers() {
     }
     assert_eq!(here.stats().lines, lines - 1, "its underlying is that of others");
     let of = |account: &str, contract: &str| (account.to_owned(), contract.to_owned());
-    assert_eq!(closed(database).await, [of(THERE[1], CONTRACTS[1]), of(HERE[1], CONTRACTS[2])]);
+    assert_eq!(told_closed(database).await, [of(THERE[1], CONTRACTS[1]), of(HERE[1], CONTRACTS[2])]);
 
     let connections = (here.stats().connections, there.stats().connections);
     assert_eq!(connections, (1, 1), "the streams went on");
@@ -385,81 +367,10 @@ async fn command_line_says(scene: &Scene, wanted: &ByContract) {
     }
 }
 
-/// An advisor's clients, a contract that two of them hold, and a choice of accounts.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_advisor_with_clients_and_a_choice_among_them() {
-    let cluster = Cluster::start().await;
-    tokio::join!(all_clients(&cluster), one_client(&cluster), no_client(&cluster), changes_of_all_kinds(&cluster));
-}
-
-async fn all_clients(cluster: &Cluster) {
-    let database = cluster.database("clients").await;
-    let sim = IbkrSim::start(config(IbkrCustomer::advisor(3))).await.unwrap();
-    let positions = sim.positions();
-    let first = positions.iter().find(|row| row.is_open_option()).unwrap().conid;
-    let holders: Vec<&IbkrPosition> = positions.iter().filter(|row| row.conid == first).collect();
-    assert_eq!(holders.len(), 2, "a contract is held twice");
-    let daemon = Daemon::run_with(&database, &environment(&sim));
-    streams(&sim, &daemon, options(&sim)).await;
-    assert_eq!(sim.stats().lines, contracts(&positions), "one subscription for each contract");
-    let sent = sim.stats().greek_frames;
-    sim.wait_until(PATIENCE, move |stats| stats.greek_frames > sent + 200).await.unwrap();
-    let stored = stop_and_compare(&sim, &positions, &database, daemon).await;
-
-    let all = from_database(&database.client).await;
-    let accounts: BTreeSet<&str> = all.keys().map(|(account, _)| account.as_str()).collect();
-    let clients = sim.accounts();
-    assert_eq!(accounts, clients.iter().map(String::as_str).collect(), "the advisor's own holds nothing");
-    let key = holders[0].contract().unwrap().to_string();
-    let [a, b] = [0, 1].map(|at| &all[&(holders[at].account.clone(), key.clone())]);
-    println!("{stored} rows of {} clients; {key} has {} in each of two accounts", clients.len(), a.len());
-    assert!(!a.is_empty() && a.len() == b.len(), "{} and {}", a.len(), b.len());
-    assert!(a.iter().zip(b).all(|(a, b)| (a.millis, a.values) == (b.millis, b.values) && a.quantity != b.quantity));
-    sim.shutdown().await;
-}
-
-async fn one_client(cluster: &Cluster) {
-    let database = cluster.database("client").await;
-    let sim = IbkrSim::start(config(IbkrCustomer::advisor(3))).await.unwrap();
-    let chosen = sim.accounts()[1].clone();
-    let positions: Vec<_> = sim.positions().into_iter().filter(|row| row.account == chosen).collect();
-    let held = positions.iter().filter(|row| row.is_open_option()).count() as u64;
-    assert!((1..options(&sim)).contains(&held));
-    let mut settings = environment(&sim);
-    settings.push(("IBKR_ACCOUNTS", chosen.clone()));
-    let daemon = Daemon::run_with(&database, &settings);
-    streams(&sim, &daemon, held).await;
-    assert_eq!(sim.stats().lines, contracts(&positions), "nothing of the others");
-    let sent = sim.stats().greek_frames;
-    sim.wait_until(PATIENCE, move |stats| stats.greek_frames > sent + 100).await.unwrap();
-    let rows = stop_and_compare(&sim, &positions, &database, daemon).await;
-    println!("{rows} rows of the chosen client");
-    let others = sim.accounts().into_iter().filter(|account| *account != chosen);
-    let asked: usize = others.map(|account| asked(&sim, &format!("{account}/positions"))).sum();
-    assert_eq!(asked, 0, "the others' positions are nobody's business");
-    sim.shutdown().await;
-}
-
-async fn no_client(cluster: &Cluster) {
-    let database = cluster.database("nobody").await;
-    let sim = IbkrSim::start(config(IbkrCustomer::advisor(3))).await.unwrap();
-    let mut settings = environment(&sim);
-    settings.push(("IBKR_ACCOUNTS", "U9999999".to_owned()));
-    let daemon = Daemon::run_with(&database, &settings);
-    says(&daemon, "is not among the accounts of this login").await;
-    assert!(
-        !daemon.stderr().iter().any(|line| line.contains("U9999999")),
-        "not masked:\n{}",
-        daemon.stderr().join("\n")
-    );
-    assert_eq!((sim.stats().connections, asked(&sim, "/positions"), rows(&database).await), (0, 0, 0));
-    assert!(daemon.stop().await.status.success());
-    assert_eq!(sim.violations(), []);
-    sim.shutdown().await;
-}
-
 /// Another quantity, nothing held at all, something again, and a change while no stream stood.
-async fn changes_of_all_kinds(cluster: &Cluster) {
+#[tokio::test(flavor = "multi_thread")]
+async fn another_quantity_nothing_at_all_and_a_change_while_away() {
+    let cluster = Cluster::start().await;
     let database = cluster.database("changes").await;
     let account = HERE[0];
     let sim = IbkrSim::start(config(IbkrCustomer {
@@ -476,8 +387,10 @@ async fn changes_of_all_kinds(cluster: &Cluster) {
         sim.positions().iter().filter(|row| row.is_open_option()).map(|row| row.contract().unwrap().clone()).collect();
     let has = async |contract: &str, quantity: f64| {
         let what = format!("{contract} has rows with {quantity}; the log:\n{}", tail(&daemon.stderr()));
-        until(&what, PATIENCE, async || (newest(&database, account, contract).await.0 == Some(quantity)).then_some(()))
-            .await;
+        until(&what, PATIENCE, async || {
+            (newest_row(&database, account, contract).await.0 == Some(quantity)).then_some(())
+        })
+        .await;
     };
     control.open_position(account, &held[0], 77).await.unwrap();
     has(&held[0].to_string(), 77.0).await;
@@ -485,7 +398,8 @@ async fn changes_of_all_kinds(cluster: &Cluster) {
     held.iter().for_each(|contract| control.close_position(account, contract).unwrap());
     let empty = sim.wait_until(PATIENCE, |stats| stats.lines == 0).await;
     empty.unwrap_or_else(|error| panic!("still subscribed: {error}\n{}", tail(&daemon.stderr())));
-    until("both are told to be closed", PATIENCE, async || (closed(&database).await.len() == 2).then_some(())).await;
+    until("both are told to be closed", PATIENCE, async || (told_closed(&database).await.len() == 2).then_some(()))
+        .await;
     control.open_position(account, &CONTRACTS[0].parse().unwrap(), -1).await.unwrap();
     has(CONTRACTS[0], -1.0).await;
     assert_eq!(sim.stats().connections, 1, "the stream went on");
@@ -496,7 +410,7 @@ async fn changes_of_all_kinds(cluster: &Cluster) {
     control.open_position(account, &CONTRACTS[0].parse().unwrap(), -2).await.unwrap();
     has(CONTRACTS[1], 4.0).await;
     has(CONTRACTS[0], -2.0).await;
-    assert_eq!((sim.stats().connections, closed(&database).await.len()), (2, 2));
+    assert_eq!((sim.stats().connections, told_closed(&database).await.len()), (2, 2));
     assert!(daemon.stop().await.status.success());
     assert_eq!(sim.violations(), []);
     sim.shutdown().await;
