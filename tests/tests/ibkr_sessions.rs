@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use broker_sim::{
-    Disconnect, IbkrCustomer, IbkrSim, IbkrSimConfig, MarketConfig, Pace, SimConfig, SimMarket, SimulatedMarket,
-    TastySim,
+    Disconnect, IbkrCustomer, IbkrMischief, IbkrSim, IbkrSimConfig, MarketConfig, Pace, SimConfig, SimMarket,
+    SimulatedMarket, TastySim,
 };
 use greekd_tests::cluster::{Cluster, Database};
 use greekd_tests::daemon::{Daemon, Ended, tail};
@@ -380,6 +380,7 @@ async fn what_is_missing_is_counted_and_the_rest_streams() {
         lines_run_out(&cluster, None),
         lines_run_out(&cluster, Some("20")),
         a_permission_is_missing(&cluster),
+        no_calls_are_wanted(&cluster),
         checks_tell_it(&cluster),
     );
 }
@@ -432,6 +433,26 @@ async fn a_permission_is_missing(cluster: &Cluster) {
     says(daemon, "no market data permission for 1 option(s): subscribe to it at IBKR").await;
     assert!(said(daemon, "streams, with a fault") == 1, "{}", daemon.stderr().join("\n"));
     scene.ends_exactly().await;
+}
+
+/// Whoever calls too often is shut out for minutes: not one call more is made, and the stream goes on.
+async fn no_calls_are_wanted(cluster: &Cluster) {
+    let scene = Scene::start(cluster, "penalty", config(4)).await;
+    let Scene { sim, daemon, .. } = &scene;
+    scene.streams().await;
+    sim.control().penalty(Duration::from_secs(600));
+    // Something to call for.
+    assert_eq!(sim.control().inflict(IbkrMischief::Accounts).await.unwrap(), 1);
+    until("it is told", PATIENCE, async || {
+        let reason = fault(daemon)?;
+        reason.contains("the gateway limits the rate of calls: positions are not read for a while").then_some(())
+    })
+    .await;
+    let (frames, requests) = (sim.stats().greek_frames, sim.requests().len());
+    sim.wait_until(PATIENCE, move |stats| stats.greek_frames > frames + 500).await.unwrap();
+    assert_eq!((sim.requests().len(), sim.stats().connections), (requests, 1), "{:?}", sim.requests());
+    println!("shut out: {} calls were refused, and none was made after them", sim.stats().too_many);
+    assert_eq!(scene.ends_exactly().await.len(), 1);
 }
 
 /// Those of the many things `greekd check` finds that others do not test.
