@@ -39,7 +39,8 @@ pub(crate) fn init(log: &Log, verbose: u8, daemon: bool) -> Result<(), Failure> 
 /// What is asked for, less what holds secrets: at `trace` the websocket library writes out every request and message,
 /// session cookies and tokens included.
 fn filter(asked: &str) -> Result<EnvFilter, ParseError> {
-    let loud = ["tungstenite", "tungstenite::handshake::client", "tungstenite::protocol", "tungstenite::protocol::frame"];
+    let loud =
+        ["tungstenite", "tungstenite::handshake::client", "tungstenite::protocol", "tungstenite::protocol::frame"];
     loud.iter().try_fold(EnvFilter::try_new(asked)?, |filter, target| {
         Ok(filter.add_directive(format!("{target}=info").parse()?))
     })
