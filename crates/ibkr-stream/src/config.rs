@@ -74,7 +74,8 @@ pub struct IbkrConfig {
     /// A contract that has had frames and then none for this long is subscribed again, and then ever less often; default
     /// 90 s.
     pub quiet_after: Duration,
-    /// Pause between two subscriptions; default 100 ms. No limit is documented; ten a second is what is advised.
+    /// Pause between two messages on the websocket; default 110 ms. No limit is documented; ten a second is what is
+    /// advised, and at 100 ms a second can hold eleven.
     pub subscribe_spacing: Duration,
     /// How often positions are read again, whatever executions say; default 60 s.
     pub position_poll: Duration,
@@ -113,7 +114,7 @@ impl IbkrConfig {
             subscription_life: Duration::from_secs(600),
             first_frame_after: Duration::from_secs(15),
             quiet_after: Duration::from_secs(90),
-            subscribe_spacing: Duration::from_millis(100),
+            subscribe_spacing: Duration::from_millis(110),
             position_poll: Duration::from_secs(60),
             execution_recheck: Duration::from_secs(3),
             max_message_bytes: 16 << 20,
