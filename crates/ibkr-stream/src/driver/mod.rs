@@ -112,8 +112,10 @@ impl<'a> Driver<'a> {
         let result = self.stream(&mut sink, &mut stream).await;
         // What was not said yet is no use any more.
         self.outbound.take();
+        // REST tells of a lost login before the websocket does: whatever comes then is discarded, or counted against us.
+        let is_heard = !matches!(result, Err(Error::Unauthenticated | Error::LoginRequired { .. }));
         let farewell = async {
-            while let Some(text) = self.session.take_last_word() {
+            while let Some(text) = is_heard.then(|| self.session.take_last_word()).flatten() {
                 sink.feed(Message::text(text)).await?;
             }
             sink.close().await

@@ -169,8 +169,12 @@ impl Session {
         self.clock.to_driver(deadline)
     }
 
-    /// What is left to say before the connection is closed, one message a call: every subscription ends.
+    /// What is left to say before the connection is closed, one message a call: every subscription ends. Without
+    /// authentication there is nothing: it would be discarded.
     pub(crate) fn take_last_word(&mut self) -> Option<String> {
+        if !self.authenticated {
+            return None;
+        }
         if let Some(conid) = self.lines.take_last() {
             return Some(Outgoing::Unsubscribe(conid).to_text());
         }
@@ -267,7 +271,10 @@ impl Session {
                 self.liveness.authenticated(now);
             }
             // It is never said when a lost session is back.
-            Some(false) => return Err(Error::Unauthenticated),
+            Some(false) => {
+                self.authenticated = false;
+                return Err(Error::Unauthenticated);
+            }
             Some(true) | None => {}
         }
         Ok(())

@@ -183,3 +183,15 @@ fn the_last_word_ends_every_subscription() {
     assert_eq!(words, [umd(1), umd(3), "utr".into()]);
     assert_eq!(Bench::new(settings()).session.take_last_word(), None, "before the gate there is none");
 }
+
+#[test]
+fn without_authentication_there_is_no_last_word() {
+    let mut bench = Bench::open(settings());
+    bench.want_options([1, 2]);
+    bench.now += SPACING;
+    assert_eq!(bench.output(), Some(smd(1)));
+    assert!(matches!(bench.frame(UNAUTHENTICATED), Err(Error::Unauthenticated)));
+    assert_eq!((bench.session.take_last_word(), bench.output()), (None, None));
+    bench.frame(AUTHENTICATED).unwrap();
+    assert_eq!(bench.session.take_last_word(), Some(umd(1)));
+}
