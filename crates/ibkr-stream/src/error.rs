@@ -84,6 +84,9 @@ pub enum Error {
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
+    /// The login has no account, as happens for a moment after it.
+    #[error("the gateway tells of no account of this login; asking again")]
+    NoAccounts,
     /// An account of the configuration is not among the user's accounts.
     #[error("account {missing} is not among the accounts of this login ({known})")]
     UnknownAccount {
@@ -222,6 +225,7 @@ impl Error {
             Self::Unauthenticated | Self::ConnectionLost { .. } => Retry::Now,
             Self::NotRunning { .. }
             | Self::NoBrokerageSession { .. }
+            | Self::NoAccounts
             | Self::Status { .. }
             | Self::Transport { .. }
             | Self::BodyTooLarge { .. }

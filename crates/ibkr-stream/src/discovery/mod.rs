@@ -70,13 +70,15 @@ impl Discoverer {
     /// The accounts to stream: those configured, or all.
     pub(crate) async fn accounts(&self, config: &IbkrConfig) -> Result<Vec<AccountId>, Error> {
         let all = self.rest.portfolio_accounts().await?;
+        if all.is_empty() {
+            return Err(Error::NoAccounts);
+        }
         let Some(chosen) = &config.accounts else { return Ok(all) };
         match chosen.iter().find(|account| !all.contains(account)) {
             None => Ok(chosen.clone()),
             Some(missing) => {
                 let known: Vec<String> = all.iter().map(ToString::to_string).collect();
-                let known = if known.is_empty() { "there are none".into() } else { known.join(", ") };
-                Err(Error::UnknownAccount { missing: missing.to_string(), known })
+                Err(Error::UnknownAccount { missing: missing.to_string(), known: known.join(", ") })
             }
         }
     }

@@ -17,6 +17,8 @@ struct Knowledge {
     now: Option<Vec<String>>,
     definitions: HashMap<i64, &'static str>,
     infos: HashMap<i64, &'static str>,
+    /// Whether no account is told yet, as right after a login.
+    no_accounts: bool,
     /// Paths that fail with this status.
     failing: HashMap<&'static str, u16>,
 }
@@ -38,6 +40,9 @@ impl Knowledge {
             return list(&self.cached);
         }
         if line.contains("/positions/") {
+            return "[]".into();
+        }
+        if self.no_accounts && line.starts_with("GET /portfolio/") {
             return "[]".into();
         }
         if line == "GET /portfolio/accounts" {
@@ -369,4 +374,13 @@ async fn configured_accounts_have_to_exist() {
     fixture.gateway.config.accounts = Some(vec![AccountId::new("U0000000").unwrap()]);
     let error = fixture.discoverer.accounts(&fixture.gateway.config).await.unwrap_err();
     assert_eq!(error.to_string(), "account ··0000 is not among the accounts of this login (··4567, ··4321)");
+}
+
+#[tokio::test]
+async fn a_login_without_accounts_is_asked_again() {
+    let fixture = Fixture::new(Knowledge { no_accounts: true, ..Knowledge::default() }).await;
+    let error = fixture.discoverer.accounts(&fixture.gateway.config).await.unwrap_err();
+    assert!(matches!(error, Error::NoAccounts) && error.retry() == greeks_model::Retry::Backoff, "{error:?}");
+    fixture.know(|it| it.no_accounts = false);
+    assert_eq!(fixture.discoverer.accounts(&fixture.gateway.config).await.unwrap().len(), 2);
 }
