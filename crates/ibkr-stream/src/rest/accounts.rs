@@ -59,6 +59,8 @@ impl Rest {
             return Ok(known.clone());
         }
         tokio::time::sleep_until(list.asked + self.account_list_spacing).await;
+        // Before the call too: it counts even if a session that ends drops it.
+        *list = AccountList::asked_at(Instant::now());
         let answer = self.ask_for_accounts().await;
         list.asked = Instant::now();
         list.known = answer.as_ref().ok().cloned();

@@ -96,6 +96,11 @@ impl Gateway {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 
+    /// How many requests have come since the last look, which this is not.
+    pub(crate) fn asked_count(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
     /// The lines of what was asked since the last look, below `/v1/api`.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.asked().into_iter().map(|asked| asked.line.replacen("/v1/api", "", 1)).collect()

@@ -53,6 +53,8 @@ impl Rest {
     pub(crate) async fn tickle(&self) -> Result<Tickle, Error> {
         let mut last = self.last_tickle.lock().await;
         tokio::time::sleep_until(*last + self.tickle_spacing).await;
+        // Before the call too: it counts even if a session that ends drops it.
+        *last = Instant::now();
         let answer = self.call(Call::post(TICKLE, &["tickle"]), &[], None::<&()>).await;
         *last = Instant::now();
         drop(last);

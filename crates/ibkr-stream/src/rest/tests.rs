@@ -313,6 +313,39 @@ async fn the_first_calls_keep_the_distance_too() {
     assert!(waited.len() == 2 && waited[0] >= spacing && waited[1] >= 2 * spacing, "{waited:?}");
 }
 
+/// A session that ends drops the call under way; the gateway has counted it all the same.
+#[tokio::test]
+async fn calls_that_are_dropped_count_too() {
+    let spacing = Duration::from_millis(300);
+    let mut gateway = Gateway::start(|line| match line {
+        "POST /tickle" => r#"{"session":"abc"}"#,
+        _ => r#"[{"id":"U1"}]"#,
+    })
+    .await;
+    gateway.config.tickle_spacing = spacing;
+    gateway.config.account_list_spacing = spacing;
+    let rest = gateway.rest();
+    for round in 0..2 {
+        let dropped = async {
+            tokio::select! {
+                biased;
+                () = async { while gateway.asked_count() == 0 { tokio::task::yield_now().await } } => {}
+                _ = async { if round == 0 { rest.tickle().await.map(drop) } else { rest.list_accounts_anew().await } } => {
+                    panic!("answered before it was dropped")
+                }
+            }
+        };
+        dropped.await;
+        match round {
+            0 => drop(rest.tickle().await.unwrap()),
+            _ => drop(rest.portfolio_accounts().await.unwrap()),
+        }
+        let asked = gateway.asked();
+        assert_eq!(asked.len(), 2);
+        assert!(asked[1].at - asked[0].at >= spacing / 2, "{asked:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_failed_list_of_accounts_is_not_given_again() {
     let calls = Arc::new(AtomicUsize::new(0));
