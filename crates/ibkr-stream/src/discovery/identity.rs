@@ -22,6 +22,12 @@ pub(super) struct Identity {
     pub(super) multiplier: Option<Decimal>,
 }
 
+impl Identity {
+    fn is_whole(&self) -> bool {
+        self.underlying_conid.is_some() && self.multiplier.is_some()
+    }
+}
+
 /// Finds out what contracts are; remembers answers for the life of the source.
 #[derive(Debug, Default)]
 pub(super) struct Identities {
@@ -32,6 +38,8 @@ pub(super) struct Identities {
 struct Memory {
     definitions: HashMap<Conid, Terms>,
     infos: HashMap<Conid, ContractInfo>,
+    /// What contracts were found to be.
+    identities: HashMap<Conid, Identity>,
 }
 
 impl Identities {
@@ -51,11 +59,34 @@ impl Identities {
         self.define(rest, underlyings.collect()).await
     }
 
-    /// What contract a row is about.
+    /// What contract a row is about. Rows lose fields from one answer to the next: a contract that was understood once
+    /// stays so, for as long as nothing tells of another one under its number.
     ///
     /// # Errors
     /// As [`Identities::learn`].
     pub(super) async fn of(&self, rest: &Rest, row: &PositionRow) -> Result<Result<Identity, ContractFault>, Error> {
+        let found = self.identify(rest, row).await?;
+        let mut memory = self.memory();
+        Ok(match (found, memory.identities.get(&row.conid)) {
+            (Err(fault), None) => Err(fault),
+            (Err(fault), Some(known)) => {
+                tracing::debug!(position = row.name(), %fault, "a position is told with less than before");
+                Ok(known.clone())
+            }
+            (Ok(found), Some(known)) if known.is_whole() && !found.is_whole() && known.contract == found.contract => {
+                Ok(known.clone())
+            }
+            (Ok(found), _) => {
+                if memory.identities.len() >= MOST_ANSWERS {
+                    memory.identities.clear();
+                }
+                memory.identities.insert(row.conid, found.clone());
+                Ok(found)
+            }
+        })
+    }
+
+    async fn identify(&self, rest: &Rest, row: &PositionRow) -> Result<Result<Identity, ContractFault>, Error> {
         let terms = self.terms(row);
         match terms.class {
             Some(AssetClass::Option) => self.option(rest, row, terms).await,

@@ -263,6 +263,37 @@ async fn what_is_not_known_of_a_position_does_not_read_as_closed() {
     assert_eq!(quantities, [(1, true), (2, true)]);
 }
 
+/// Rows lose fields from one answer to the next, and come back.
+#[tokio::test]
+async fn what_was_understood_once_stays_so_when_the_gateway_tells_less() {
+    let bare = |conid: i64, class: &str| format!(r#"{{"conid":{conid},"assetClass":"{class}","position":-3}}"#);
+    let future_option = r#"{"conid":2,"assetClass":"FOP","position":-3,"undConid":649180671,"expiry":"20261127","putOrCall":"P","strike":"5000","multiplier":"50","undSym":"ES"}"#;
+    let fixture = Fixture::new(Knowledge {
+        cached: vec![spy(1, "-3"), future_option.into()],
+        infos: HashMap::from([(649_180_671, ES_FUTURE)]),
+        ..Knowledge::default()
+    })
+    .await;
+    let expected = ["-3 SPY   270115C00440000 x100 on SPY", "-3 /ESZ26 261127P5000 x50 on /ESZ26"];
+    assert_eq!(fixture.told().await, expected);
+    let contradicts = spy(1, "-3").replace("\"strike\":\"440\"", "\"strike\":\"450\"");
+    let only_named = r#"{"conid":1,"contractDesc":"[SPY   270115C00440000]","assetClass":"OPT","position":-3}"#;
+    for first in [bare(1, "OPT"), contradicts, only_named.into()] {
+        fixture.know(|it| {
+            it.cached = vec![first.clone(), bare(2, "FOP")];
+            it.failing = HashMap::from([("/trsrv/secdef", 500), ("/info", 404)]);
+        });
+        let found = fixture.look().await.unwrap();
+        assert_eq!(found.skipped, 0, "{first}");
+        let underlyings: Vec<_> = found.holdings.iter().map(|it| it.underlying_conid.map(Conid::get)).collect();
+        assert_eq!(underlyings, [Some(756_733), Some(649_180_671)], "{first}");
+        assert_eq!(fixture.told().await, expected, "{first}");
+    }
+    // Another contract under the same number is believed, as after a split.
+    fixture.know(|it| it.cached = vec![spy(1, "-3").replace("[SPY   ", "[SPY1  ")]);
+    assert_eq!(fixture.told().await, ["-3 SPY1  270115C00440000 x100 on SPY"]);
+}
+
 #[tokio::test]
 async fn the_uncached_list_is_right() {
     // Opened, grown and closed since the list was cached; what the other list leaves out stays.
