@@ -37,7 +37,8 @@ impl Identity {
 
     /// Whether `tickle` tells of another session than the one the websocket was opened in.
     pub(crate) fn is_replaced(&self, tickle: &Tickle) -> bool {
-        self.lasting && self.session.expose_secret() != tickle.session.expose_secret()
+        let told = tickle.session.expose_secret();
+        self.lasting && !told.is_empty() && self.session.expose_secret() != told
     }
 }
 
@@ -141,7 +142,11 @@ impl Opening<'_> {
         tracing::info!(compete = self.compete, reason = status.reason, "asking for a brokerage session");
         // While another login holds the session this is how to learn that it does not any more: without `compete` it
         // takes nothing from anybody.
-        let answer = self.rest.init_session(self.compete).await?;
+        let answer = match self.rest.init_session(self.compete).await {
+            // "failed to generate sso dh token", for hours in some nights: no fault of one call, to be repeated at once.
+            Err(Error::Status { reason, .. }) => return Err(Error::NoBrokerageSession { reason }),
+            answer => answer?,
+        };
         if self.is_taken(&answer) { Err(competing(&answer)) } else { Ok(()) }
     }
 
@@ -193,7 +198,9 @@ mod tests {
         for (lasting, expected) in [(true, Some(SessionEnd::Closed)), (false, None)] {
             let identity = Identity { session: "a".into(), lasting };
             assert_eq!(judge(&identity, &tickle("b", None), false).unwrap(), expected);
-            assert_eq!(judge(&identity, &tickle("a", None), false).unwrap(), None);
+            for same in ["a", ""] {
+                assert_eq!(judge(&identity, &tickle(same, None), false).unwrap(), None, "{same}");
+            }
         }
     }
 }

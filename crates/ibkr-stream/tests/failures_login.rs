@@ -189,6 +189,22 @@ async fn f06_a_brokerage_session_that_takes_its_time_is_waited_for_and_one_that_
 }
 
 #[tokio::test]
+async fn f06_a_refusal_to_open_a_brokerage_session_is_not_asked_for_again_and_again() {
+    let gateway = Gateway::start().await;
+    gateway.state().authenticated = false;
+    gateway.answer(INIT, Reply::status(500, r#"{"error":"failed to generate sso dh token"}"#));
+    let mut client = Client::new(gateway.config());
+    let (retry, text) = client.fail().await;
+    assert_eq!(retry, Retry::Backoff, "{text}");
+    assert!(text.contains("failed to generate sso dh token"), "{text}");
+    for _ in 0..2 {
+        assert_eq!(client.fail().await.0, Retry::After(gateway.config().maintenance_pause));
+    }
+    assert_eq!(gateway.count(INIT), 3);
+    gateway.assert_clean();
+}
+
+#[tokio::test]
 async fn f07_no_bridge_is_a_brokerage_session_that_is_missing() {
     let gateway = Gateway::start().await;
     // The status still tells of the session that is gone.

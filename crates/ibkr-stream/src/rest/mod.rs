@@ -165,7 +165,9 @@ impl Rest {
             // Some gateways send a browser, and whoever looks like one, to their login page.
             401 | 302 | 303 | 307 => Error::LoginRequired { gateway: self.gateway.clone() },
             _ if says("no bridge") || says("init session first") => Error::NoBrokerageSession { reason },
-            403 => Error::Forbidden { call, reason },
+            // Whether it talks to this address at all, the gateway tells at the first call. Later a 403 is about one call,
+            // such as a list that this user may not see, and must not end all others.
+            403 if call == session::TICKLE => Error::Forbidden { call, reason },
             _ if says("access denied") => Error::Forbidden { call, reason },
             _ if says("not authenticated") => Error::LoginRequired { gateway: self.gateway.clone() },
             status @ (502..=504) => Error::Maintenance { call, status, pause: self.maintenance_pause },

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Call, Rest, body};
 use crate::Error;
 
-const TICKLE: &str = "POST /tickle";
+pub(super) const TICKLE: &str = "POST /tickle";
 const STATUS: &str = "POST /iserver/auth/status";
 const INIT: &str = "POST /iserver/auth/ssodh/init";
 const ACCOUNTS: &str = "GET /iserver/accounts";
@@ -20,7 +20,7 @@ const ACCOUNTS: &str = "GET /iserver/accounts";
 /// The answer to a tickle.
 #[derive(Clone, Debug)]
 pub(crate) struct Tickle {
-    /// The value of the websocket's cookie. Another one than before means another session.
+    /// The value of the websocket's cookie. Another one than before means another session; empty when it is not told.
     pub(crate) session: SecretString,
     /// How long the login lasts; not every answer tells.
     pub(crate) sso_expires: Option<Duration>,
@@ -35,7 +35,6 @@ pub(crate) struct AuthStatus {
     pub(crate) connected: bool,
     /// Another login of the same user holds the session, or wants it.
     pub(crate) competing: bool,
-    pub(crate) established: Option<bool>,
     /// The gateway's words on a failure; empty when there are none.
     pub(crate) reason: String,
 }
@@ -63,8 +62,15 @@ impl Rest {
 
     /// How the brokerage session fares.
     pub(crate) async fn auth_status(&self) -> Result<AuthStatus, Error> {
-        let call = Call::post(STATUS, &["iserver", "auth", "status"]);
-        read_status(STATUS, &self.call(call, &[], None::<&()>).await?)
+        let path = ["iserver", "auth", "status"];
+        let answer = match self.call(Call::post(STATUS, &path), &[], None::<&()>).await {
+            // Documented as GET too, and the only way that some gateways know.
+            Err(Error::Status { status: 400 | 404 | 405, .. }) => {
+                self.call(Call::get(STATUS, &path), &[], None::<&()>).await
+            }
+            answer => answer,
+        };
+        read_status(STATUS, &answer?)
     }
 
     /// Asks for a brokerage session. With `compete`, another login of the same user loses its own.
@@ -87,7 +93,8 @@ impl Rest {
 fn read_tickle(answer: &[u8]) -> Result<Tickle, Error> {
     #[derive(Deserialize)]
     struct Answer<'a> {
-        session: String,
+        #[serde(borrow)]
+        session: Option<&'a RawValue>,
         #[serde(borrow, rename = "ssoExpires")]
         sso_expires: Option<&'a RawValue>,
         #[serde(borrow)]
@@ -100,13 +107,24 @@ fn read_tickle(answer: &[u8]) -> Result<Tickle, Error> {
     }
     let answer: Answer<'_> = body::read(TICKLE, answer)?;
     let iserver = answer.iserver.and_then(|raw| serde_json::from_str::<Iserver<'_>>(raw.get()).ok());
-    let auth = iserver.and_then(|it| it.auth_status).filter(|raw| raw.get().starts_with('{'));
+    let auth = iserver.and_then(|it| it.auth_status).filter(|raw| tells_authenticated(raw));
     let millis = answer.sso_expires.and_then(double).filter(|millis| (0.0..1e12).contains(millis));
     Ok(Tickle {
-        session: answer.session.into(),
+        session: body::text(answer.session).unwrap_or_default().into(),
         sso_expires: millis.map(|millis| Duration::from_secs_f64(millis / 1000.0)),
         auth: auth.and_then(|raw| read_status(TICKLE, raw.get().as_bytes()).ok()),
     })
+}
+
+/// Whether it says at all how the session fares: what says nothing must not end one that streams.
+fn tells_authenticated(raw: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Status<'a> {
+        #[serde(borrow)]
+        authenticated: Option<&'a RawValue>,
+    }
+    let status = serde_json::from_str::<Status<'_>>(raw.get());
+    raw.get().starts_with('{') && status.is_ok_and(|it| body::flag(it.authenticated).is_some())
 }
 
 fn read_status(call: &'static str, answer: &[u8]) -> Result<AuthStatus, Error> {
@@ -118,8 +136,6 @@ fn read_status(call: &'static str, answer: &[u8]) -> Result<AuthStatus, Error> {
         connected: Option<&'a RawValue>,
         #[serde(borrow)]
         competing: Option<&'a RawValue>,
-        #[serde(borrow)]
-        established: Option<&'a RawValue>,
         #[serde(borrow)]
         fail: Option<&'a RawValue>,
         #[serde(borrow)]
@@ -133,7 +149,6 @@ fn read_status(call: &'static str, answer: &[u8]) -> Result<AuthStatus, Error> {
         // Left out, it says nothing against what the other says.
         connected: body::flag(answer.connected).unwrap_or(authenticated),
         competing: body::flag(answer.competing).unwrap_or(false),
-        established: body::flag(answer.established),
         reason: clean(&reason, &[]),
     })
 }

@@ -95,14 +95,14 @@ async fn each_refusal_has_its_meaning() {
         (400, r#"{"error":"Init session first"}"#, "NoBrokerageSession", Retry::Backoff),
         (200, r#"{"error":"no bridge"}"#, "NoBrokerageSession", Retry::Backoff),
         (503, r#"{"error":"no bridge"}"#, "NoBrokerageSession", Retry::Backoff),
-        (403, "", "Forbidden", operator(OperatorReason::Configuration)),
+        (403, "Access Denied", "Forbidden", operator(OperatorReason::Configuration)),
+        (403, "", "Status", Retry::Backoff),
         (200, "Access denied", "Forbidden", operator(OperatorReason::Configuration)),
         (500, r#"{"error":"access denied"}"#, "Forbidden", operator(OperatorReason::Configuration)),
         (502, "<html>", "Maintenance", minute.clone()),
         (503, "", "Maintenance", minute.clone()),
         (504, "", "Maintenance", minute),
         (500, "oops", "Status", Retry::Backoff),
-        (404, "", "Status", Retry::Backoff),
         (200, r#"{"error":"something"}"#, "Status", Retry::Backoff),
         (200, "<html>", "Body", Retry::Backoff),
         (200, "", "Body", Retry::Backoff),
@@ -224,39 +224,70 @@ async fn tickles_of_every_shape() {
         );
         assert!(!format!("{tickle:?}").contains("abc"));
     }
-    let gateway = Gateway::start(|_| "{}").await;
-    assert!(matches!(gateway.rest().tickle().await, Err(Error::Body { .. })), "no session");
+    // Without the id of a session it tells how the brokerage session fares all the same.
+    for session in ["null", "7", "\"\""] {
+        let body = format!(r#"{{"session":{session},"iserver":{{"authStatus":{HEALTHY}}}}}"#);
+        let gateway = Gateway::start(move |_| body.clone()).await;
+        let tickle = gateway.rest().tickle().await.unwrap();
+        assert!(tickle.auth.is_some_and(|auth| auth.is_healthy()), "{session}");
+        assert_eq!(tickle.session.expose_secret().is_empty(), session != "7");
+    }
+    // What does not say whether there is one says nothing against it.
+    for status in ["{}", r#"{"competing":null}"#, r#"{"authenticated":null}"#] {
+        let body = format!(r#"{{"session":"abc","iserver":{{"authStatus":{status}}}}}"#);
+        let gateway = Gateway::start(move |_| body.clone()).await;
+        assert_eq!(gateway.rest().tickle().await.unwrap().auth, None, "{status}");
+    }
+    let gateway = Gateway::start(|_| "[]").await;
+    assert!(matches!(gateway.rest().tickle().await, Err(Error::Body { .. })), "no tickle");
+}
+
+/// The address is refused, which the first call tells; a later 403 is about that one call.
+#[tokio::test]
+async fn a_tickle_that_is_forbidden_is_about_the_address() {
+    let gateway = Gateway::start(|_| (403, "")).await;
+    assert!(matches!(gateway.rest().tickle().await, Err(Error::Forbidden { .. })));
+    for outcome in
+        [gateway.rest().positions_now(&account()).await.map(drop), gateway.rest().init_session(false).await.map(drop)]
+    {
+        assert!(matches!(outcome, Err(Error::Status { status: 403, .. })), "{outcome:?}");
+    }
+}
+
+/// Gateways differ in whether the status is asked for by GET or POST.
+#[tokio::test]
+async fn the_status_is_asked_for_in_either_way() {
+    for status in [400, 404, 405] {
+        let gateway = Gateway::start(move |line| match line.split(' ').next() {
+            Some("GET") => Answer::from(HEALTHY),
+            _ => (status, "Bad Request").into(),
+        })
+        .await;
+        assert!(gateway.rest().auth_status().await.unwrap().is_healthy());
+        assert_eq!(gateway.lines(), ["POST /iserver/auth/status", "GET /iserver/auth/status"]);
+    }
 }
 
 #[tokio::test]
 async fn states_of_the_brokerage_session() {
-    let status = |authenticated, connected, competing, established, reason: &str| AuthStatus {
+    let status = |authenticated, connected, competing, reason: &str| AuthStatus {
         authenticated,
         connected,
         competing,
-        established,
         reason: reason.into(),
     };
     for (body, expected, healthy) in [
-        (HEALTHY, status(true, true, false, Some(true), ""), true),
-        (
-            r#"{"authenticated":false,"competing":false,"connected":false}"#,
-            status(false, false, false, None, ""),
-            false,
-        ),
+        (HEALTHY, status(true, true, false, ""), true),
+        (r#"{"authenticated":false,"competing":false,"connected":false}"#, status(false, false, false, ""), false),
         (
             r#"{"authenticated":true,"competing":true,"connected":true,"fail":"held elsewhere","message":"x"}"#,
-            status(true, true, true, None, "held elsewhere"),
+            status(true, true, true, "held elsewhere"),
             false,
         ),
-        (
-            r#"{"authenticated":true,"competing":null,"message":"x","fail":""}"#,
-            status(true, true, false, None, "x"),
-            true,
-        ),
-        (r#"{"authenticated":true,"connected":false}"#, status(true, false, false, None, ""), false),
-        ("{}", status(false, false, false, None, ""), false),
-        (r#"{"authenticated":null,"established":null,"fail":null}"#, status(false, false, false, None, ""), false),
+        (r#"{"authenticated":true,"competing":null,"message":"x","fail":""}"#, status(true, true, false, "x"), true),
+        (r#"{"authenticated":true,"connected":false}"#, status(true, false, false, ""), false),
+        ("{}", status(false, false, false, ""), false),
+        (r#"{"authenticated":null,"established":null,"fail":null}"#, status(false, false, false, ""), false),
     ] {
         let gateway = Gateway::start(move |_| body).await;
         let found = gateway.rest().auth_status().await.unwrap();
