@@ -15,7 +15,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("broker-net", &["greeks-model"]),
     ("ibkr-stream", &["greeks-model", "broker-net"]),
     ("tasty-dxlink", &["greeks-model", "broker-net"]),
-    ("greeks-store", &["greeks-model"]),
+    ("greeks-store", &["greeks-model", "greeks-journal"]),
     ("greeks-processor", &["greeks-model", "greeks-pricing"]),
     ("broker-sim", &["greeks-model", "greeks-pricing"]),
 ];

@@ -256,15 +256,14 @@ async fn a_day_ends_with_every_contract_live_and_every_outage_known() {
 
     let gaps = gaps(&records);
     for Outage { what, from, to } in &outages {
-        let known = gaps.iter().find(|gap| overlaps(gap, *from, *to));
-        let known = known.unwrap_or_else(|| panic!("{what}: no gap among {gaps:?}"));
-        println!("{what}: {:.2} s, noted as {}", to.saturating_since(*from).as_secs_f64(), known.reason);
+        let known: Vec<GapReason> = gaps.iter().filter(|gap| overlaps(gap, *from, *to)).map(|gap| gap.reason).collect();
+        println!("{what}: {:.2} s, noted as {known:?}", to.saturating_since(*from).as_secs_f64());
         let reason = match *what {
             "silence" => GapReason::Silence,
             "frame that is none" => GapReason::ProtocolViolation,
             _ => GapReason::Disconnected,
         };
-        assert_eq!(known.reason, reason, "{what}: {gaps:?}");
+        assert!(known.contains(&reason), "{what}: {gaps:?}");
     }
 
     let held = sim.positions().iter().filter(|position| position.is_open_option()).count();
