@@ -226,9 +226,8 @@ fn finish(draft: &Draft<'_>, frame: &mut Frame) -> Incoming {
         _ => None,
     };
     if let (Some(Topic::MarketData(_)), Some(conid)) = (draft.topic, conid) {
-        let has_data = frame.values.any() || frame.availability.is_some();
-        let is_named = draft.conid.is_some() || draft.conid_ex.is_some();
-        if has_data || is_named && error.is_none() {
+        // An update without any data is none: it neither answers a subscription nor shows it alive.
+        if frame.values.any() || frame.availability.is_some() {
             frame.conid = Some(conid);
             frame.error = error.map(|words| words.into_owned());
             return Incoming::MarketData;

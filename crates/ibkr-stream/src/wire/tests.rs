@@ -99,10 +99,10 @@ fn whose_frame_it_is() {
         (r#"{"conid":[7],"31":"1","topic":"smd+8@ARCA"}"#, Some(8)),
         (r#"{"conid":0,"31":"1","topic":"smd+8"}"#, Some(8)),
         (r#"{"6509":"N","topic":"smd+8"}"#, Some(8)),
-        (r#"{"conid":7,"server_id":"q0","topic":"smd+8"}"#, Some(7)),
         (r#"{"31":"1","topic":"smd+8+{\"fields\":[\"31\"]}"}"#, Some(8)),
-        // Without a number of its own and without data: empty updates, to be ignored.
+        // Without data: empty updates, to be ignored.
         (r#"{"server_id":"q0","topic":"smd+8"}"#, None),
+        (r#"{"conid":7,"server_id":"q0","topic":"smd+8"}"#, None),
         (r#"{"31":"1","topic":"smd+x"}"#, None),
         (r#"{"conid":7,"31":"1"}"#, None),
         (r#"{"conid":7,"31":"1","topic":"smh+7"}"#, None),
@@ -167,7 +167,12 @@ fn everything_else() {
         (r#"{"error":{"a":1}}"#, Incoming::Error { text: "{\"a\":1}".into(), conid: None }),
         (r#"{"error":"m","topic":"smd+7"}"#, error("m", 7)),
         (r#"{"error":"m","conid":7,"topic":"smd+7"}"#, error("m", 7)),
-        (r#"{"error":null,"topic":"smd+7","conid":7}"#, Incoming::MarketData),
+        // An "empty update" is no answer: nothing may pass for alive by it.
+        (r#"{"error":null,"topic":"smd+7","conid":7}"#, Incoming::Empty),
+        (
+            r#"{"server_id":"q0","conidEx":"7","conid":7,"_updated":1678666665031,"6119":"q0","topic":"smd+7"}"#,
+            Incoming::Empty,
+        ),
         (r#"{"error":null}"#, Incoming::Empty),
         (r#"{"message":"waiting for session"}"#, Incoming::WaitingForSession),
         (r#"{"message":"Unsubscribed 5"}"#, Incoming::Notice("Unsubscribed 5".into())),
