@@ -71,8 +71,8 @@ pub struct IbkrConfig {
     pub subscription_life: Duration,
     /// A subscription without a first frame is sent again after this long, and then ever less often; default 15 s.
     pub first_frame_after: Duration,
-    /// A contract that has had frames and then none for this long is subscribed again, and then ever less often; default
-    /// 90 s.
+    /// A contract that has had frames and then none for this long is subscribed again, and then ever less often, until it
+    /// flows; default 45 s. One that flowed steadily and does so again as soon as it is asked is reported as a gap.
     pub quiet_after: Duration,
     /// Pause between two messages on the websocket; default 110 ms. No limit is documented; ten a second is what is
     /// advised, and at 100 ms a second can hold eleven.
@@ -113,7 +113,7 @@ impl IbkrConfig {
             renew_after: Duration::from_secs(480),
             subscription_life: Duration::from_secs(600),
             first_frame_after: Duration::from_secs(15),
-            quiet_after: Duration::from_secs(90),
+            quiet_after: Duration::from_secs(45),
             subscribe_spacing: Duration::from_millis(110),
             position_poll: Duration::from_secs(60),
             execution_recheck: Duration::from_secs(3),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use greeks_model::InstrumentId;
 
 use super::settings::{Role, Settings};
+use super::stillness::{Flow, Past};
 use crate::wire::Availability;
 
 /// The intervals that decide when a contract is asked again.
@@ -58,13 +59,16 @@ pub(super) struct Stream {
     pub(super) renew_at: Instant,
     /// Under which time it stands in the schedule: never later than it is due.
     pub(super) scheduled: Instant,
-    /// How often it was sent since it last answered as it should.
+    /// How often it was sent since it last flowed, or first answered as it should.
     pub(super) asked: u32,
     pub(super) last_frame: Option<Instant>,
     pub(super) answer: Answer,
     pub(super) silent: bool,
     /// Whether it has been reported that it outlived its life.
     pub(super) expired: bool,
+    /// Others have ended before their time, and this one has not spoken since.
+    pub(super) doubted: bool,
+    pub(super) flow: Flow,
 }
 
 /// What has come of a subscription.
@@ -77,7 +81,7 @@ pub(super) enum Answer {
 }
 
 impl Stream {
-    pub(super) const fn new(at: Instant) -> Self {
+    pub(super) fn new(at: Instant) -> Self {
         Self {
             at,
             renew_at: at,
@@ -87,22 +91,32 @@ impl Stream {
             answer: Answer::None,
             silent: false,
             expired: false,
+            doubted: false,
+            flow: Flow::default(),
         }
     }
 
     /// When it has to be sent again; what it did not say before `listening_since` is not held against it.
     pub(super) fn due(&self, pace: &Pace, listening_since: Instant) -> Instant {
+        if self.doubted {
+            return self.at;
+        }
+        let asked_before = self.asked.saturating_sub(1);
         let patience = match self.answer {
             Answer::Whole => {
                 let quiet_since = self.last_frame.map_or(self.at, |frame| frame.max(self.at)).max(listening_since);
-                quiet_since + pace.doubled(pace.quiet_after, self.asked)
+                quiet_since + pace.doubled(pace.quiet_after, asked_before)
             }
             Answer::None | Answer::Partial => {
-                let asked_before = self.asked.saturating_sub(1);
                 self.at.max(listening_since) + pace.doubled(pace.first_frame_after, asked_before)
             }
         };
         patience.min(self.renew_at)
+    }
+
+    /// What is judged when it speaks or is sent again.
+    pub(super) const fn past(&self, listening_since: Instant) -> Past {
+        Past { last_frame: self.last_frame, asked_at: self.at, listening_since }
     }
 
     /// Whether nothing has come since it was sent last.

@@ -1,6 +1,7 @@
 //! All contracts of a connection, and which message about them goes out next.
 
 mod ask;
+mod doubt;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Instant;
@@ -9,6 +10,7 @@ use super::budget::{self, Standing};
 use super::line::{Answer, Line, Pace};
 use super::report::{Counts, Report};
 use super::settings::{Role, Settings, Wanted};
+use super::stillness::Stillness;
 use crate::wire::{Availability, Conid, Frame};
 
 /// What is wanted, what is subscribed, and the way from the one to the other.
@@ -31,6 +33,9 @@ pub(super) struct Lines {
     /// When a subscription may outlive its life, at the earliest.
     expiry_at: Option<Instant>,
     last_data: Option<Instant>,
+    stillness: Stillness,
+    /// Since when frames are missing because subscriptions ended before their time.
+    lost: Option<Instant>,
     /// Spreads renewals.
     turns: u32,
     newly_silent: Vec<Conid>,
@@ -59,6 +64,8 @@ impl Lines {
             listening_since: now,
             expiry_at: None,
             last_data: None,
+            stillness: Stillness::new(settings.quiet_after),
+            lost: None,
             turns: 0,
             newly_silent: Vec::new(),
             report: None,
@@ -144,18 +151,29 @@ impl Lines {
             if answer != stream.answer || stream.silent {
                 self.report = None;
             }
-            let changed = answer != stream.answer || stream.silent || whole && stream.asked > 0;
+            let past = stream.past(self.listening_since);
+            let ended = self.stillness.heard(&mut stream.flow, past, now);
+            // In a market that rests each subscription is answered by a frame, or a few: that alone is no flow.
+            let flows = past.last_frame.is_some_and(|before| !self.stillness.is_answer(stream.at, before));
+            let restarts = whole && (flows || stream.answer != Answer::Whole);
+            let changed = answer != stream.answer || stream.silent || restarts && stream.asked > 1 || stream.doubted;
             stream.last_frame = Some(now);
             stream.answer = answer;
             stream.silent = false;
-            if whole {
-                stream.asked = 0;
+            if restarts {
+                stream.asked = 1;
             }
+            let cleared = std::mem::take(&mut stream.doubted);
             let due = stream.due(&self.pace, self.listening_since);
             if changed && line.chosen && due < stream.scheduled {
                 self.schedule.remove(&(stream.scheduled, conid));
                 stream.scheduled = due;
                 self.schedule.insert((due, conid));
+            }
+            if let Some(since) = ended {
+                self.doubt(since, now);
+            } else if cleared {
+                self.settle(now);
             }
         }
         if refused && self.budget.is_some_and(|lines| self.wanted.len() > lines) {

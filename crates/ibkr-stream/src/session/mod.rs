@@ -12,6 +12,7 @@ mod lines;
 mod liveness;
 mod report;
 mod settings;
+mod stillness;
 mod update;
 
 use std::collections::VecDeque;
@@ -150,6 +151,7 @@ impl Session {
             self.expire(now);
             let had_all = self.lines.all_sent();
             let message = self.lines.next(now)?;
+            self.note_loss();
             self.answered &= had_all;
             message
         };
@@ -236,7 +238,18 @@ impl Session {
     }
 
     fn expire(&mut self, now: Instant) {
-        let Some(since) = self.lines.expire(now, &self.clock) else { return };
+        let expired = self.lines.expire(now, &self.clock);
+        self.lose(expired);
+    }
+
+    /// Subscriptions may have ended before their time.
+    fn note_loss(&mut self) {
+        let since = self.lines.take_lost().and_then(|at| self.clock.wall(at));
+        self.lose(since);
+    }
+
+    fn lose(&mut self, since: Option<UnixNanos>) {
+        let Some(since) = since else { return };
         self.signals.lost = Some(self.signals.lost.map_or(since, |known| known.min(since)));
     }
 
@@ -248,6 +261,7 @@ impl Session {
             self.tally.unknown_contracts += 1;
             return Received::Control;
         };
+        self.note_loss();
         self.tally.odd_values += u64::from(self.frame.odd_values);
         if let Some(update) = to_update(&self.frame, heard.role, heard.instrument, heard.availability, received_at) {
             let payload = self.keep_payload.then(|| String::from_utf8_lossy(bytes).trim().into());

@@ -117,6 +117,7 @@ impl Lines {
         // Anywhere in the second half of the interval, so that what was subscribed in one go is not renewed in one.
         let share = f64::from(self.turns.wrapping_mul(GOLDEN)) / f64::from(u32::MAX);
         let spread = self.pace.renew_after.mul_f64(0.5 + share / 2.0);
+        let mut cleared = false;
         let stream = match &mut line.stream {
             Some(stream) => {
                 self.schedule.remove(&(stream.scheduled, conid));
@@ -130,6 +131,9 @@ impl Lines {
                     stream.silent = true;
                     self.newly_silent.push(conid);
                 }
+                let past = stream.past(self.listening_since);
+                self.stillness.asked(&mut stream.flow, past, now);
+                cleared = std::mem::take(&mut stream.doubted);
                 // One that is renewed in its turn keeps its place among the others.
                 let late = now.saturating_duration_since(stream.renew_at);
                 let in_turn = now >= stream.renew_at && late <= self.pace.renew_after / 16;
@@ -150,6 +154,9 @@ impl Lines {
         self.ages.insert((now, conid));
         self.expiry_at.get_or_insert(now + self.pace.life);
         self.report = None;
+        if cleared {
+            self.settle(now);
+        }
         Some(message)
     }
 

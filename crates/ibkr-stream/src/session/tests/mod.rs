@@ -6,6 +6,7 @@ mod opening;
 mod pace;
 mod silence;
 mod sleep;
+mod stillness;
 mod stream;
 
 use greeks_model::{Flags, Instrument, InstrumentId, InstrumentTable, QuoteUpdate, Underlying};

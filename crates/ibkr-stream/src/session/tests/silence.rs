@@ -78,7 +78,11 @@ fn one_gone_quiet_among_others_is_asked_and_then_called_silent() {
     assert_eq!((bench.options().silent, bench.options().live), (1, 1));
     bench.data([2]);
     assert_eq!((bench.options().silent, bench.options().live), (0, 2));
-    // And asked in 90 s again when it falls quiet once more.
+    // That was an answer. It flows when it speaks unasked, and is asked in 90 s again when it falls quiet after that.
+    bench.run(30.0, |_| vec![1]);
+    bench.data([2]);
+    bench.run(1.0, |_| vec![1]);
+    bench.data([2]);
     let since = (bench.now - bench.start).as_secs();
     let sent = bench.run(100.0, |_| vec![1]);
     assert_eq!(times(&sent, 2), [since + 90]);
