@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use greeks_model::{Clock, OperatorReason, Retry, SourceError};
 use greeks_processor::SystemClock;
 use greeks_store::{Queries, QueryError};
+use ibkr_stream::MarketData;
 use ibkr_stream::tls::PinStore;
 
 use crate::database::Database;
@@ -22,7 +23,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let mut report = |what: &str, outcome: Result<String, Failure>| match outcome {
         Ok(text) => say(format_args!("ok    {what}: {}", text.replace('\n', "\n        "))),
         Err(failure) => {
-            let said = say(format_args!("FAIL  {what}: {failure}"));
+            let said = say(format_args!("FAIL  {what}: {}", failure.to_string().replace('\n', "\n        ")));
             failures.push(failure);
             said
         }
@@ -46,6 +47,10 @@ pub(crate) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
 async fn check_ibkr(settings: &Ibkr, data_dir: &Path) -> Result<String, Failure> {
     let (config, tls) = sources::ibkr_config(settings, data_dir)?;
     match ibkr_stream::check(&config, &tls, SystemClock::new().now()).await {
+        // Everything is in order, and nothing will come.
+        Ok(report) if report.market_data == MarketData::NotPermitted => {
+            Err(Failure::new(Code::Config, report.to_string()))
+        }
         Ok(report) => Ok(format!("{report}{}", pinned(settings, data_dir))),
         Err(error @ ibkr_stream::Error::Configuration { .. }) => Err(sources::ibkr_refused(&error)),
         Err(error) => Err(failed(chain(&error), error)),

@@ -56,7 +56,8 @@ impl Driver<'_> {
     pub(super) fn note_silence(&mut self) {
         let silent = self.session.take_newly_silent();
         if !silent.is_empty() {
-            tracing::warn!(contracts = ?silent, "subscribed contracts give no data; asking again");
+            // How many they are is told with the state: without a market data line there can be thousands.
+            tracing::debug!(contracts = ?silent, "subscribed contracts give no data; asking again");
         }
     }
 

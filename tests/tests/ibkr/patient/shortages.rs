@@ -111,7 +111,7 @@ async fn checks_tell_it(cluster: &Cluster) {
         tokio::join!(check(config(4), false), check(config(4), true), check(config(0), false));
     for (ended, code, words) in [
         (healthy, 0, ["option positions: 8,", "market data: live"]),
-        (unpermitted, 0, ["option positions: 8,", "market data: no permission: subscribe at IBKR"]),
+        (unpermitted, 78, ["option positions: 8,", "market data: no permission: subscribe at IBKR"]),
         (empty, 0, ["option positions: 0,", "market data: not tried"]),
     ] {
         let said = ended.stdout.join("\n");
