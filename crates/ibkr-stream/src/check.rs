@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::book::Book;
 use crate::brokerage::{self, Opened};
+use crate::conditions::ACCOUNTS_MISSING;
 use crate::config::Endpoints;
 use crate::dial::dial;
 use crate::discovery::{Discoverer, Findings};
-use crate::rest::Rest;
+use crate::rest::{Accounts, Rest};
 use crate::session::{Report, Role, Session, Wanted};
 use crate::source::session_settings;
 use crate::{Error, IbkrConfig};
@@ -41,6 +42,8 @@ pub struct CheckReport {
     pub brokerage: Brokerage,
     /// The accounts that would be streamed.
     pub accounts: Vec<AccountId>,
+    /// Whether these are all: an advisor's sub-accounts are not always told.
+    pub accounts_complete: bool,
     /// Open option positions in them.
     pub option_positions: usize,
     /// Option positions that cannot be understood.
@@ -116,6 +119,9 @@ impl fmt::Display for CheckReport {
         writeln!(f, "gateway: {}, logged in", self.gateway)?;
         writeln!(f, "brokerage session: {}", self.brokerage)?;
         writeln!(f, "accounts: {}", if accounts.is_empty() { "none".into() } else { accounts.join(", ") })?;
+        if !self.accounts_complete {
+            writeln!(f, "accounts missing: {ACCOUNTS_MISSING}")?;
+        }
         writeln!(f, "option positions: {}, not understood: {}", self.option_positions, self.skipped_positions)?;
         write!(f, "market data: {}", self.market_data.words())
     }
@@ -147,7 +153,7 @@ pub async fn check(config: &IbkrConfig, tls: &Arc<rustls::ClientConfig>, now: Un
         Err(Error::Competing { reason }) if config.compete => (None, Brokerage::InUseElsewhere { reason }),
         Err(error) => return Err(error),
     };
-    let accounts = discoverer.accounts(&config).await?;
+    let Accounts { ids: accounts, complete: accounts_complete } = discoverer.accounts(&config).await?;
     let cx = context(now);
     let (mut book, mut option_positions, mut skipped_positions) = (Book::default(), 0, 0);
     for account in &accounts {
@@ -165,7 +171,15 @@ pub async fn check(config: &IbkrConfig, tls: &Arc<rustls::ClientConfig>, now: Un
         _ => MarketData::NotTried,
     };
     let gateway = endpoints.gateway();
-    Ok(CheckReport { gateway, brokerage, accounts, option_positions, skipped_positions, market_data })
+    Ok(CheckReport {
+        gateway,
+        brokerage,
+        accounts,
+        accounts_complete,
+        option_positions,
+        skipped_positions,
+        market_data,
+    })
 }
 
 /// The most important option, and what it is written on.

@@ -5,6 +5,10 @@ use std::fmt;
 use crate::book::BookFaults;
 use crate::session::Counts;
 
+/// What it means that not all accounts were told.
+pub(crate) const ACCOUNTS_MISSING: &str =
+    "the gateway does not tell all sub-accounts of the advisor: name the accounts to stream in the configuration";
+
 /// What an operator should know of a session that streams.
 ///
 /// Frozen data is not among it: outside trading hours all data is frozen, on good days as well. It is flagged on each
@@ -12,6 +16,8 @@ use crate::session::Counts;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Conditions {
     pub(crate) book: BookFaults,
+    /// Sub-accounts of an advisor.
+    pub(crate) accounts_missing: bool,
     /// No permission for the data of so many options and underlyings.
     pub(crate) not_permitted: Pair,
     pub(crate) over_budget: usize,
@@ -56,6 +62,7 @@ impl Conditions {
     pub(crate) const fn of(options: &Counts, underlyings: &Counts) -> Self {
         Self {
             book: BookFaults { failed_accounts: 0, not_streamed: 0 },
+            accounts_missing: false,
             not_permitted: Pair::new(options.not_permitted, underlyings.not_permitted),
             over_budget: options.over_budget + underlyings.over_budget,
             silent: Pair::new(options.silent, underlyings.silent),
@@ -80,6 +87,7 @@ impl fmt::Display for Conditions {
             result
         };
         let BookFaults { failed_accounts, not_streamed } = self.book;
+        say(self.accounts_missing, format_args!("{ACCOUNTS_MISSING}"))?;
         say(failed_accounts > 0, format_args!("positions of {failed_accounts} account(s) could not be read"))?;
         say(not_streamed > 0, format_args!("{not_streamed} option position(s) are not understood"))?;
         say(
@@ -120,6 +128,7 @@ mod tests {
         assert_eq!(Conditions { silent: Pair::new(0, 1), ..none }.to_string(), "1 underlying(s) give no data");
         let all = Conditions {
             book: BookFaults { failed_accounts: 1, not_streamed: 3 },
+            accounts_missing: true,
             not_permitted: Pair::new(1, 1),
             over_budget: 7,
             silent: Pair::new(2, 1),
@@ -129,7 +138,7 @@ mod tests {
             rest_limited: true,
             slow: true,
         };
-        assert_eq!(all.to_string().split("; ").count(), 10, "{all}");
+        assert_eq!(all.to_string().split("; ").count(), 11, "{all}");
     }
 
     #[test]

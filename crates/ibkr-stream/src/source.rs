@@ -18,7 +18,7 @@ use crate::dial::dial;
 use crate::discovery::Discoverer;
 use crate::driver::{Driver, Tools};
 use crate::metrics::Meter;
-use crate::rest::Rest;
+use crate::rest::{Accounts, Rest};
 use crate::session::{Session, Settings};
 use crate::{Error, IbkrConfig};
 
@@ -70,7 +70,9 @@ impl IbkrSource {
         let Some(Ready { accounts, held, identity, session, socket }) = ready else {
             return Ok(SessionEnd::Cancelled);
         };
-        let tools = Tools { cx, config: &self.config, discoverer: &self.discoverer, meter: &self.meter, accounts };
+        let Accounts { ids: accounts, complete: accounts_complete } = accounts;
+        let discoverer = &self.discoverer;
+        let tools = Tools { cx, config: &self.config, discoverer, meter: &self.meter, accounts, accounts_complete };
         let mut driver = Driver::new(tools, identity, session, &mut self.book, &held);
         let result = driver.run(socket).await;
         let streamed = driver.has_streamed();
@@ -85,11 +87,11 @@ impl IbkrSource {
         let rest = self.discoverer.rest();
         let opened = brokerage::open(rest, &self.config, self.config.compete).await?;
         let accounts = self.discoverer.accounts(&self.config).await?;
-        self.book.keep(&accounts);
-        let Some(held) = self.read_positions(&accounts, cx).await? else { return Ok(None) };
+        self.book.keep(&accounts.ids);
+        let Some(held) = self.read_positions(&accounts.ids, cx).await? else { return Ok(None) };
         let identity = brokerage::identify(self.discoverer.rest(), &opened, self.config.compete).await?;
         let socket = dial(&self.config, &self.endpoints, &identity.session, &self.tls).await?;
-        tracing::info!(gateway = self.endpoints.gateway(), accounts = accounts.len(), "connected to the gateway");
+        tracing::info!(gateway = self.endpoints.gateway(), accounts = accounts.ids.len(), "connected to the gateway");
         let session = Session::new(session_settings(&self.config, cx.keep_payload()), Instant::now().into_std());
         Ok(Some(Ready { accounts, held, identity, session, socket }))
     }
@@ -164,7 +166,7 @@ impl QuoteSource for IbkrSource {
 
 /// What a session begins with.
 struct Ready {
-    accounts: Vec<AccountId>,
+    accounts: Accounts,
     held: Vec<PositionSnapshot>,
     identity: Identity,
     session: Session,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use fake::*;
 use futures_util::SinkExt;
-use greeks_model::{Flags, GapReason, Retry};
+use greeks_model::{AccountId, Flags, GapReason, Retry, SessionEnd};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -127,7 +127,7 @@ async fn f10_a_websocket_closed_at_once_is_not_dialled_at_once() {
     let mut wire = gateway.stream(&ALL).await;
     client.connected().await;
     wire.socket.send(Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))).await.unwrap();
-    assert_eq!(client.end().await.unwrap(), greeks_model::SessionEnd::Closed);
+    assert_eq!(client.end().await.unwrap(), SessionEnd::Closed);
     gateway.assert_clean();
 }
 
@@ -249,6 +249,34 @@ async fn f20_market_data_lines_go_to_the_most_important_and_the_rest_is_told() {
     assert!(first.starts_with(&format!("umd+{SPY_CALL}+")), "{first}");
     wire.expect_subscriptions(&[SPY_PUT]).await;
     wire.say(&quote(SPY_PUT)).await;
+    client.connected().await;
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn sub_accounts_that_an_advisors_gateway_does_not_tell_are_told_as_missing() {
+    let gateway = Gateway::start().await;
+    gateway.answer("/portfolio/accounts", Reply::ok(r#"[{"id":"F1000000"}]"#));
+    gateway.answer("/portfolio/subaccounts", Reply::status(400, r#"{"error":"too many subaccounts"}"#));
+    gateway.change(|state| state.listed = true);
+    let mut config = gateway.config();
+    config.position_poll = Duration::from_millis(20);
+    let mut client = Client::started(config);
+    let _wire = gateway.authenticate().await;
+    client.degraded("does not tell all sub-accounts of the advisor").await;
+    // They are asked for again. With what is told then it begins anew.
+    gateway.answer("/portfolio/subaccounts", Reply::ok(format!(r#"[{{"id":"{ACCOUNT}"}}]"#)));
+    assert_eq!(client.end().await.unwrap(), SessionEnd::Closed);
+    client.start();
+    let _wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    client.stop().await;
+    // Whoever names the accounts has what was asked for.
+    gateway.answer("/portfolio/subaccounts", Reply::status(400, ""));
+    let mut config = gateway.config();
+    config.accounts = Some(vec![AccountId::new(ACCOUNT).unwrap()]);
+    let mut client = Client::started(config);
+    let _wire = gateway.stream(&ALL).await;
     client.connected().await;
     client.stop().await;
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use broker_net::text::clean;
 use greeks_model::{AccountId, Contract, Decimal, SourceContext, Underlying, UnixNanos};
 
-use crate::rest::Rest;
+use crate::rest::{Accounts, Rest};
 use crate::wire::Conid;
 use crate::{Error, IbkrConfig};
 
@@ -68,19 +68,13 @@ impl Discoverer {
     }
 
     /// The accounts to stream: those configured, or all.
-    pub(crate) async fn accounts(&self, config: &IbkrConfig) -> Result<Vec<AccountId>, Error> {
-        let all = self.rest.portfolio_accounts().await?;
-        if all.is_empty() {
-            return Err(Error::NoAccounts);
-        }
-        let Some(chosen) = &config.accounts else { return Ok(all) };
-        match chosen.iter().find(|account| !all.contains(account)) {
-            None => Ok(chosen.clone()),
-            Some(missing) => {
-                let known: Vec<String> = all.iter().map(ToString::to_string).collect();
-                Err(Error::UnknownAccount { missing: missing.to_string(), known: known.join(", ") })
-            }
-        }
+    pub(crate) async fn accounts(&self, config: &IbkrConfig) -> Result<Accounts, Error> {
+        chosen(self.rest.portfolio_accounts().await?, config)
+    }
+
+    /// The same once they are said to have changed.
+    pub(crate) async fn accounts_anew(&self, config: &IbkrConfig) -> Result<Accounts, Error> {
+        chosen(self.rest.portfolio_accounts_anew().await?, config)
     }
 
     /// Reads the positions of one account.
@@ -141,6 +135,22 @@ impl Discoverer {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         if reported.len() < MOST_REPORTS && reported.insert((name.clone(), why.to_owned())) {
             tracing::warn!(position = name, why, "a position cannot be streamed as it is");
+        }
+    }
+}
+
+/// Of all accounts those that are configured, or all.
+fn chosen(all: Accounts, config: &IbkrConfig) -> Result<Accounts, Error> {
+    if all.ids.is_empty() {
+        return Err(Error::NoAccounts);
+    }
+    let Some(chosen) = &config.accounts else { return Ok(all) };
+    // Where not all are told, one that is not may exist: its positions will show.
+    match chosen.iter().find(|account| all.complete && !all.ids.contains(account)) {
+        None => Ok(Accounts { ids: chosen.clone(), complete: true }),
+        Some(missing) => {
+            let known: Vec<String> = all.ids.iter().map(ToString::to_string).collect();
+            Err(Error::UnknownAccount { missing: missing.to_string(), known: known.join(", ") })
         }
     }
 }

@@ -398,10 +398,10 @@ async fn after_an_execution_the_cache_is_passed_by() {
 async fn configured_accounts_have_to_exist() {
     let mut fixture = Fixture::new(Knowledge::default()).await;
     let all = fixture.discoverer.accounts(&fixture.gateway.config).await.unwrap();
-    assert_eq!(all.iter().map(AccountId::as_str).collect::<Vec<_>>(), ["U1234567", "U7654321"]);
+    assert_eq!(all.ids.iter().map(AccountId::as_str).collect::<Vec<_>>(), ["U1234567", "U7654321"]);
     fixture.gateway.config.accounts = Some(vec![AccountId::new("U7654321").unwrap()]);
     let chosen = fixture.discoverer.accounts(&fixture.gateway.config).await.unwrap();
-    assert_eq!(chosen.iter().map(AccountId::as_str).collect::<Vec<_>>(), ["U7654321"]);
+    assert_eq!(chosen.ids.iter().map(AccountId::as_str).collect::<Vec<_>>(), ["U7654321"]);
     fixture.gateway.config.accounts = Some(vec![AccountId::new("U0000000").unwrap()]);
     let error = fixture.discoverer.accounts(&fixture.gateway.config).await.unwrap_err();
     assert_eq!(error.to_string(), "account ··0000 is not among the accounts of this login (··4567, ··4321)");
@@ -413,5 +413,5 @@ async fn a_login_without_accounts_is_asked_again() {
     let error = fixture.discoverer.accounts(&fixture.gateway.config).await.unwrap_err();
     assert!(matches!(error, Error::NoAccounts) && error.retry() == greeks_model::Retry::Backoff, "{error:?}");
     fixture.know(|it| it.no_accounts = false);
-    assert_eq!(fixture.discoverer.accounts(&fixture.gateway.config).await.unwrap().len(), 2);
+    assert_eq!(fixture.discoverer.accounts(&fixture.gateway.config).await.unwrap().ids.len(), 2);
 }

@@ -26,7 +26,7 @@ use crate::book::Book;
 use crate::brokerage::Identity;
 use crate::discovery::{Discoverer, Findings};
 use crate::metrics::Meter;
-use crate::rest::Tickle;
+use crate::rest::{Accounts, Tickle};
 use crate::session::Session;
 use crate::{Error, IbkrConfig};
 
@@ -37,6 +37,9 @@ use tickler::Tickler;
 /// How long the last words of a session may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// After so many polls of positions the accounts are listed again, where not all were told.
+const POLLS_PER_LIST: u32 = 10;
+
 /// What a driver works with.
 pub(crate) struct Tools<'a> {
     pub(crate) cx: &'a SourceContext,
@@ -44,13 +47,15 @@ pub(crate) struct Tools<'a> {
     pub(crate) discoverer: &'a Arc<Discoverer>,
     pub(crate) meter: &'a Meter,
     pub(crate) accounts: Vec<AccountId>,
+    /// Whether these are all that were to be streamed.
+    pub(crate) accounts_complete: bool,
 }
 
 /// What goes on beside the stream.
 enum Job {
     Read(Findings),
     Tickled(Result<Tickle, Error>),
-    Accounts(Result<Vec<AccountId>, Error>),
+    Accounts(Result<Accounts, Error>),
 }
 
 /// One session from its first byte to its last.
@@ -67,6 +72,8 @@ pub(crate) struct Driver<'a> {
     jobs: FuturesUnordered<BoxFuture<'static, Job>>,
     /// Whether a job reads the list of accounts.
     listing: bool,
+    /// When one that was not complete is read again.
+    list_again_at: Instant,
     streaming: bool,
     told: Told,
 }
@@ -95,6 +102,7 @@ impl<'a> Driver<'a> {
             book,
             jobs: FuturesUnordered::new(),
             listing: false,
+            list_again_at: now + config.position_poll.saturating_mul(POLLS_PER_LIST),
             streaming: false,
             told: Told::default(),
         }

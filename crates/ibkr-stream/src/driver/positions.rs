@@ -7,13 +7,17 @@ use futures_util::FutureExt;
 use greeks_model::{AccountId, SessionEnd, SourceEvent};
 use tokio::time::Instant;
 
-use super::{Driver, Job};
+use super::{Driver, Job, POLLS_PER_LIST};
 use crate::Error;
 use crate::discovery::Findings;
+use crate::rest::Accounts;
 
 impl Driver<'_> {
     /// Starts the reads that are due. While events wait for room none starts: its events would have to wait as well.
     pub(super) fn start_reads(&mut self, now: Instant) {
+        if !self.tools.accounts_complete && now >= self.list_again_at {
+            self.list_accounts(now);
+        }
         while let Some(account) = self.executions.take_due(now) {
             self.refresher.touch(&account, now.into_std());
         }
@@ -32,7 +36,8 @@ impl Driver<'_> {
     /// When [`Driver::start_reads`] is due.
     pub(super) fn positions_due(&self) -> Option<Instant> {
         let read = self.refresher.deadline().filter(|_| !self.handover.has_own()).map(Instant::from_std);
-        read.into_iter().chain(self.executions.deadline()).min()
+        let list = (!self.tools.accounts_complete && !self.listing).then_some(self.list_again_at);
+        read.into_iter().chain(self.executions.deadline()).chain(list).min()
     }
 
     pub(super) fn on_findings(&mut self, findings: Findings, now: Instant) {
@@ -58,19 +63,23 @@ impl Driver<'_> {
     /// The gateway has told of its accounts: whether they are still those of this session.
     pub(super) fn list_accounts(&mut self, now: Instant) {
         self.refresher.touch_all(now.into_std());
+        self.list_again_at = now + self.tools.config.position_poll.saturating_mul(POLLS_PER_LIST);
         if std::mem::replace(&mut self.listing, true) {
             return;
         }
         let (discoverer, config) = (Arc::clone(self.tools.discoverer), self.tools.config.clone());
-        self.jobs.push(async move { Job::Accounts(discoverer.accounts(&config).await) }.boxed());
+        self.jobs.push(async move { Job::Accounts(discoverer.accounts_anew(&config).await) }.boxed());
     }
 
-    pub(super) fn on_accounts(&mut self, outcome: Result<Vec<AccountId>, Error>, now: Instant) -> Option<SessionEnd> {
+    pub(super) fn on_accounts(&mut self, outcome: Result<Accounts, Error>, now: Instant) -> Option<SessionEnd> {
         self.listing = false;
         match outcome {
-            Ok(accounts) if same(&accounts, &self.tools.accounts) => None,
+            Ok(accounts) if same(&accounts.ids, &self.tools.accounts) => {
+                self.tools.accounts_complete = accounts.complete;
+                None
+            }
             Ok(accounts) => {
-                tracing::info!(accounts = accounts.len(), "the accounts of the login have changed; beginning anew");
+                tracing::info!(accounts = accounts.ids.len(), "the accounts of the login have changed; beginning anew");
                 Some(SessionEnd::Closed)
             }
             Err(error) => {

@@ -35,6 +35,7 @@ impl Driver<'_> {
         let report = self.session.report();
         let conditions = Conditions {
             book: self.book.faults(),
+            accounts_missing: !self.tools.accounts_complete,
             without_greeks: self.without_greeks(&report, now),
             tickle_failing: self.tickler.is_failing(),
             rest_limited: self.tickler.is_limited(now),

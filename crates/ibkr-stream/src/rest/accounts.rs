@@ -13,19 +13,31 @@ const SUBACCOUNTS: &str = "GET /portfolio/subaccounts";
 const PAGES: &str = "GET /portfolio/subaccounts2";
 /// The most that one answer about sub-accounts holds; whoever has more asks for pages.
 const MOST_AT_ONCE: usize = 100;
-/// Pages hold 20 sub-accounts. No advisor has this many pages, but a hostile answer could.
+/// Sub-accounts on a page.
+const PAGE: usize = 20;
+/// No advisor has this many pages, but a hostile answer could.
 const MOST_PAGES: usize = 500;
+
+/// The accounts of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Accounts {
+    pub(crate) ids: Vec<AccountId>,
+    /// Whether these are all. An advisor's sub-accounts are not always told.
+    pub(crate) complete: bool,
+}
 
 /// The last answer, for those who ask again too early.
 #[derive(Debug)]
 pub(super) struct AccountList {
     asked: Instant,
-    known: Option<Vec<AccountId>>,
+    known: Option<Accounts>,
+    /// All that were told by the last answer that told any.
+    last: Option<Vec<AccountId>>,
 }
 
 impl AccountList {
     pub(super) const fn asked_at(asked: Instant) -> Self {
-        Self { asked, known: None }
+        Self { asked, known: None, last: None }
     }
 }
 
@@ -33,23 +45,26 @@ impl AccountList {
 #[derive(Debug, Default, PartialEq)]
 struct Listing {
     accounts: Vec<AccountId>,
-    /// Whether an account says that it is part of an advisor's structure.
+    /// Whether an account says that it is part of a structure.
     tiered: bool,
+    /// Whether an account is an advisor's own, above others.
+    advisor: bool,
 }
 
 impl Rest {
     /// The accounts of the user, sub-accounts of an advisor included. The gateway allows one such call in 5 seconds: an
     /// answer younger than that is given again.
-    pub(crate) async fn portfolio_accounts(&self) -> Result<Vec<AccountId>, Error> {
+    pub(crate) async fn portfolio_accounts(&self) -> Result<Accounts, Error> {
         self.accounts(false).await
     }
 
-    /// Lists the accounts for the gateway's sake, which refuses to tell positions before.
-    pub(super) async fn list_accounts_anew(&self) -> Result<(), Error> {
-        self.accounts(true).await.map(|_| ())
+    /// The same, asked for now: whoever has heard of a change waits for an answer that can show it. For the gateway's
+    /// sake too, which refuses to tell positions before.
+    pub(crate) async fn portfolio_accounts_anew(&self) -> Result<Accounts, Error> {
+        self.accounts(true).await
     }
 
-    async fn accounts(&self, anew: bool) -> Result<Vec<AccountId>, Error> {
+    async fn accounts(&self, anew: bool) -> Result<Accounts, Error> {
         // Held over the calls on purpose: whoever comes second gets the first one's answer.
         let asked_at = Instant::now();
         let mut list = self.account_list.lock().await;
@@ -60,57 +75,104 @@ impl Rest {
         }
         tokio::time::sleep_until(list.asked + self.account_list_spacing).await;
         // Before the call too: it counts even if a session that ends drops it.
-        *list = AccountList::asked_at(Instant::now());
-        let answer = self.ask_for_accounts().await;
         list.asked = Instant::now();
-        list.known = answer.as_ref().ok().cloned();
+        list.known = None;
+        let mut answer = self.ask_for_accounts().await;
+        list.asked = Instant::now();
+        match &mut answer {
+            Ok(accounts) => {
+                let same_user = |known: &&Vec<AccountId>| known.iter().any(|id| accounts.ids.contains(id));
+                if let Some(known) = list.last.as_ref().filter(|_| !accounts.complete).filter(same_user) {
+                    // What was told once does not vanish because it is not told now.
+                    add(&mut accounts.ids, known.clone());
+                }
+                list.last = Some(accounts.ids.clone());
+                list.known = Some(accounts.clone());
+            }
+            Err(_) => list.known = None,
+        }
         answer
     }
 
-    async fn ask_for_accounts(&self) -> Result<Vec<AccountId>, Error> {
-        let mut found = match self.call(Call::get(ACCOUNTS, &["portfolio", "accounts"]), &[], None::<&()>).await {
+    async fn ask_for_accounts(&self) -> Result<Accounts, Error> {
+        let listing = match self.call(Call::get(ACCOUNTS, &["portfolio", "accounts"]), &[], None::<&()>).await {
             Ok(answer) => read(ACCOUNTS, &answer)?,
             // Documented for users without an advisor's structure; what it does to the others is not.
             Err(Error::Status { status, reason, .. }) => {
                 tracing::debug!(status, reason, "the list of accounts is refused");
-                return Ok(self.sub_accounts().await?.accounts);
+                Listing::default()
             }
             Err(error) => return Err(error),
         };
-        if found.tiered || found.accounts.is_empty() {
-            match self.sub_accounts().await {
-                Ok(more) => add(&mut found.accounts, more.accounts),
-                Err(Error::Status { status, reason, .. }) if !found.accounts.is_empty() => {
-                    tracing::debug!(status, reason, "no sub-accounts are told");
-                }
-                Err(error) => return Err(error),
-            }
+        let Listing { accounts: mut ids, tiered, advisor } = listing;
+        if !tiered && !ids.is_empty() {
+            return Ok(Accounts { ids, complete: true });
         }
-        Ok(found.accounts)
+        let complete = match self.sub_accounts().await {
+            Ok(told) => {
+                add(&mut ids, told.ids);
+                told.complete
+            }
+            Err(Error::Status { status, reason, .. }) if !ids.is_empty() => {
+                tracing::debug!(status, reason, "no sub-accounts are told");
+                // Others in a structure, such as an advisor's client, have none to tell.
+                !advisor
+            }
+            Err(error) => return Err(error),
+        };
+        if !complete {
+            tracing::warn!(accounts = ids.len(), "the gateway does not tell all sub-accounts");
+        }
+        Ok(Accounts { ids, complete })
     }
 
-    async fn sub_accounts(&self) -> Result<Listing, Error> {
-        let answer = self.call(Call::get(SUBACCOUNTS, &["portfolio", "subaccounts"]), &[], None::<&()>).await?;
-        let mut found = read(SUBACCOUNTS, &answer)?;
-        if found.accounts.len() < MOST_AT_ONCE {
-            return Ok(found);
+    /// All at once, or page by page where they are too many for that or the one answer is refused.
+    async fn sub_accounts(&self) -> Result<Accounts, Error> {
+        let call = Call::get(SUBACCOUNTS, &["portfolio", "subaccounts"]);
+        let ids = match self.call(call, &[], None::<&()>).await {
+            Ok(answer) => read(SUBACCOUNTS, &answer)?.accounts,
+            Err(Error::Status { status, reason, .. }) => {
+                tracing::debug!(status, reason, "the list of sub-accounts is refused; asking for its pages");
+                return self.pages().await;
+            }
+            Err(error) => return Err(error),
+        };
+        if ids.len() < MOST_AT_ONCE {
+            return Ok(Accounts { ids, complete: true });
         }
+        match self.pages().await {
+            Ok(mut told) => {
+                add(&mut told.ids, ids);
+                Ok(told)
+            }
+            Err(Error::Status { .. }) => Ok(Accounts { ids, complete: false }),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn pages(&self) -> Result<Accounts, Error> {
+        let mut ids = Vec::new();
         for page in 0..MOST_PAGES {
             let call = Call::get(PAGES, &["portfolio", "subaccounts2"]);
-            let answer = match self.call(call, &[("page", &page.to_string())], None::<&()>).await {
-                Ok(answer) => answer,
-                Err(Error::Status { status: 404, .. }) => break,
+            let more = match self.call(call, &[("page", &page.to_string())], None::<&()>).await {
+                Ok(answer) => read(PAGES, &answer)?.accounts,
+                // Where the pages end.
+                Err(Error::Status { status: 404, .. }) if page > 0 => return Ok(Accounts { ids, complete: true }),
+                Err(Error::Status { .. }) if page > 0 => return Ok(Accounts { ids, complete: false }),
                 Err(error) => return Err(error),
             };
-            let more = read(PAGES, &answer)?;
-            // A server that ignores the page number would tell the same for ever.
-            let nothing_new = more.accounts.iter().all(|account| found.accounts.contains(account));
-            if more.accounts.is_empty() || (page > MOST_AT_ONCE / 20 && nothing_new) {
-                break;
+            if more.is_empty() {
+                return Ok(Accounts { ids, complete: page > 0 });
             }
-            add(&mut found.accounts, more.accounts);
+            let before = ids.len();
+            add(&mut ids, more);
+            if ids.len() == before {
+                // The number of the page is ignored: what is no page is the whole list.
+                let complete = before != PAGE;
+                return Ok(Accounts { ids, complete });
+            }
         }
-        Ok(found)
+        Ok(Accounts { ids, complete: false })
     }
 }
 
@@ -173,7 +235,9 @@ fn read_account(item: &RawValue, listing: &mut Listing) {
     };
     let parent = account.parent.and_then(|raw| serde_json::from_str::<Parent<'_>>(raw.get()).ok());
     let related = parent.is_some_and(|it| [it.is_m_parent, it.is_m_child].map(body::flag).contains(&Some(true)));
-    listing.tiered |= related || body::flag(account.faclient) == Some(true) || is_master(&number);
+    let advisor = is_master(&number);
+    listing.advisor |= advisor;
+    listing.tiered |= advisor || related || body::flag(account.faclient) == Some(true);
     // Some lists hold an entry that stands for all of an advisor's accounts.
     if !number.eq_ignore_ascii_case("all") {
         add(&mut listing.accounts, vec![id]);
@@ -209,17 +273,18 @@ mod tests {
 
     #[test]
     fn an_advisor_is_known_by_any_of_its_signs() {
-        for (account, tiered) in [
-            (r#"{"id":"U1234567","faclient":true}"#, true),
-            (r#"{"id":"U1234567","parent":{"isMParent":true}}"#, true),
-            (r#"{"id":"U1234567","parent":{"isMChild":true}}"#, true),
-            (r#"{"id":"F1234567"}"#, true),
-            (r#"{"id":"DF123456"}"#, true),
-            (r#"{"id":"DU123456"}"#, false),
-            (r#"{"id":"FOO"}"#, false),
-            (r#"{"id":"U1234567","faclient":null,"parent":null}"#, false),
+        for (account, tiered, advisor) in [
+            (r#"{"id":"U1234567","faclient":true}"#, true, false),
+            (r#"{"id":"U1234567","parent":{"isMParent":true}}"#, true, false),
+            (r#"{"id":"U1234567","parent":{"isMChild":true}}"#, true, false),
+            (r#"{"id":"F1234567"}"#, true, true),
+            (r#"{"id":"DF123456"}"#, true, true),
+            (r#"{"id":"DU123456"}"#, false, false),
+            (r#"{"id":"FOO"}"#, false, false),
+            (r#"{"id":"U1234567","faclient":null,"parent":null}"#, false, false),
         ] {
-            assert_eq!(read(ACCOUNTS, format!("[{account}]").as_bytes()).unwrap().tiered, tiered, "{account}");
+            let listing = read(ACCOUNTS, format!("[{account}]").as_bytes()).unwrap();
+            assert_eq!((listing.tiered, listing.advisor), (tiered, advisor), "{account}");
         }
     }
 }

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::{Error, IbkrConfig};
 
+pub(crate) use accounts::Accounts;
 pub(crate) use definitions::ContractInfo;
 pub(crate) use positions::{PositionNow, PositionRow, Positions};
 pub(crate) use session::{AuthStatus, Tickle};
@@ -100,7 +101,7 @@ impl Rest {
         }
         tracing::debug!(call = call.name, "the accounts have to be listed again");
         match call.path.first() {
-            Some(&"portfolio" | &"portfolio2") => self.list_accounts_anew().await?,
+            Some(&"portfolio" | &"portfolio2") => self.portfolio_accounts_anew().await.map(drop)?,
             _ => self.brokerage_accounts().await?,
         }
         self.call(call, query, None::<&()>).await
