@@ -79,11 +79,13 @@ pub enum GapReason {
     Stopped,
     /// The process ended without a chance to say so; found at the next start.
     Crashed,
+    /// It was received and accepted, and the medium that kept it has damaged it.
+    Corrupt,
 }
 
 impl GapReason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Disconnected,
         Self::Silence,
         Self::SubscriptionExpired,
@@ -91,6 +93,7 @@ impl GapReason {
         Self::ProtocolViolation,
         Self::Stopped,
         Self::Crashed,
+        Self::Corrupt,
     ];
 
     /// The name used in `ingest_gaps.reason` and in metric labels.
@@ -104,6 +107,7 @@ impl GapReason {
             Self::ProtocolViolation => "protocol_violation",
             Self::Stopped => "stopped",
             Self::Crashed => "crashed",
+            Self::Corrupt => "corrupt",
         }
     }
 

@@ -12,7 +12,7 @@ pub trait SnapshotSink: Send {
     /// Accepts `records`, all or none; returns when they are accepted. Blocks while the store is at its limit.
     ///
     /// # Errors
-    /// [`SinkError`] when they were not accepted; none of them was.
+    /// [`SinkError`] when they were not accepted; none of them was, but for what [`SinkError::Full`] says.
     fn append(&mut self, records: &[Record]) -> Result<(), SinkError>;
 
     /// Accepts no more records and makes what was accepted as durable as the sink can.
@@ -32,6 +32,13 @@ pub enum SinkError {
     /// The medium refused.
     #[error("the sink cannot write")]
     Io(#[source] std::io::Error),
+    /// There is no room. So many of the records were given up; the others were accepted. The sink has counted them and will
+    /// say so itself, as [`Record::Shed`]: do not hand them in again, and go on.
+    #[error("the sink is full: {given_up} records were given up")]
+    Full {
+        /// How many of the records handed in.
+        given_up: u64,
+    },
 }
 
 /// The number of a record within one incarnation: 1 for the first, then without holes.

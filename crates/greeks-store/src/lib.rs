@@ -30,6 +30,7 @@ mod commit;
 mod connection;
 mod database;
 mod failure;
+mod journal_log;
 mod memory_log;
 pub mod metrics;
 mod migrate;
@@ -43,6 +44,9 @@ pub use commit::{
 };
 pub use connection::ConnectError;
 pub use database::{DatabaseConfig, DatabaseConfigError, SslMode};
+/// Re-exported because its types appear in public interfaces.
+pub use greeks_journal;
+pub use journal_log::{JournalLog, JournalLogWriter, JournalLogs, JournalMonitor, Leftover, journal_log};
 pub use memory_log::{MemoryLog, MemoryLogAbort, MemoryLogWriter, memory_log};
 pub use migrate::{MigrateError, Migrated, known_version, migrate};
 pub use partitions::{InvalidMonth, Month};

@@ -62,7 +62,9 @@ pub(super) async fn positions(client: &Client, stream: i32, records: &[(u64, &Po
 }
 
 pub(super) async fn gaps(client: &Client, stream: i32, records: &[(u64, &GapRecord)]) -> Result<(), Error> {
-    for (number, gap) in records {
+    // Of those about the same gap that stand together only the last counts; a damaged journal states one thousands of times.
+    let same = |a: &GapRecord, b: &GapRecord| a.source == b.source && a.from == b.from;
+    for (number, gap) in records.chunk_by(|(_, a), (_, b)| same(a, b)).filter_map(<[_]>::last) {
         let events = gap.count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
         let (source, from, to) = (gap.source.as_str(), timestamp(gap.from), gap.to.map(timestamp));
         let (reason, seq) = (gap.reason.as_str(), rows::seq(stream, *number));

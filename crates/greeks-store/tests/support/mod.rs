@@ -1,6 +1,7 @@
 //! One private server per test program, shared by the tests that run at the same time, and a database per test.
 #![allow(dead_code, unreachable_pub)]
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -8,8 +9,9 @@ use std::time::{Duration, Instant};
 use greeks_model::{
     AccountId, Clock, Contract, Decimal, GreekSnapshot, Record, Series, SourceId, UnixNanos, jiff::Timestamp,
 };
+use greeks_store::greeks_journal::{Error, Options};
 use greeks_store::private::{PrivateConfig, PrivateServer};
-use greeks_store::{DatabaseConfig, migrate};
+use greeks_store::{DatabaseConfig, JournalLogs, journal_log, migrate};
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, NoTls};
 
@@ -104,6 +106,18 @@ pub fn tick(series: &Arc<Series>, number: u32) -> GreekSnapshot {
 
 pub fn ticks(series: &Arc<Series>, numbers: std::ops::Range<u32>) -> Vec<Record> {
     numbers.map(|number| Record::Snapshot(tick(series, number))).collect()
+}
+
+/// A small journal; waits for what still reads in one that was just dropped.
+pub fn open_journal(dir: &Path, segment_bytes: u64, segments: u64) -> JournalLogs {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let options = Options { segment_bytes, max_bytes: segments * segment_bytes, ..Options::default() };
+        match journal_log(dir, options) {
+            Err(Error::Locked { .. }) if Instant::now() < deadline => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {

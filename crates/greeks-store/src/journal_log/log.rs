@@ -1,0 +1,157 @@
+//! The end that the committer reads from.
+
+use std::io;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use greeks_journal::{Handle, Incarnation, State};
+use greeks_model::{Batch, LogError, Seq, SnapshotLog, Uuid};
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::desk::{Desk, unreadable};
+
+/// The reading end of a journal, of one incarnation. Dropping it stops nothing and loses nothing: what was not released is
+/// there at the next start.
+///
+/// Reads the segments themselves, a batch at a time and no more than 8 MiB, however far behind it is. What was just written
+/// comes from the page cache; nothing else is kept. Each batch is read and decoded on tokio's threads for blocking work:
+/// a disk that takes its time must not hold up whoever shares a worker, and a hop of some 20 µs per commit is little beside
+/// the transaction.
+///
+/// Asked for what follows [`Seq::ZERO`], what an earlier run has left begins with the oldest record kept: what came before
+/// was released because it was stored.
+#[derive(Debug)]
+pub struct JournalLog {
+    handle: Handle,
+    incarnation: Uuid,
+    end: End,
+    /// The oldest record there was at the start.
+    first: u64,
+    state: Work,
+}
+
+#[derive(Debug)]
+enum End {
+    /// Told by this of news.
+    Open(Arc<Notify>),
+    /// The number of the last record.
+    At(u64),
+}
+
+/// A batch is read to its end even when nobody waits for it any more: the next call finds it.
+#[derive(Debug)]
+enum Work {
+    Idle(Box<Desk>),
+    Reading {
+        after: u64,
+        task: JoinHandle<(Box<Desk>, Result<(), LogError>)>,
+    },
+    /// The thread that had it is gone.
+    Lost,
+}
+
+impl JournalLog {
+    pub(super) fn living(handle: Handle, desk: Desk, arrived: Arc<Notify>) -> Self {
+        let incarnation = desk.incarnation();
+        Self { handle, incarnation, end: End::Open(arrived), first: 1, state: Work::Idle(Box::new(desk)) }
+    }
+
+    pub(super) fn left(handle: Handle, desk: Desk, found: &Incarnation) -> Self {
+        let end = End::At(found.last);
+        Self { handle, incarnation: found.id, end, first: found.first, state: Work::Idle(Box::new(desk)) }
+    }
+
+    /// Waits until a record beyond `after` is there.
+    async fn wait_beyond(&self, after: u64) -> Result<(), LogError> {
+        let arrived = match &self.end {
+            End::At(last) if after < *last => return Ok(()),
+            End::At(_) => return Err(LogError::Closed),
+            End::Open(arrived) => arrived,
+        };
+        loop {
+            // News between this look and the wait below are kept as a permit: there is one reader.
+            let progress = self.handle.progress();
+            if progress.written > after {
+                return Ok(());
+            }
+            if progress.state != State::Open {
+                return Err(LogError::Closed);
+            }
+            arrived.notified().await;
+        }
+    }
+
+    /// Waits for a read under way, then gives the desk. The failure of a read that was begun for something else is not told.
+    async fn desk(&mut self, after: u64) -> Result<&mut Desk, LogError> {
+        if let Work::Reading { after: asked, task } = &mut self.state {
+            let asked = *asked;
+            match task.await {
+                Ok((desk, outcome)) => {
+                    self.state = Work::Idle(desk);
+                    if asked == after {
+                        outcome?;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "reading the journal ended badly");
+                    self.state = Work::Lost;
+                }
+            }
+        }
+        match &mut self.state {
+            Work::Idle(desk) => Ok(desk),
+            _ => Err(LogError::Io(io::Error::other("the reader of the journal is gone"))),
+        }
+    }
+
+    /// Has the desk read on.
+    fn begin(&mut self, after: u64, max: usize) {
+        self.state = match std::mem::replace(&mut self.state, Work::Lost) {
+            Work::Idle(mut desk) => {
+                let task = spawn_blocking(move || {
+                    let outcome = desk.fill(after, max);
+                    (desk, outcome)
+                });
+                Work::Reading { after, task }
+            }
+            other => other,
+        };
+    }
+}
+
+#[async_trait]
+impl SnapshotLog for JournalLog {
+    fn incarnation(&self) -> Uuid {
+        self.incarnation
+    }
+
+    async fn next(&mut self, after: Seq, max: usize) -> Result<Batch, LogError> {
+        let after = after.0.max(self.first - 1);
+        if let Some(batch) = self.desk(after).await?.take(after, max) {
+            return Ok(batch);
+        }
+        self.wait_beyond(after).await?;
+        self.begin(after, max);
+        let batch = self.desk(after).await?.take(after, max);
+        batch.ok_or_else(|| {
+            let message = format!("record {} of the journal is said to be there and is not", after.saturating_add(1));
+            LogError::Io(io::Error::new(io::ErrorKind::InvalidData, message))
+        })
+    }
+
+    async fn release(&mut self, upto: Seq) -> Result<(), LogError> {
+        // One segment is the one being written: it stays.
+        if matches!(self.end, End::Open(_)) && self.handle.usage().segments <= 1 {
+            return Ok(());
+        }
+        let upto = match &self.state {
+            Work::Idle(desk) => desk.may_go(upto.0),
+            // Nothing is lost by waiting for the next release.
+            _ => return Ok(()),
+        };
+        let (handle, incarnation) = (self.handle.clone(), self.incarnation);
+        let released = spawn_blocking(move || handle.release(incarnation, upto)).await;
+        released.map_err(|error| LogError::Io(io::Error::other(error)))?.map_err(unreadable)
+    }
+}

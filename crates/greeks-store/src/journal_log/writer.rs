@@ -1,0 +1,151 @@
+//! The end that the pipeline appends to.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use greeks_journal::{Error, Journal};
+use greeks_model::{Record, SinkError, SnapshotSink};
+
+use super::Shedding;
+use super::tally::Tally;
+
+/// Keeps so many buffers of at most this length from one append for the next.
+const KEEP_BUFFERS: usize = 4_096;
+const KEEP_BYTES: usize = 4 << 10;
+
+/// The writing end of a journal. Each append is one `write(2)` and accepted when it returns; syncing goes on behind it.
+///
+/// # When there is no room
+///
+/// At the quota or on a full disk nothing accepted is dropped, and nothing waits: rows are given up, the newest ones that
+/// is, and the append says [`SinkError::Full`]. Gaps and positions still fit into a reserve. What is given up is counted
+/// per source and stated as [`Record::Shed`] through the same reserve, at once and then whenever an eighth has come on
+/// top, and in full together with the first records that are accepted again or at the end. All statements about one
+/// stretch have the same source and `from`: they are one row in the database, and the last one counts. Only a process
+/// killed in the middle of it leaves a count that is too low, by an eighth at most.
+#[derive(Debug)]
+pub struct JournalLogWriter {
+    journal: Journal,
+    /// Reused, so that a steady stream allocates nothing.
+    encoded: Vec<Vec<u8>>,
+    tally: Tally,
+    shedding: Arc<Shedding>,
+}
+
+impl JournalLogWriter {
+    pub(super) fn new(journal: Journal, shedding: Arc<Shedding>) -> Self {
+        Self { journal, encoded: Vec::new(), tally: Tally::default(), shedding }
+    }
+
+    /// Returns when everything accepted so far survives a power cut too.
+    ///
+    /// # Errors
+    /// [`SinkError::Io`] when the disk refuses.
+    pub fn flush(&self) -> Result<(), SinkError> {
+        self.journal.flush().map_err(refused)
+    }
+
+    /// Accepts `records` in one write, unless they are too many for one; tells how many were given up.
+    fn accept(&mut self, records: &[Record]) -> Result<u64, SinkError> {
+        let statements = self.tally.statements();
+        let encoded = encode(&mut self.encoded, statements.iter().chain(records));
+        match self.journal.append(encoded) {
+            Ok(_) => {
+                self.tally.finish();
+                Ok(0)
+            }
+            Err(Error::QuotaReached { .. } | Error::NoSpace(_)) => Ok(self.give_up(records)),
+            Err(Error::TooLarge { bytes, .. }) => match records.len() {
+                // It would never fit: it must not hold up the others.
+                0 | 1 => {
+                    tracing::error!(bytes, "a record is longer than the journal can hold");
+                    Ok(self.give_up(records))
+                }
+                several => {
+                    let (before, after) = records.split_at(several / 2);
+                    Ok(self.accept(before)? + self.accept(after)?)
+                }
+            },
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    /// Keeps what fits into the reserve and counts the rest.
+    fn give_up(&mut self, records: &[Record]) -> u64 {
+        let is_row = |record: &&Record| matches!(record, Record::Snapshot(_));
+        let others = encode(&mut self.encoded, records.iter().filter(|record| !is_row(record)));
+        let kept = others.is_empty() || self.journal.append_marker(others).is_ok();
+        let mut given_up = 0;
+        for record in records.iter().filter(|record| !kept || is_row(record)) {
+            self.tally.add(record);
+            given_up += 1;
+        }
+        if self.tally.is_due() {
+            self.state();
+        }
+        given_up
+    }
+
+    /// States what was given up so far, if the reserve permits; tells whether it did.
+    fn state(&mut self) -> bool {
+        let statements = self.tally.statements();
+        let accepted = self.journal.append_marker(encode(&mut self.encoded, &statements)).is_ok();
+        if accepted {
+            self.tally.note();
+        }
+        accepted
+    }
+}
+
+impl SnapshotSink for JournalLogWriter {
+    fn append(&mut self, records: &[Record]) -> Result<(), SinkError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let given_up = self.accept(records)?;
+        let full = given_up > 0;
+        self.shedding.total.fetch_add(given_up, Ordering::Relaxed);
+        if self.shedding.now.swap(full, Ordering::Relaxed) != full {
+            let total = self.shedding.total.load(Ordering::Relaxed);
+            match full {
+                true => tracing::error!(total, "the journal is full: new rows are given up until there is room"),
+                false => tracing::info!(total, "the journal has room again"),
+            }
+        }
+        if full { Err(SinkError::Full { given_up }) } else { Ok(()) }
+    }
+
+    fn close(mut self: Box<Self>) -> Result<(), SinkError> {
+        if !self.tally.is_empty() && !self.state() {
+            tracing::error!(statements = ?self.tally.statements(), "no room to state what was given up");
+        }
+        self.journal.close().map_err(refused)
+    }
+}
+
+/// The binary forms of `records`, in buffers that are used again.
+fn encode<'a>(buffers: &mut Vec<Vec<u8>>, records: impl IntoIterator<Item = &'a Record>) -> &[Vec<u8>] {
+    buffers.truncate(KEEP_BUFFERS);
+    let mut count = 0;
+    for record in records {
+        if buffers.len() == count {
+            buffers.push(Vec::new());
+        }
+        if let Some(buffer) = buffers.get_mut(count) {
+            buffer.clear();
+            buffer.shrink_to(KEEP_BYTES);
+            record.encode(buffer);
+        }
+        count += 1;
+    }
+    buffers.get(..count).unwrap_or_default()
+}
+
+fn refused(error: Error) -> SinkError {
+    match error {
+        Error::Closed => SinkError::Closed,
+        Error::Failed(ref why) => SinkError::Io(io::Error::new(why.kind(), error)),
+        other => SinkError::Io(io::Error::other(other)),
+    }
+}
