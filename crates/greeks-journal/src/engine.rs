@@ -190,8 +190,7 @@ impl<F: JournalFs> Engine<F> {
         let base = writer.durable + 1;
         let written = || {
             write_all(&*self.fs, &fresh.file, &frames, FRAMES_AT)?;
-            retry(|| self.fs.sync_data(&fresh.file))?;
-            // From here on older segments end before `base`: only now that it is all here.
+            // From here on older segments end before `base`: only now that it is all here, should the process be killed.
             fresh.write_opening(&*self.fs, base)?;
             retry(|| self.fs.sync_data(&fresh.file))
         };

@@ -45,7 +45,7 @@
 //!
 //! A **segment** is a stamp at 0, a stamp at 64, frames from 128 on, then zeros or its end. The first stamp is written when
 //! the segment is made, with `base` 0. The second is the same with `base` set, written before the first frame — or, when it
-//! takes over from a segment that was given up, after the frames and once these are synced. A segment whose second stamp is
+//! takes over from a segment that was given up, after the frames that were moved. A segment whose second stamp is
 //! all zeros holds no records.
 //!
 //! | stamp | | |
@@ -79,15 +79,15 @@
 //! | found | answer |
 //! |--|--|
 //! | only zeros, or nothing, behind the last record | the end |
-//! | something else behind the last record of an incarnation | torn: a crash interrupted it. Ignored and counted, [`Incarnation::torn_bytes`] |
+//! | something else behind the last record of an incarnation, or instead of its first | torn: a crash interrupted it. Ignored and counted, [`Incarnation::torn_bytes`] |
 //! | something that is no record, and further on one that is | damage: a [`Gap`], and reading goes on there. Records are looked for at multiples of 8, with a number that fits |
 //! | a page the disk cannot read | damage as above |
 //! | an end too early, or a segment missing, before the next segment's `base` | a [`Gap`] |
 //! | a `base` not higher than earlier records | those were moved here and do not count where they were |
 //! | one of the two stamps damaged | the other one is used |
-//! | both stamps damaged, or for another file; or no record at all but something else | set aside as `*.quarantined`, [`Recovery::unreadable`] |
+//! | both stamps damaged, or for another file; or no record but something else, and a later segment has records | set aside as `*.quarantined`, [`Recovery::unreadable`] |
 //! | an intact stamp of another version | [`Error::UnknownVersion`]: nothing is touched |
-//! | a segment without records, `*.tmp` | removed |
+//! | a segment or incarnation without records, `*.tmp` | removed |
 //! | a link, a pipe, somebody else's file | [`Error::Io`] |
 //!
 //! A gap is not always damage: a power cut may keep a later page and lose an earlier one, neither of which was synced. Damaged

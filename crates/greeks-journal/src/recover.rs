@@ -51,7 +51,7 @@ pub struct Incarnation {
 pub struct Recovery {
     /// In the order in which they began.
     pub incarnations: Vec<Incarnation>,
-    /// Segments that do not say whose they are or hold nothing but damage. A writer sets them aside (`*.quarantined`).
+    /// Segments that do not say whose they are, or have nothing but damage where others go on. A writer sets them aside (`*.quarantined`).
     pub unreadable: Vec<String>,
     /// Segments set aside earlier and now. Nothing reads or deletes them.
     pub quarantined: Vec<String>,
@@ -199,6 +199,10 @@ fn read_stamp<F: JournalFs>(fs: &F, file: &F::File, at: u64, name: &str) -> io::
 }
 
 impl Scanned {
+    fn name(&self) -> String {
+        segment_name(self.stamp.number)
+    }
+
     fn nothing(stamp: Stamp, size: u64) -> Self {
         Self { stamp, base: None, last: None, holes: Vec::new(), end: FRAMES_AT, junk: 0, damaged: false, size }
     }
@@ -219,17 +223,26 @@ impl Survey {
             }
         }
         let Some(newest) = run.iter().rposition(|segment| segment.last.is_some()) else {
-            run.iter().for_each(|segment| self.without_records(segment));
+            self.leftovers.extend(run.iter().map(Scanned::name));
             return;
         };
         let mut found: Option<Incarnation> = None;
         for (index, segment) in run.iter().enumerate() {
-            let name = segment_name(segment.stamp.number);
             let (Some(first), Some(last)) = (segment.base, segment.last) else {
-                if let (Some(found), true) = (&mut found, index > newest) {
-                    found.torn_bytes += segment.junk;
+                let expected = found.as_ref().map(|found| found.last.saturating_add(1)).or(segment.base);
+                let followed = begins(run.get(index + 1..).unwrap_or_default());
+                match &mut found {
+                    // Records were here: others follow, but not the next ones. Keep it for those who want to look.
+                    _ if segment.junk > 0
+                        && followed.is_some_and(|next| expected.is_none_or(|expected| next > expected)) =>
+                    {
+                        self.recovery.unreadable.push(segment.name());
+                        continue;
+                    }
+                    Some(found) if index > newest => found.torn_bytes += segment.junk,
+                    _ => {}
                 }
-                self.without_records(segment);
+                self.leftovers.push(segment.name());
                 continue;
             };
             let found = found.get_or_insert_with(|| Incarnation {
@@ -254,7 +267,7 @@ impl Survey {
             let damaged =
                 segment.damaged || cut_short.is_some_and(|next| segment.junk > 0 && next.saturating_sub(1) > last);
             if damaged {
-                found.damaged.push(name);
+                found.damaged.push(segment.name());
             }
             if index == newest {
                 found.torn_bytes += segment.junk;
@@ -275,13 +288,9 @@ impl Survey {
         }
         self.recovery.incarnations.extend(found);
     }
+}
 
-    fn without_records(&mut self, segment: &Scanned) {
-        let name = segment_name(segment.stamp.number);
-        match segment.junk {
-            0 => self.leftovers.push(name),
-            // Nobody can tell what it was: keep it for those who want to look.
-            _ => self.recovery.unreadable.push(name),
-        }
-    }
+/// The first record of the first of these segments that was begun.
+fn begins(segments: &[Scanned]) -> Option<u64> {
+    segments.iter().find_map(|segment| segment.base)
 }

@@ -36,6 +36,10 @@ fn torture(seed: u64, kind: Crash, lies: Lies, stride: usize) -> Outcome {
             let promised = ledger.after(&log[..at]);
             outcome.images += 1;
             match World::open(Disk::new(image.clone(), Lies::default()), SETUP, &promised, kind).unwrap() {
+                // What a crash leaves is never taken for damage to the segment as a whole.
+                Ok(world) if !world.recovery.unreadable.is_empty() => {
+                    outcome.violations.push(format!("seed {seed}, {kind:?} at {at}: {:?}", world.recovery));
+                }
                 Ok(world) => survivors.push((image, world.ledger.clone())),
                 Err(violation) => {
                     outcome.violations.push(format!("seed {seed}, {kind:?} at {at} of {}: {violation}", log.len()));

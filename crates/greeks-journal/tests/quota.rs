@@ -122,3 +122,16 @@ fn settings_that_cannot_work_are_refused() {
     assert_eq!(journal.append(&[&too_long[1..]; 15]).unwrap(), 15);
     assert_eq!(journal.append::<&[u8]>(&[]).unwrap(), 15, "nothing is accepted at once");
 }
+
+/// Nobody asks for a sync here and none is due for an hour: but what a power cut would take, and memory holds, has a limit.
+#[test]
+fn what_is_not_synced_is_bounded() {
+    let (journal, _) = Journal::open_in(Disk::empty(), options(1_000)).unwrap();
+    let mut most = 0;
+    for _ in 0..500 {
+        journal.append(&[RECORD, RECORD]).unwrap();
+        let progress = journal.handle().progress();
+        most = most.max((progress.written - progress.durable) * 104);
+    }
+    assert!((SEGMENT / 4..=SEGMENT / 2).contains(&most), "{most} bytes");
+}

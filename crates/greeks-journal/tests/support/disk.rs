@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use fastrand::Rng;
 use greeks_journal::JournalFs;
@@ -14,7 +14,27 @@ const SECTOR: usize = 512;
 pub type Note = super::world::Note;
 
 #[derive(Clone)]
-pub struct Disk(Arc<Mutex<Inner>>);
+pub struct Disk(Arc<Mutex<Inner>>, Arc<Gate>);
+
+/// Holds a sync up.
+#[derive(Default)]
+struct Gate {
+    state: Mutex<Held>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Held {
+    #[default]
+    No,
+    /// The next one will be.
+    Next,
+    One,
+    /// It goes on, and fails if told so.
+    Go {
+        fails: bool,
+    },
+}
 
 /// Everything on the disk, as a program would see it.
 #[derive(Clone, Default)]
@@ -88,16 +108,19 @@ impl Disk {
     pub fn new(base: Image, lies: Lies) -> Self {
         let next_file = base.files.keys().max().map_or(1, |last| last + 1);
         let now = base.clone();
-        Self(Arc::new(Mutex::new(Inner {
-            base,
-            now,
-            next_file,
-            log: vec![],
-            calls: 0,
-            fault: None,
-            lies,
-            capacity: u64::MAX,
-        })))
+        let inner = Inner { base, now, next_file, log: vec![], calls: 0, fault: None, lies, capacity: u64::MAX };
+        Self(Arc::new(Mutex::new(inner)), Arc::default())
+    }
+
+    /// The disk after `log`, for a program that knows nothing of it: what was not synced still is not.
+    pub fn resumed(base: Image, log: Vec<Op>) -> Self {
+        let disk = Self::new(base, Lies::default());
+        {
+            let mut inner = disk.0.lock().unwrap();
+            log.into_iter().for_each(|op| inner.do_op(op));
+            inner.next_file = inner.now.files.keys().max().map_or(1, |last| last + 1);
+        }
+        disk
     }
 
     pub fn empty() -> Self {
@@ -110,6 +133,36 @@ impl Disk {
 
     pub fn fail(&self, fault: Option<Fault>) {
         self.0.lock().unwrap().fault = fault;
+    }
+
+    /// The next sync of a file will take until [`let_go`](Self::let_go).
+    pub fn hold_next_sync(&self) {
+        *self.1.state.lock().unwrap() = Held::Next;
+    }
+
+    /// Returns when a sync is being held up.
+    pub fn wait_for_held_sync(&self) {
+        drop(self.1.changed.wait_while(self.1.state.lock().unwrap(), |held| *held != Held::One).unwrap());
+    }
+
+    /// The sync that is held up ends, and fails if told so.
+    pub fn let_go(&self, fails: bool) {
+        *self.1.state.lock().unwrap() = Held::Go { fails };
+        self.1.changed.notify_all();
+    }
+
+    /// Tells whether this sync was held up and is to fail.
+    fn pass_gate(&self) -> bool {
+        let mut held = self.1.state.lock().unwrap();
+        if *held != Held::Next {
+            return false;
+        }
+        *held = Held::One;
+        self.1.changed.notify_all();
+        held = self.1.changed.wait_while(held, |held| *held == Held::One).unwrap();
+        let fails = *held == Held::Go { fails: true };
+        *held = Held::No;
+        fails
     }
 
     /// Makes the disk this large.
@@ -393,6 +446,10 @@ impl JournalFs for Disk {
     }
 
     fn sync_data(&self, file: &u64) -> io::Result<()> {
+        if self.pass_gate() {
+            self.0.lock().unwrap().log.push(Op::SyncFailed(*file));
+            return Err(FaultKind::Eio.error());
+        }
         let (mut inner, fault) = self.enter(Call::Sync);
         match fault {
             None if inner.lies.data_sync => Ok(()),

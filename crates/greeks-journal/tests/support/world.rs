@@ -199,6 +199,8 @@ pub struct World {
     pub disk: Disk,
     pub journal: Journal<Disk>,
     pub ledger: Ledger,
+    /// What was found when it was opened.
+    pub recovery: Recovery,
     setup: Setup,
     /// What the next record begins with, so that no two are alike.
     unique: u64,
@@ -217,7 +219,7 @@ impl World {
         };
         let order = ledger.0.values().map(|run| run.order + 1).max().unwrap_or(0);
         ledger.0.insert(journal.incarnation(), Run { order, ..Run::default() });
-        Ok(Ok(Self { disk, journal, ledger, setup, unique: (order as u64) << 32 }))
+        Ok(Ok(Self { disk, journal, ledger, recovery, setup, unique: (order as u64) << 32 }))
     }
 
     pub fn fresh(disk: Disk, setup: Setup) -> Self {
