@@ -7,11 +7,12 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use greeks_model::{
-    AccountId, Clock, Contract, Decimal, GreekSnapshot, Record, Series, SourceId, UnixNanos, jiff::Timestamp,
+    AccountId, Clock, Contract, Decimal, GreekSnapshot, LogError, Record, Seq, Series, SnapshotLog, SourceId,
+    UnixNanos, jiff::Timestamp,
 };
 use greeks_store::greeks_journal::{Error, Options};
 use greeks_store::private::{PrivateConfig, PrivateServer};
-use greeks_store::{DatabaseConfig, JournalLogs, journal_log, migrate};
+use greeks_store::{DatabaseConfig, JournalLog, JournalLogs, journal_log, migrate};
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, NoTls};
 
@@ -116,6 +117,25 @@ pub fn open_journal(dir: &Path, segment_bytes: u64, segments: u64) -> JournalLog
         match journal_log(dir, options) {
             Err(Error::Locked { .. }) if Instant::now() < deadline => std::thread::yield_now(),
             opened => return opened.unwrap(),
+        }
+    }
+}
+
+/// Everything from the beginning to the end of a log that ends, each batch following the one before.
+pub async fn drain(log: &mut JournalLog) -> (usize, Vec<Record>) {
+    let (mut first, mut records) = (0, Vec::<Record>::new());
+    loop {
+        let after = Seq(if records.is_empty() { 0 } else { (first - 1 + records.len()) as u64 });
+        match log.next(after, 70).await {
+            Ok(batch) if records.is_empty() => {
+                (first, records) = (usize::try_from(batch.first.0).unwrap(), batch.records);
+            }
+            Ok(batch) => {
+                assert_eq!(batch.first, after.plus(1));
+                records.extend(batch.records);
+            }
+            Err(LogError::Closed) => return (first, records),
+            Err(error) => panic!("{error:?}"),
         }
     }
 }
