@@ -280,6 +280,37 @@ async fn what_is_damaged_is_stated_where_it_was_however_often_reading_begins() {
     assert!(kept.count() >= 2, "damaged segments are set aside");
 }
 
+/// The beginning of a segment is damaged, and the segment before it is stored: its last record says when the hole began.
+#[tokio::test]
+async fn a_hole_keeps_what_it_is_known_by_until_it_is_stored_whole() {
+    let sent = rows(0..400);
+    let (mut base, mut stated) = (0, None);
+    for damaged in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), 100).writer.append(&sent).unwrap();
+        if damaged {
+            [base - 1, base].into_iter().for_each(|index| damage(dir.path(), &sent[index]));
+        }
+        // Up to somewhere in a segment, or to the first of the two that are damaged.
+        let upto = if damaged { base } else { 250 };
+        let mut leftover = open(dir.path(), 100).leftovers.remove(0);
+        stated = damaged.then_some(leftover.log.next(Seq(upto as u64), 1).await.unwrap().records);
+        leftover.log.release(Seq(upto as u64)).await.unwrap();
+        drop(leftover);
+        let mut leftover = open(dir.path(), 100).leftovers.remove(0);
+        let again = leftover.log.next(Seq(upto as u64), 1).await.unwrap().records;
+        match &stated {
+            None => base = usize::try_from(leftover.found.first).unwrap(),
+            Some(stated) => assert_eq!(again, *stated),
+        }
+    }
+    assert!(base > 1);
+    match stated.unwrap().as_slice() {
+        [Record::Gap(gap)] => assert_eq!((gap.from, gap.count), (received(&sent[base - 2]), Some(2))),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn segments_of_which_nothing_can_be_read_are_stated_in_the_new_incarnation() {
     let dir = tempfile::tempdir().unwrap();
