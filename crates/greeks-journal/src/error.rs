@@ -77,7 +77,8 @@ pub enum Error {
     /// The journal was closed.
     #[error("the journal is closed")]
     Closed,
-    /// The record was released before.
+    /// The record was released before. After a restart this is also the answer for records that were lost with everything
+    /// before them: whoever knows that they were not released knows them for a gap, up to `first`.
     #[error("record {asked} was released already; the next kept is {first}")]
     Released {
         /// The record asked for.
