@@ -37,9 +37,6 @@ use tickler::Tickler;
 /// How long the last words of a session may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// After so many polls of positions the accounts are listed again, where not all were told.
-const POLLS_PER_LIST: u32 = 10;
-
 /// What a driver works with.
 pub(crate) struct Tools<'a> {
     pub(crate) cx: &'a SourceContext,
@@ -102,7 +99,7 @@ impl<'a> Driver<'a> {
             book,
             jobs: FuturesUnordered::new(),
             listing: false,
-            list_again_at: now + config.position_poll.saturating_mul(POLLS_PER_LIST),
+            list_again_at: now + config.position_poll,
             streaming: false,
             told: Told::default(),
         }

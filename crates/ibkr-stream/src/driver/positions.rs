@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use greeks_model::{AccountId, SessionEnd, SourceEvent};
 use tokio::time::Instant;
 
-use super::{Driver, Job, POLLS_PER_LIST};
+use super::{Driver, Job};
 use crate::Error;
 use crate::discovery::Findings;
 use crate::rest::Accounts;
@@ -63,7 +63,7 @@ impl Driver<'_> {
     /// The gateway has told of its accounts: whether they are still those of this session.
     pub(super) fn list_accounts(&mut self, now: Instant) {
         self.refresher.touch_all(now.into_std());
-        self.list_again_at = now + self.tools.config.position_poll.saturating_mul(POLLS_PER_LIST);
+        self.list_again_at = now + self.tools.config.position_poll;
         if std::mem::replace(&mut self.listing, true) {
             return;
         }
