@@ -128,7 +128,8 @@ impl<F: JournalFs> Journal<F> {
         Handle { engine: Arc::clone(&self.engine) }
     }
 
-    /// Accepts no more, syncs what was accepted and gives back the room that is not needed.
+    /// Accepts no more, syncs what was accepted and gives back the room that is not needed. The directory stays locked until
+    /// the last [`Handle`] and [`Cursor`] is gone too.
     ///
     /// # Errors
     /// [`Error::Failed`] when not everything accepted could be synced.
