@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use greeks_model::{GapReason, SourceContext, SourceEvent};
+use greeks_model::{GapReason, SourceContext, SourceEvent, UnixNanos};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
@@ -48,6 +48,11 @@ pub const fn is_protocol_violation(error: &tungstenite::Error) -> bool {
 pub async fn report_gap(cx: &SourceContext, reason: GapReason) {
     let activity = cx.activity();
     let Some(since) = activity.last_message().max(activity.last_heartbeat()) else { return };
+    report_gap_since(cx, since, reason).await;
+}
+
+/// Tells that the stream was whole until `since`, however many signs of life came later.
+pub async fn report_gap_since(cx: &SourceContext, since: UnixNanos, reason: GapReason) {
     if !matches!(timeout(LAST_EVENT, cx.events().send(SourceEvent::Gap { since, reason })).await, Ok(Ok(()))) {
         tracing::warn!(reason = reason.as_str(), "the reason of a gap could not be handed on");
     }
@@ -55,7 +60,6 @@ pub async fn report_gap(cx: &SourceContext, reason: GapReason) {
 
 #[cfg(test)]
 mod tests {
-    use greeks_model::UnixNanos;
     use greeks_model::testkit::context;
 
     use super::*;

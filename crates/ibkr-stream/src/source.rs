@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use broker_net::ending::{is_protocol_violation, report_gap};
+use broker_net::ending::{is_protocol_violation, report_gap, report_gap_since};
 use broker_net::ws::Socket;
 use greeks_model::{
     AccountId, GapReason, PositionSnapshot, QuoteSource, Retry, SessionEnd, SessionState, SourceContext, SourceError,
@@ -76,8 +76,15 @@ impl IbkrSource {
         let mut driver = Driver::new(tools, identity, session, &mut self.book, &held);
         let result = driver.run(socket).await;
         let streamed = driver.has_streamed();
-        if let Some(reason) = result.as_ref().err().filter(|_| streamed).and_then(gap_reason) {
-            report_gap(cx, reason).await;
+        match result.as_ref().err().filter(|_| streamed) {
+            Some(Error::Unauthenticated | Error::LoginRequired { .. } | Error::Competing { .. }) => {
+                report_gap_since(cx, driver.sound_until(), GapReason::Disconnected).await;
+            }
+            other => {
+                if let Some(reason) = other.and_then(gap_reason) {
+                    report_gap(cx, reason).await;
+                }
+            }
         }
         result
     }

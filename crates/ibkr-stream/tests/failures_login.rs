@@ -9,7 +9,7 @@ mod fake;
 use std::time::Duration;
 
 use fake::*;
-use greeks_model::{OperatorReason, Retry};
+use greeks_model::{GapReason, OperatorReason, Retry, SourceEvent};
 
 const LOGIN: Retry = Retry::Operator(OperatorReason::LoginRequired);
 const TAKEN: Retry = Retry::Operator(OperatorReason::SessionTaken);
@@ -67,6 +67,31 @@ async fn f03_a_brokerage_session_lost_without_a_word_is_found_by_the_next_call()
         client.stop().await;
         gateway.assert_clean();
     }
+}
+
+/// Heartbeats go on after the session behind them has gone: what is missing begins with the last data.
+#[tokio::test]
+async fn f03_a_lost_session_is_a_gap_from_the_last_data_on() {
+    let gateway = Gateway::start().await;
+    let mut client = Client::started(gateway.config());
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    client.ends.clock.advance(Duration::from_secs(2));
+    wire.say(&frame(SPY_CALL, r#""7308":"0.5""#)).await;
+    let received_at = client.delta(0.5).await.received_at;
+    client.ends.clock.advance(Duration::from_secs(3));
+    wire.say(r#"{"topic":"system","hb":1594677336001}"#).await;
+    gateway.state().lose_session();
+    wire.say(r#"{"topic":"sts","args":{"authenticated":false}}"#).await;
+    client.failure().await;
+    assert!(client.ends.activity.last_heartbeat() > Some(received_at));
+    loop {
+        if let SourceEvent::Gap { since, reason } = client.event().await {
+            assert_eq!((since, reason), (received_at, GapReason::Disconnected));
+            break;
+        }
+    }
+    gateway.assert_clean();
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use broker_net::ws::Socket;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use greeks_model::{AccountId, PositionSnapshot, SessionEnd, SourceContext};
+use greeks_model::{AccountId, PositionSnapshot, SessionEnd, SourceContext, UnixNanos};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -72,6 +72,8 @@ pub(crate) struct Driver<'a> {
     /// When one that was not complete is read again.
     list_again_at: Instant,
     streaming: bool,
+    /// When a call last found the brokerage session in order.
+    sound_at: UnixNanos,
     told: Told,
 }
 
@@ -94,6 +96,7 @@ impl<'a> Driver<'a> {
             refresher: Refresher::new(&tools.accounts, config.position_poll, now.into_std()),
             executions,
             tickler: Tickler::new(identity, config.tickle_every, config.compete, now),
+            sound_at: tools.cx.now(),
             tools,
             session,
             book,
@@ -103,6 +106,11 @@ impl<'a> Driver<'a> {
             streaming: false,
             told: Told::default(),
         }
+    }
+
+    /// Until when the stream was whole, should the brokerage session turn out to be lost: heartbeats go on without it.
+    pub(crate) fn sound_until(&self) -> UnixNanos {
+        self.tools.cx.activity().last_message().map_or(self.sound_at, |data| data.max(self.sound_at))
     }
 
     /// Whether the session ever streamed.
@@ -224,7 +232,14 @@ impl<'a> Driver<'a> {
                 self.on_findings(findings, now);
                 Ok(None)
             }
-            Job::Tickled(outcome) => self.tickler.done(outcome, now),
+            Job::Tickled(outcome) => {
+                let answered = outcome.is_ok();
+                let end = self.tickler.done(outcome, now)?;
+                if answered {
+                    self.sound_at = self.tools.cx.now();
+                }
+                Ok(end)
+            }
             Job::Accounts(outcome) => Ok(self.on_accounts(outcome, now)),
         }
     }
