@@ -3,7 +3,6 @@
 mod compare;
 mod output;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use greeks_store::{PositionRow, Queries, QueryError};
@@ -11,11 +10,10 @@ use greeks_store::{PositionRow, Queries, QueryError};
 use crate::cli::{Output, PositionsArgs};
 use crate::database::Database;
 use crate::exit::Failure;
-use crate::out::unwritten;
 use crate::settings::Settings;
 use crate::signals::Signals;
 use crate::snapshots::refused;
-use crate::stream;
+use crate::{out, stream};
 
 pub(crate) async fn run(settings: &Settings, args: &PositionsArgs) -> Result<ExitCode, Failure> {
     let database = Database::open_existing(settings).await?;
@@ -31,11 +29,9 @@ async fn fetch(database: &Database) -> Result<Vec<PositionRow>, QueryError> {
 }
 
 fn print(rows: &[PositionRow], output: Output) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    let written = match output {
-        Output::Table => output::table(rows, &mut stdout),
-        Output::Json => output::json(rows, &mut stdout),
-        Output::Csv => output::csv(rows, &mut stdout),
-    };
-    written.and_then(|()| stdout.flush()).map_err(|error| unwritten(&error))
+    out::print(|stdout| match output {
+        Output::Table => output::table(rows, stdout),
+        Output::Json => output::json(rows, stdout),
+        Output::Csv => output::csv(rows, stdout),
+    })
 }

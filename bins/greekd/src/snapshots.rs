@@ -2,7 +2,6 @@
 
 mod output;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use greeks_model::UnixNanos;
@@ -11,10 +10,9 @@ use greeks_store::{Queries, QueryError, SnapshotFilter, SnapshotRow};
 use crate::cli::{Output, SnapshotsArgs};
 use crate::database::Database;
 use crate::exit::{Code, Failure, chain};
-use crate::out::unwritten;
 use crate::settings::Settings;
 use crate::signals::Signals;
-use crate::stream;
+use crate::{out, stream};
 
 pub(crate) async fn run(settings: &Settings, args: &SnapshotsArgs) -> Result<ExitCode, Failure> {
     let database = Database::open_existing(settings).await?;
@@ -65,13 +63,11 @@ async fn fetch(database: &Database, args: &SnapshotsArgs) -> Result<Vec<Snapshot
 }
 
 fn print(rows: &[SnapshotRow], output: Output) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    let written = match output {
-        Output::Table => output::table(rows, &mut stdout),
-        Output::Json => output::json(rows, &mut stdout),
-        Output::Csv => output::csv(rows, &mut stdout),
-    };
-    written.and_then(|()| stdout.flush()).map_err(|error| unwritten(&error))
+    out::print(|stdout| match output {
+        Output::Table => output::table(rows, stdout),
+        Output::Json => output::json(rows, stdout),
+        Output::Csv => output::csv(rows, stdout),
+    })
 }
 
 /// A question that the database did not answer.

@@ -203,7 +203,7 @@ impl Probe<'_> {
         let identity = brokerage::identify(self.rest, opened, false).await?;
         let mut socket = dial(self.config, self.endpoints, &identity.session, self.tls).await?;
         let mut session = Session::new(session_settings(self.config, false), Instant::now().into_std());
-        session.want(sample, Instant::now().into_std());
+        session.want(sample);
         let result = self.listen(&mut session, &mut socket, now).await;
         // No `umd`: a source in the same gateway session may stream the same contract. What is left ends with the socket,
         // or by itself within minutes.

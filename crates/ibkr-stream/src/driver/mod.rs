@@ -87,7 +87,7 @@ impl<'a> Driver<'a> {
         held: &[PositionSnapshot],
     ) -> Self {
         let (now, config) = (Instant::now(), tools.config);
-        session.want(&book.wanted(), now.into_std());
+        session.want(&book.wanted());
         let mut executions = Executions::new(config.execution_recheck);
         held.iter().for_each(|snapshot| executions.read(snapshot, now));
         Self {

@@ -57,7 +57,7 @@ impl Driver<'_> {
             }
         }
         self.handover.extend(events);
-        self.session.want(&self.book.wanted(), now.into_std());
+        self.session.want(&self.book.wanted());
     }
 
     /// The gateway has told of its accounts: whether they are still those of this session.

@@ -89,7 +89,7 @@ impl Session {
     }
 
     /// Replaces what is to be subscribed, most important first.
-    pub(crate) fn want(&mut self, wanted: &[Wanted], _now: Instant) {
+    pub(crate) fn want(&mut self, wanted: &[Wanted]) {
         self.lines.want(wanted);
         self.answered &= self.lines.all_sent();
     }

@@ -131,7 +131,7 @@ impl Bench {
             instrument: self.instrument(*number),
         };
         let wanted: Vec<Wanted> = options.iter().map(option).chain(underlyings.iter().map(underlying)).collect();
-        self.session.want(&wanted, self.now);
+        self.session.want(&wanted);
     }
 
     fn want_options(&mut self, numbers: impl IntoIterator<Item = i64>) {
