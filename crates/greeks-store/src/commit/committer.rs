@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::bisect::Bisect;
 use super::pacer::{CommitPolicy, Pacer};
+use super::retry::Retry;
 use super::status::{Commit, CommitObserver, CommitterState, CommitterStatus};
 use super::writer::{Refusal, WriteError, Writer, Written};
 use crate::database::DatabaseConfig;
@@ -19,10 +20,6 @@ use crate::metrics::{COMMIT_ROWS, COMMIT_SECONDS, ROWS_QUARANTINED, ROWS_WRITTEN
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
 /// Longer than every time-out of the session, so that the server's own, better message comes first.
 const WRITE_DEADLINE: Duration = Duration::from_secs(90);
-/// One writer, so there is no herd to scatter: the delay doubles from the first to the last of these.
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_LAST: Duration = Duration::from_secs(5);
-const RETRY_OPERATOR: Duration = Duration::from_secs(60);
 const KEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 const KEEP_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -59,8 +56,7 @@ pub struct Committer {
     bisect: Bisect,
     /// The next record alone was refused: it goes to quarantine.
     refusal: Option<Refusal>,
-    /// Wait so long before the next try.
-    retry: Duration,
+    retry: Retry,
     keep_at: Instant,
 }
 
@@ -103,7 +99,7 @@ impl Committer {
             pacer,
             bisect: Bisect::new(),
             refusal: None,
-            retry: Duration::ZERO,
+            retry: Retry::default(),
             keep_at: Instant::now(),
         };
         (committer, watched)
@@ -212,7 +208,7 @@ impl Committer {
         let took = begin.elapsed();
         match written {
             Ok(Written::Stored { ticks }) => {
-                self.retry = Duration::ZERO;
+                self.retry.stored();
                 self.refusal = None;
                 match refusal {
                     None => self.bisect.stored(chunk.len()),
@@ -223,7 +219,7 @@ impl Committer {
             }
             Ok(Written::Moved) => Ok(()),
             Err(error) => {
-                self.failed(&error, chunk.len());
+                self.failed(&error, chunk.len()).await;
                 Ok(())
             }
         }
@@ -262,12 +258,16 @@ impl Committer {
         self.status.send_modify(|status| status.quarantined += 1);
     }
 
-    /// Decides what to do differently. The connection is given up after every failure: whether its transaction was
+    /// Decides what to do differently. But for refused data the connection is given up: whether its transaction was
     /// committed is what the next one finds out from the mark.
-    fn failed(&mut self, error: &WriteError, tried: usize) {
+    async fn failed(&mut self, error: &WriteError, tried: usize) {
         let kind = error.failure();
         if kind == Failure::Data && self.refusal.is_none() {
-            self.writer = None;
+            if let Some(writer) = &self.writer
+                && !writer.roll_back().await
+            {
+                self.writer = None;
+            }
             tracing::debug!(records = tried, error = chain(error), "refused: looking for the record");
             if self.bisect.refused(tried) {
                 self.refusal = Some(error.refusal());
@@ -288,13 +288,11 @@ impl Committer {
 
     fn retry_after(&mut self, kind: Failure, reason: &str) {
         self.writer = None;
-        let (delay, state) = match kind {
-            Failure::Operator => (RETRY_OPERATOR, CommitterState::NeedsOperator),
-            Failure::Transient | Failure::Data => {
-                ((self.retry * 2).clamp(RETRY_FIRST, RETRY_LAST), CommitterState::Retrying)
-            }
+        self.retry.failed(kind);
+        let state = match kind {
+            Failure::Operator => CommitterState::NeedsOperator,
+            Failure::Transient | Failure::Data => CommitterState::Retrying,
         };
-        self.retry = delay;
         let mut news = false;
         self.status.send_modify(|status| {
             news = status.state != state || status.last_error.as_deref() != Some(reason);
@@ -303,21 +301,34 @@ impl Committer {
         });
         // An outage of hours is one line, not one every five seconds.
         if news {
-            tracing::warn!(reason, retry_in = ?delay, "database not available");
+            tracing::warn!(reason, retry_in = ?self.retry.wait(), "database not available");
         } else {
-            tracing::debug!(reason, retry_in = ?delay, "database still not available");
+            tracing::debug!(reason, retry_in = ?self.retry.wait(), "database still not available");
         }
+    }
+
+    /// Another session is the writer: waits for its end.
+    fn stand_by(&mut self, error: &WriteError) {
+        let reason = chain(error);
+        if self.retry.held(Instant::now()) {
+            tracing::warn!(reason, "standing by until it ends");
+        }
+        self.status.send_modify(|status| {
+            status.state = CommitterState::Standby;
+            status.last_error = Some(reason);
+        });
     }
 
     /// Connects unless connected, as often as it takes.
     async fn connect(&mut self) {
         while self.writer.is_none() {
-            sleep(self.retry).await;
+            sleep(self.retry.wait()).await;
             let CommitterConfig { database, instance, .. } = &self.config;
             let opening = Writer::open(database, self.log.incarnation(), instance, self.durable);
             match timeout(OPEN_DEADLINE, opening).await.unwrap_or(Err(WriteError::Deadline(OPEN_DEADLINE.as_secs()))) {
                 Ok(writer) => {
                     self.writer = Some(writer);
+                    self.retry.connected();
                     let before = self.status.borrow().state;
                     if before != CommitterState::Connected {
                         tracing::info!(database = %self.config.database.address(), "database connected");
@@ -327,6 +338,7 @@ impl Committer {
                         self.keep_partitions().await;
                     }
                 }
+                Err(error @ WriteError::Held { .. }) => self.stand_by(&error),
                 // Data cannot be at fault where none was sent.
                 Err(error) => self.retry_after(
                     if error.failure() == Failure::Operator { Failure::Operator } else { Failure::Transient },

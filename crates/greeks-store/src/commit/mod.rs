@@ -4,8 +4,10 @@ mod bisect;
 mod committer;
 mod extras;
 mod pacer;
+mod retry;
 mod rows;
 mod series;
+mod session;
 mod status;
 mod writer;
 

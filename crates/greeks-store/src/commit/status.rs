@@ -35,6 +35,9 @@ pub enum CommitterState {
     Retrying,
     /// The database failed in a way that needs a person; it tries again every minute.
     NeedsOperator,
+    /// Another program writes to this database; nothing is written until it ends. So it is for a moment, too, when the
+    /// session of a writer that was killed or given up has not ended yet.
+    Standby,
     /// The log has ended and everything is stored.
     Finished,
 }

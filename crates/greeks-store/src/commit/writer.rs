@@ -10,24 +10,25 @@ use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{join, join3};
 use futures_util::sink::SinkExt;
 use greeks_model::{Record, Seq, UnixNanos, Uuid};
+use tokio::time::timeout;
 use tokio_postgres::{CopyInSink, Statement};
 
 use super::extras;
 use super::rows::{self, Parts, UnknownSeries};
 use super::series::SeriesIds;
+use super::session;
 use crate::connection::{ConnectError, Connection};
 use crate::database::DatabaseConfig;
 use crate::failure::Failure;
 use crate::migrate;
 use crate::partitions::{Month, Partitions};
 
-/// What holds for every session of a writer: nothing waits for ever, and a client that vanished holds no lock for long.
-const SESSION: &str = "SET lock_timeout = '30s'; SET statement_timeout = '60s'; \
-                       SET idle_in_transaction_session_timeout = '15s'";
+const ROLL_BACK_DEADLINE: Duration = Duration::from_secs(10);
 
 const REGISTER: &str = "INSERT INTO ingest_progress (incarnation, last_seq, instance) VALUES ($1, $2, $3) \
                         ON CONFLICT (incarnation) DO NOTHING";
@@ -72,6 +73,8 @@ pub(super) enum WriteError {
     Connect(#[from] ConnectError),
     #[error("the database refused a statement")]
     Sql(#[from] tokio_postgres::Error),
+    #[error("another program writes to this database: {holder}")]
+    Held { holder: String },
     #[error("the database has schema version {found}, this program needs {known}")]
     Schema { found: i32, known: i32 },
     #[error("the database took longer than {0} s")]
@@ -89,7 +92,7 @@ impl WriteError {
         match self {
             Self::Connect(error) => Failure::of(error.code()),
             Self::Sql(error) => Failure::of_error(error),
-            Self::Deadline(_) | Self::NoMark => Failure::Transient,
+            Self::Held { .. } | Self::Deadline(_) | Self::NoMark => Failure::Transient,
             Self::Schema { .. } | Self::Miscount { .. } | Self::Series(_) => Failure::Operator,
         }
     }
@@ -104,19 +107,14 @@ impl WriteError {
 }
 
 impl Writer {
-    /// Connects, registers the incarnation and reads its mark.
+    /// Connects, becomes the only writer, registers the incarnation and reads its mark.
     pub(super) async fn open(
         database: &DatabaseConfig,
         incarnation: Uuid,
         instance: &str,
         believed: Seq,
     ) -> Result<Self, WriteError> {
-        let connection = Connection::open(database, true).await?;
-        connection.batch_execute(SESSION).await?;
-        let durable: String = connection.query_one("SHOW synchronous_commit", &[]).await?.get(0);
-        if durable == "off" {
-            connection.batch_execute("SET synchronous_commit = on").await?;
-        }
+        let connection = session::open(database, incarnation).await?;
         let (found, known) = (migrate::version(&connection).await?.unwrap_or(0), migrate::known_version());
         if found != known {
             return Err(WriteError::Schema { found, known });
@@ -150,16 +148,16 @@ impl Writer {
         Ok(self.partitions.keep(&self.connection, now).await?)
     }
 
-    /// Notes that nothing more follows in this incarnation.
+    /// Notes that nothing more follows in this incarnation, and lets the next writer in.
     pub(super) async fn finish(&self) -> Result<(), WriteError> {
         let sql = "UPDATE ingest_progress SET closed_at = clock_timestamp() WHERE incarnation = $1";
         self.connection.execute(sql, &[&self.incarnation]).await?;
-        Ok(())
+        Ok(session::release(&self.connection).await?)
     }
 
     /// Stores `records`, numbered from `first`, and moves the mark past them. With a refusal the one record goes to
-    /// quarantine instead. After an error the writer must be dropped: whether the transaction was committed is for the
-    /// next one to find out.
+    /// quarantine instead. After an error that is not about the data the writer must be dropped: whether the transaction
+    /// was committed is for the next one to find out.
     pub(super) async fn write(
         &mut self,
         first: Seq,
@@ -182,6 +180,12 @@ impl Writer {
             self.write_mixed(last, &parts, ticks, chunks).await?
         };
         self.outcome(moved, last, ticks).await
+    }
+
+    /// Ends the transaction in which data was refused: the server has said so, hence nothing of it is stored. `false` when
+    /// the connection is of no use any more.
+    pub(super) async fn roll_back(&self) -> bool {
+        matches!(timeout(ROLL_BACK_DEADLINE, self.connection.batch_execute("ROLLBACK")).await, Ok(Ok(())))
     }
 
     async fn outcome(&mut self, moved: bool, last: Seq, ticks: u64) -> Result<Written, WriteError> {

@@ -1,0 +1,54 @@
+//! The session of a writer: the only one of its database, and nothing in it waits for ever.
+
+use greeks_model::Uuid;
+use tokio_postgres::Client;
+
+use super::writer::WriteError;
+use crate::connection::Connection;
+use crate::database::DatabaseConfig;
+
+/// `greekd` in ASCII, then 4: one program writes at a time. The mark needs no such lock; it is there for two programs that
+/// both live and would store what both receive.
+const WRITER_LOCK: i64 = 0x6772_6565_6b64_0004;
+
+/// What holds for every session of a writer: nothing waits for ever, and a client that vanished holds no lock for long.
+const SETTINGS: &str = "SET lock_timeout = '30s'; SET statement_timeout = '60s'; \
+                        SET idle_in_transaction_session_timeout = '15s'";
+
+/// A statement under way ends with its client, too. Not every platform can do it.
+const CHECK_CLIENT: &str = "SET client_connection_check_interval = '1s'";
+
+/// An advisory lock of one bigint shows its upper half as `classid`, the lower as `objid`, and 1 as `objsubid`.
+const HOLDER: &str = "SELECT concat_ws(' ', nullif(a.application_name, ''), 'pid', l.pid) \
+    FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) \
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+      AND l.classid = ($1::bigint >> 32)::oid AND l.objid = ($1::bigint & 4294967295)::oid";
+
+/// Connects and becomes the writer of the database, for as long as the connection lasts.
+pub(super) async fn open(database: &DatabaseConfig, incarnation: Uuid) -> Result<Connection, WriteError> {
+    let connection = Connection::open(database, true).await?;
+    // A UUID is digits and dashes.
+    connection.batch_execute(&format!("SET application_name = 'greekd writer {incarnation}'; {SETTINGS}")).await?;
+    match connection.batch_execute(CHECK_CLIENT).await {
+        Err(error) if error.code().is_none() => return Err(error.into()),
+        Err(error) => tracing::debug!(%error, "the server cannot watch for clients that vanish"),
+        Ok(()) => {}
+    }
+    let durable: String = connection.query_one("SHOW synchronous_commit", &[]).await?.get(0);
+    if durable == "off" {
+        connection.batch_execute("SET synchronous_commit = on").await?;
+    }
+    if !connection.query_one("SELECT pg_try_advisory_lock($1)", &[&WRITER_LOCK]).await?.get::<_, bool>(0) {
+        let holder = connection.query_opt(HOLDER, &[&WRITER_LOCK]).await?;
+        let holder = holder.map_or_else(|| "a session that has just ended".to_owned(), |row| row.get(0));
+        return Err(WriteError::Held { holder });
+    }
+    Ok(connection)
+}
+
+/// Lets the next writer in without waiting for the server to notice the end of the connection.
+pub(super) async fn release(client: &Client) -> Result<(), tokio_postgres::Error> {
+    client.execute("SELECT pg_advisory_unlock($1)", &[&WRITER_LOCK]).await?;
+    Ok(())
+}
