@@ -52,6 +52,8 @@ pub struct Committer {
     writer: Option<Writer>,
     /// Everything up to here is acknowledged to the log and the observer.
     durable: Seq,
+    /// The mark that was found at the first connection.
+    began: Option<Seq>,
     pacer: Pacer,
     bisect: Bisect,
     /// The next record alone was refused: it goes to quarantine.
@@ -96,6 +98,7 @@ impl Committer {
             status,
             writer: None,
             durable: Seq::ZERO,
+            began: None,
             pacer,
             bisect: Bisect::new(),
             refusal: None,
@@ -105,7 +108,8 @@ impl Committer {
         (committer, watched)
     }
 
-    /// Runs until the log has ended and everything in it is stored; returns the number of the last record. While the
+    /// Runs until the log has ended and everything in it is stored; returns the number of the last record, or of the last
+    /// that the database has, should the log have lost some. While the
     /// database is away it tries again and again: the log is what bounds the wait, or the caller by dropping the future.
     ///
     /// # Errors
@@ -128,10 +132,26 @@ impl Committer {
         Ok(self.durable)
     }
 
+    /// At the first connection: what an earlier run has stored of this log is not read, sent and told once more. The mark may
+    /// be beyond the end of the log, when a power cut took what the database has.
+    async fn begin(&mut self) -> Result<(), LogError> {
+        let (None, Some(writer)) = (self.began, &self.writer) else { return Ok(()) };
+        let mark = writer.stored();
+        self.began = Some(mark);
+        if mark == Seq::ZERO {
+            return Ok(());
+        }
+        tracing::info!(%mark, "an earlier run has stored records of this log: going on behind them");
+        self.durable = mark;
+        self.status.send_modify(|status| status.durable = mark);
+        self.log.release(mark).await
+    }
+
     /// Waits for records and then as long as the policy says. `None` when there was something else to do.
     async fn gather(&mut self) -> Result<Option<Batch>, LogError> {
         let policy = self.config.policy;
         let max = policy.max_records.max(1);
+        self.begin().await?;
         let Some(writer) = &mut self.writer else { return Ok(None) };
         let first = tokio::select! {
             biased;
@@ -145,7 +165,16 @@ impl Committer {
                 return Ok(None);
             }
         };
-        let mut batch = first?;
+        let mut batch = match first {
+            // The mark is older than what the log has let go; what that means is said when the batch is stored.
+            Err(LogError::Released { first, .. })
+                if self.began == Some(self.durable) && first > self.durable.plus(1) =>
+            {
+                self.durable = Seq(first.0 - 1);
+                return Ok(None);
+            }
+            other => other?,
+        };
         let arrived = Instant::now();
         if self.pacer.take(arrived) {
             return Ok(Some(batch));

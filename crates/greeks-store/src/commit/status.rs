@@ -12,7 +12,7 @@ pub struct CommitterStatus {
     pub state: CommitterState,
     /// Why it is not connected, or was not last; without values and secrets.
     pub last_error: Option<String>,
-    /// Every record up to this one is stored.
+    /// Every record up to this one is stored, by this run or an earlier one.
     pub durable: Seq,
     /// Rows of `greek_ticks` stored by this committer.
     pub rows_written: u64,
@@ -56,7 +56,8 @@ pub struct Commit<'a> {
     pub took: Duration,
 }
 
-/// Learns of every commit, in order and each record once. Called on the committer's task: it must not block.
+/// Learns of every commit of this run, in order and each record once; of what an earlier run has stored of the same log,
+/// nothing. Called on the committer's task: it must not block.
 pub trait CommitObserver: Send {
     /// The records are durable.
     fn committed(&mut self, commit: Commit<'_>);
