@@ -57,6 +57,11 @@ impl Cluster {
         Database { url, client }
     }
 
+    /// Whether nobody accepts connections there.
+    pub async fn is_gone(url: &str) -> bool {
+        greeks_store::tokio_postgres::connect(url, NoTls).await.is_err()
+    }
+
     /// Stops the server, which ends all connections, and starts it again after `pause`.
     ///
     /// # Panics

@@ -71,24 +71,30 @@ async fn a_wrong_secret_is_77_and_is_not_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_not_there_is_69() {
+async fn a_database_that_is_not_there_is_69_for_who_asks_and_no_end_for_who_streams() {
     let sim = TastySim::start(SimConfig::simulated(1)).await.unwrap();
     let (api, credentials) = (sim.api_url(), sim.credentials());
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("postgresql://greekd:canary-4711@127.0.0.1:{port}/greekd");
-    let ended = run(
-        &["run"],
-        &[
-            ("TASTYTRADE_API_URL", &api),
-            ("TASTYTRADE_REFRESH_TOKEN", &credentials.refresh_token),
-            ("TASTYTRADE_CLIENT_SECRET", &credentials.client_secret),
-            ("DATABASE_URL", &url),
-        ],
-    )
-    .await;
+    let environment = [
+        ("TASTYTRADE_API_URL", api.as_str()),
+        ("TASTYTRADE_STREAMER_URL", &sim.streamer_url()),
+        ("TASTYTRADE_REFRESH_TOKEN", &credentials.refresh_token),
+        ("TASTYTRADE_CLIENT_SECRET", &credentials.client_secret),
+        ("DATABASE_URL", &url),
+    ];
+    let ended = run(&["snapshots"], &environment).await;
     assert_eq!(ended.status.code(), Some(69), "{ended:?}");
     assert!(complaint(&ended).contains(&format!("127.0.0.1:{port}")) && complaint(&ended).contains("DATABASE_URL"));
+    assert!(!format!("{ended:?}").contains("canary-4711"));
+    // Rows are worth more than an early complaint: they wait in the journal.
+    let daemon = Daemon::start(&["run"], &environment);
+    sim.wait_until(SOON, |stats| stats.greeks_sent >= 20).await.unwrap();
+    let ended = daemon.stop().await;
+    assert!(ended.status.success(), "{ended:?}");
+    let said = ended.stderr.iter().find(|line| line.contains("the database cannot be used")).unwrap();
+    assert!(said.contains(&format!("127.0.0.1:{port}")) && said.contains("DATABASE_URL"), "{said}");
     assert!(!format!("{ended:?}").contains("canary-4711"));
     sim.shutdown().await;
 }

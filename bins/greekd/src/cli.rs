@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// Look after the database.
     #[command(subcommand)]
     Db(DbCommand),
+    /// Look after the journal, where accepted rows wait for the database.
+    #[command(subcommand)]
+    Journal(JournalCommand),
 }
 
 /// What the simulated market is made of.
@@ -97,6 +100,9 @@ pub(crate) struct PositionsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SnapshotsArgs {
+    /// Show what could not be received or kept instead: who, from, to and why; an open gap has no end.
+    #[arg(long, conflicts_with_all = ["account_id", "contract_key", "underlying"])]
+    pub(crate) gaps: bool,
     /// Only this broker, such as tastytrade.
     #[arg(long)]
     pub(crate) broker: Option<String>,
@@ -161,6 +167,37 @@ pub(crate) enum DbCommand {
         #[arg(last = true)]
         args: Vec<std::ffi::OsString>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JournalCommand {
+    /// Show what a journal holds; also while greekd runs.
+    Inspect(JournalInspectArgs),
+    /// Store what a journal holds that no running greekd owns, each record once; safe to repeat.
+    Replay {
+        /// The directory, such as journal.parked-1 of a data directory.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JournalInspectArgs {
+    /// The directory; by default the journal of the data directory.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Shape of the output.
+    #[arg(long, short, value_enum, default_value_t = JournalOutput::Table)]
+    pub(crate) output: JournalOutput,
+}
+
+/// The shape of what is said of a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JournalOutput {
+    /// A line for each run that has left records.
+    Table,
+    /// One object.
+    Json,
 }
 
 fn rate(text: &str) -> Result<f64, String> {

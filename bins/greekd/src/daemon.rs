@@ -1,34 +1,31 @@
-//! The whole data path of one process: sources, pipeline, committer.
+//! The whole data path of one process: sources, pipeline, journal, committers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use greeks_model::{Clock, OperatorReason, QuoteSource, Retry, Seq, SourceId};
+use greeks_model::{Clock, OperatorReason, QuoteSource, Retry, SourceId};
 use greeks_processor::{
     Counts, FirstOutcome, Latency, Percentiles, Pipeline, PipelineConfig, PipelineError, PipelineStats, PricingInputs,
-    Slo, SloConfig, SloEvent, SourceHandle, Supervisor, SupervisorConfig,
+    Slo, SloConfig, SloEvent, SourceHandle, Supervisor, SupervisorConfig, SystemClock,
 };
-use greeks_store::{
-    Commit, CommitError, CommitPolicy, Committer, CommitterConfig, CommitterStatus, MemoryLogAbort, memory_log,
-};
-use tokio::sync::watch;
-use tokio::task::{JoinError, JoinHandle};
+use greeks_store::{Commit, CommitPolicy, CommitterConfig, CommitterStatus, JournalLogWriter};
+use tokio::task::JoinError;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
+use crate::backlog::Backlog;
 use crate::database::Database;
+use crate::durable::{Durable, DurableView, Verdict};
 use crate::exit::{Code, Failure, chain};
+use crate::journal::Journal;
+use crate::memory::Memory;
 use crate::settings::Settings;
 
 /// Events on their way from one source to the pipeline. A frame can hold hundreds; when it is full the socket waits.
 const SOURCE_CAPACITY: usize = 8_192;
-/// Records waiting for the database, about 40 MB at most; when it is full the pipeline waits, and with it the sockets.
-const LOG_CAPACITY: usize = 100_000;
 /// For the sources to close their connections.
 const SOURCES_STOP: Duration = Duration::from_secs(4);
 /// For everything but the private server: a service manager that waits 10 s must not have to kill us.
 const STOP: Duration = Duration::from_secs(8);
-/// What the committer gets of it at least.
-const PIPELINE_RESERVE: Duration = Duration::from_secs(2);
 
 /// A running data path.
 #[derive(Debug)]
@@ -36,9 +33,19 @@ pub(crate) struct Daemon {
     view: View,
     supervisor: Supervisor,
     pipeline: Pipeline,
-    committer: JoinHandle<Result<Seq, CommitError>>,
-    log_abort: MemoryLogAbort,
+    durable: Durable,
+    backlog: Backlog,
     slo: Slo,
+}
+
+/// The durable half, at work before anything streams.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) durable: Durable,
+    writer: JournalLogWriter,
+    memory: Memory,
+    latency: Arc<Latency>,
+    clock: Arc<dyn Clock>,
 }
 
 /// Why a data path has ended.
@@ -48,6 +55,8 @@ pub(crate) enum Ended {
     Asked,
     /// Every broker refused the credentials at the start.
     Refused(Failure),
+    /// Another greekd, named so, writes to the database now.
+    Superseded(String),
     /// A part of it has stopped; [`Daemon::stop`] says why.
     Broken,
 }
@@ -59,7 +68,7 @@ pub(crate) struct View {
     latency: Arc<Latency>,
     stats: Arc<PipelineStats>,
     sources: Vec<SourceHandle>,
-    committer: watch::Receiver<CommitterStatus>,
+    durable: DurableView,
 }
 
 /// The figures of one moment.
@@ -67,10 +76,26 @@ pub(crate) struct View {
 pub(crate) struct Figures {
     pub(crate) counts: Counts,
     pub(crate) stored: u64,
+    /// Accepted records, in the journal and not in the database yet.
+    pub(crate) waiting: u64,
     pub(crate) latency: Percentiles,
     pub(crate) database: CommitterStatus,
     /// As in [`View::sources`].
     pub(crate) sources: Vec<(SourceId, &'static str, Option<String>)>,
+}
+
+impl Figures {
+    /// Of a data path that never ran.
+    pub(crate) fn none() -> Self {
+        Self {
+            counts: Counts::default(),
+            stored: 0,
+            waiting: 0,
+            latency: Percentiles::default(),
+            database: CommitterStatus::default(),
+            sources: Vec::new(),
+        }
+    }
 }
 
 impl View {
@@ -89,20 +114,15 @@ impl View {
     }
 
     pub(crate) fn figures(&self) -> Figures {
-        let database = self.committer.borrow().clone();
+        let database = self.durable.status.borrow().clone();
         Figures {
             counts: self.stats.total(),
             stored: database.rows_written,
+            waiting: self.durable.waiting(),
             latency: self.latency.percentiles(self.clock.now()),
             sources: self.sources(),
             database,
         }
-    }
-
-    /// Resolves when the committer has ended, however it did.
-    async fn committer_ended(&self) {
-        let mut status = self.committer.clone();
-        while status.changed().await.is_ok() {}
     }
 
     /// Resolves, with what they said, when every source was refused for its credentials at its first attempt; never
@@ -121,42 +141,59 @@ impl View {
     }
 }
 
+impl Store {
+    /// Begins to bring the journal to the database.
+    pub(crate) fn start(settings: &Settings, database: &Database, journal: Journal) -> Self {
+        let Journal { logs, memory } = journal;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let latency = Arc::new(Latency::new());
+        let recorded = Arc::clone(&latency);
+        let observer = move |commit: Commit<'_>| recorded.record_commit(commit.records, commit.at);
+        let config = committer_config(settings, database);
+        let durable =
+            Durable::start(config, logs.leftovers, logs.log, logs.monitor, Box::new(observer), Arc::clone(&clock));
+        Self { durable, writer: logs.writer, memory, latency, clock }
+    }
+}
+
 impl Daemon {
-    /// Starts everything. The schema must be up to date.
+    /// Starts everything else. What the database has stored is asked for if it is there; otherwise what the journal holds
+    /// is all that is known of earlier runs.
     pub(crate) async fn start(
         settings: &Settings,
         database: &Database,
+        store: Store,
+        verdict: &Verdict,
         sources: Vec<Box<dyn QuoteSource>>,
     ) -> Result<Self, Failure> {
-        let config = SupervisorConfig { keep_payload: settings.keep_payload, ..SupervisorConfig::default() };
-        let (instruments, clock) = (Arc::clone(&config.instruments), Arc::clone(&config.clock));
-        let mut pipeline = PipelineConfig::new(instruments, Arc::clone(&clock));
+        let Store { durable, writer, mut memory, latency, clock } = store;
+        if *verdict == Verdict::Stored
+            && let Err(failure) = database.add_stored(&mut memory).await
+        {
+            tracing::warn!(error = %failure, "what is stored is not known: values sent again may be stored again");
+        }
+        let config = SupervisorConfig {
+            keep_payload: settings.keep_payload,
+            clock: Arc::clone(&clock),
+            ..SupervisorConfig::default()
+        };
+        let mut pipeline = PipelineConfig::new(Arc::clone(&config.instruments), Arc::clone(&clock));
         if let Some(rate) = settings.rate {
             pipeline.pricing = Some(PricingInputs { rate, ..PricingInputs::default() });
         }
-        (pipeline.seeds, pipeline.open_gaps) = database.memory().await?;
-
-        let (sink, log) = memory_log(LOG_CAPACITY);
-        let log_abort = sink.abort_handle();
-        let latency = Arc::new(Latency::new());
-        let recorded = Arc::clone(&latency);
-        let (committer, status) = Committer::new(
-            committer_config(settings, database),
-            Box::new(log),
-            Box::new(move |commit: Commit<'_>| recorded.record_commit(commit.records, commit.at)),
-            Arc::clone(&clock),
-        );
+        (pipeline.seeds, pipeline.open_gaps) = memory.into_parts();
         let mut supervisor = Supervisor::new(config);
         let mut handles = Vec::new();
         for source in sources {
             let handle = supervisor.spawn(source, SOURCE_CAPACITY);
             handles.push(handle.map_err(|error| Failure::new(Code::Config, chain(&error)))?);
         }
-        let pipeline = Pipeline::spawn(pipeline, supervisor.take_inbox(), Box::new(sink))
+        let pipeline = Pipeline::spawn(pipeline, supervisor.take_inbox(), Box::new(writer))
             .map_err(|error| Failure::new(Code::Runtime, chain(&error)))?;
-        let view = View { clock, latency, stats: Arc::clone(pipeline.stats()), sources: handles, committer: status };
+        let stats = Arc::clone(pipeline.stats());
+        let view = View { clock, latency, stats, sources: handles, durable: durable.view.clone() };
         let slo = Slo::new(SloConfig { limit: settings.slo_p95, ..SloConfig::default() });
-        Ok(Self { view, supervisor, pipeline, committer: tokio::spawn(committer.run()), log_abort, slo })
+        Ok(Self { view, supervisor, pipeline, durable, backlog: Backlog::default(), slo })
     }
 
     /// Runs until `until` resolves or the data path cannot go on, calling `each_second` with what there is to see.
@@ -167,7 +204,8 @@ impl Daemon {
         let view = self.view.clone();
         tokio::pin! {
             let refused = view.all_refused();
-            let committed_last = view.committer_ended();
+            let committed_last = view.durable.ended();
+            let superseded = view.durable.superseded();
             let until = until;
         }
         loop {
@@ -175,50 +213,46 @@ impl Daemon {
                 biased;
                 () = &mut until => return Ended::Asked,
                 refusal = &mut refused => return Ended::Refused(refusal),
+                holder = &mut superseded => return Ended::Superseded(holder),
                 () = self.pipeline.ended() => return Ended::Broken,
                 () = &mut committed_last => return Ended::Broken,
                 _ = second.tick() => {
                     self.watch_slo();
+                    self.backlog.look(&view.durable, Instant::now());
                     each_second(&self.view);
                 }
             }
         }
     }
 
-    /// Stops the sources, takes in what they had received, and stores it.
+    /// Stops the sources, takes in what they had received, and stores it as far as the database lets us in time; what is
+    /// left waits in the journal.
     ///
     /// # Errors
-    /// [`Failure`] when something that was accepted could not be stored in time, with how much.
+    /// [`Failure`] when something that was received could not be accepted, or what was accepted cannot be read.
     pub(crate) async fn stop(self) -> Result<Figures, Failure> {
         let deadline = Instant::now() + STOP;
-        let Self { view, supervisor, pipeline, mut committer, log_abort, .. } = self;
-        let committer_handle = committer.abort_handle();
+        let Self { view, supervisor, pipeline, durable, .. } = self;
         for source in supervisor.stop(SOURCES_STOP).await {
             tracing::warn!(%source, "did not end its session in time");
         }
-        // A pipeline that waits for room in a full log ends only when it is refused.
-        let mut joined = tokio::task::spawn_blocking(move || pipeline.join());
-        let in_time = timeout_at(deadline - PIPELINE_RESERVE, &mut joined).await;
-        let pipeline = match in_time {
-            Ok(joined) => pipeline_outcome(joined),
-            Err(_) => {
-                log_abort.abort();
-                // It says that the log is closed, which is our doing: what counts is what was not stored.
-                drop(joined.await);
-                Ok(())
-            }
-        };
-        let committer = timeout_at(deadline, &mut committer).await.map(committer_outcome);
+        let joined = timeout_at(deadline, tokio::task::spawn_blocking(move || pipeline.join())).await;
+        let stored = durable.finish(deadline).await;
+        joined.map_or_else(
+            |_| Err(Failure::new(Code::Disk, "the journal's disk did not answer in time")),
+            pipeline_outcome,
+        )?;
+        stored.map_err(|error| Failure::new(Code::Disk, chain(&error)))?;
         let figures = view.figures();
-        pipeline?;
-        if let Ok(finished) = committer {
-            return finished.map(|()| figures);
+        if figures.waiting > 0 {
+            let reason = figures.database.last_error.as_deref().unwrap_or("it did not answer in time");
+            tracing::warn!(
+                records = figures.waiting,
+                reason,
+                "accepted records wait in the journal for the database: the next start stores them"
+            );
         }
-        committer_handle.abort();
-        let lost = figures.counts.rows.saturating_sub(figures.stored + figures.database.quarantined);
-        let why = figures.database.last_error.as_deref().unwrap_or("it did not answer in time");
-        Err(Failure::new(Code::Runtime, format!("{lost} accepted rows could not be stored: {why}"))
-            .remedy("see to the database before the next start"))
+        Ok(figures)
     }
 
     fn watch_slo(&mut self) {
@@ -238,6 +272,7 @@ impl Daemon {
 fn committer_config(settings: &Settings, database: &Database) -> CommitterConfig {
     let instance = format!("greekd {} pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let mut config = CommitterConfig::new(database.config().clone(), instance);
+    config.migrate = true;
     let mut policy = CommitPolicy::default();
     policy.rate = settings.commit.rate.into();
     policy.burst = settings.commit.burst;
@@ -250,15 +285,12 @@ fn committer_config(settings: &Settings, database: &Database) -> CommitterConfig
 fn pipeline_outcome(joined: Result<Result<Counts, PipelineError>, JoinError>) -> Result<(), Failure> {
     match joined {
         Ok(Ok(_)) => Ok(()),
+        Ok(Err(error @ PipelineError::Sink(_))) => {
+            let what = format!("the journal cannot be written: {}", chain(&error));
+            Err(Failure::new(Code::Disk, what)
+                .remedy("see to the disk of the data directory, or move it with --data-dir"))
+        }
         Ok(Err(error)) => Err(Failure::new(Code::Runtime, chain(&error))),
         Err(error) => Err(Failure::new(Code::Runtime, format!("the pipeline could not be joined: {error}"))),
-    }
-}
-
-fn committer_outcome(ended: Result<Result<Seq, CommitError>, JoinError>) -> Result<(), Failure> {
-    match ended {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(Failure::new(Code::Runtime, chain(&error))),
-        Err(error) => Err(Failure::new(Code::Runtime, format!("the committer failed: {error}"))),
     }
 }

@@ -1,15 +1,14 @@
 //! The database of this run: one that somebody else runs, or a private server for as long as greekd lives.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use greeks_model::{GapReason, GapRecord, GreekSnapshot, SourceId, UnixNanos};
 use greeks_store::private::{PrivateConfig, PrivateError, PrivateServer, running_elsewhere};
 use greeks_store::{DatabaseConfig, MigrateError, Queries, QueryError, TlsSettings, migrate};
 
 use crate::exit::{Code, Failure, chain};
+use crate::memory::Memory;
 use crate::settings::{DatabaseChoice, Settings};
 use crate::{simulated, tls};
 
@@ -94,14 +93,31 @@ impl Database {
         }
     }
 
-    /// What earlier processes stored last, so that it is not stored again, and the gaps they left open.
-    pub(crate) async fn memory(&self) -> Result<(Vec<GreekSnapshot>, Vec<GapRecord>), Failure> {
+    /// Adds what earlier processes stored last, so that it is not stored again, and the gaps they left open.
+    pub(crate) async fn add_stored(&self, memory: &mut Memory) -> Result<(), Failure> {
         let refuse = |error: QueryError| self.unreachable(&error);
         let queries = Queries::new(&self.config, 1).map_err(refuse)?;
         let rows = queries.last_rows().await.map_err(refuse)?;
         let mut gaps = queries.open_gaps().await.map_err(refuse)?;
-        gaps.extend(crashes(&rows, &gaps));
-        Ok((rows, gaps))
+        if let Some(from) = memory.oldest_open() {
+            gaps.extend(queries.gaps_since(from).await.map_err(refuse)?);
+        }
+        memory.add_stored(rows, gaps);
+        Ok(())
+    }
+
+    /// Says that rows wait in the journal because the database cannot be used, and what to do about it.
+    pub(crate) fn complain(&self, reason: &str) {
+        let remedy = match self.chosen_by {
+            PRIVATE => String::new(),
+            name => format!("start it, or correct {name}"),
+        };
+        tracing::error!(
+            database = %self.config.address(),
+            reason,
+            remedy,
+            "the database cannot be used: rows are kept in the journal until it can"
+        );
     }
 
     pub(crate) const fn config(&self) -> &DatabaseConfig {
@@ -147,19 +163,6 @@ impl Database {
             None => Ok(()),
         }
     }
-}
-
-/// A process that ended in order left an open gap behind for each of its sources. One that was killed could not: from the
-/// last row it stored on, nothing is known.
-fn crashes(rows: &[GreekSnapshot], open: &[GapRecord]) -> Vec<GapRecord> {
-    let mut last: BTreeMap<SourceId, UnixNanos> = BTreeMap::new();
-    for row in rows {
-        let at = last.entry(row.series.broker.clone()).or_insert(row.received_at);
-        *at = row.received_at.max(*at);
-    }
-    last.retain(|source, _| open.iter().all(|gap| gap.source != *source));
-    let gap = |(source, from)| GapRecord { source, from, to: None, reason: GapReason::Crashed, count: None };
-    last.into_iter().map(gap).collect()
 }
 
 fn private_config(settings: &Settings) -> PrivateConfig {

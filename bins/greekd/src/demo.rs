@@ -211,20 +211,14 @@ fn psql_line(database: &Database) -> String {
 #[cfg(test)]
 mod tests {
     use greeks_model::SourceId;
-    use greeks_processor::{Counts, Percentiles};
-    use greeks_store::CommitterStatus;
+    use greeks_processor::Percentiles;
 
     use super::*;
 
     #[test]
     fn a_second_is_one_line() {
-        let mut figures = Figures {
-            counts: Counts::default(),
-            stored: 7,
-            latency: Percentiles::default(),
-            database: CommitterStatus::default(),
-            sources: vec![(SourceId::new("tastytrade").unwrap(), "degraded", Some("delayed quotes".into()))],
-        };
+        let mut figures = Figures { stored: 7, ..Figures::none() };
+        figures.sources = vec![(SourceId::new("tastytrade").unwrap(), "degraded", Some("delayed quotes".into()))];
         assert_eq!(
             status_line(3, &figures),
             "   3 s  events        0  rows        0  stored        7  p95        -  tastytrade degraded: delayed quotes"

@@ -2,14 +2,18 @@
 //!
 //! This program wires the libraries of the workspace together. It is the only place that reads the environment,
 //! installs the log and decides exit codes.
+mod backlog;
 mod check;
 mod cli;
 mod daemon;
 mod database;
 mod db;
 mod demo;
+mod durable;
 mod exit;
+mod journal;
 mod logging;
+mod memory;
 mod out;
 mod pins;
 mod positions;
@@ -29,7 +33,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, DbCommand, SimCommand};
+use crate::cli::{Cli, Command, DbCommand, JournalCommand, SimCommand};
 use crate::exit::{Code, Failure};
 use crate::settings::Settings;
 
@@ -81,6 +85,8 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Sim(SimCommand::Ibkr(args)) => sim::ibkr(&args).await,
             Command::Sim(SimCommand::Tastytrade(args)) => sim::tastytrade(&args).await,
             Command::Db(DbCommand::Migrate) => db::migrate(&settings).await,
+            Command::Journal(JournalCommand::Inspect(args)) => journal::inspect::run(&settings, &args),
+            Command::Journal(JournalCommand::Replay { directory }) => journal::replay::run(&settings, &directory).await,
             Command::Db(DbCommand::Psql { args }) => db::psql(&settings, args).await,
         }
     });

@@ -10,10 +10,11 @@ const MARK: &str = "SIMULATED";
 
 /// Refuses a data directory that holds the other kind of rows; marks a new one that is to hold simulated ones.
 pub(crate) fn keep_apart(settings: &Settings, simulated: bool) -> Result<(), Failure> {
-    if matches!(settings.database, DatabaseChoice::External(..)) {
+    let directory = &settings.data_dir;
+    // Its journal may hold rows of a demo, wherever those of this run are to go.
+    if matches!(settings.database, DatabaseChoice::External(..)) && !is_simulated(directory) {
         return Ok(());
     }
-    let directory = &settings.data_dir;
     let remedy = "choose another one with --data-dir";
     match (has_database(directory), is_simulated(directory), simulated) {
         (_, true, false) => {

@@ -1,5 +1,6 @@
 //! `greekd snapshots`: stored rows as a table, JSON or CSV.
 
+mod gaps;
 mod output;
 
 use std::process::ExitCode;
@@ -17,10 +18,12 @@ use crate::{out, stream};
 pub(crate) async fn run(settings: &Settings, args: &SnapshotsArgs) -> Result<ExitCode, Failure> {
     let database = Database::open_existing(settings).await?;
     database.migrate().await?;
-    let rows = fetch(&database, args).await;
+    let printed = match args.gaps {
+        true => gaps::run(&database, args).await,
+        false => fetch(&database, args).await.and_then(|rows| print(&rows, args.output)),
+    };
     stream::close(database, &mut Signals::install()?).await;
-    print(&rows?, args.output)?;
-    Ok(ExitCode::SUCCESS)
+    printed.map(|()| ExitCode::SUCCESS)
 }
 
 /// Prints the newest row of up to `limit` positions.

@@ -2,18 +2,19 @@
 
 use greeks_model::QuoteSource;
 
-use crate::daemon::{Daemon, Ended, Figures, View};
+use crate::daemon::{Daemon, Ended, Figures, Store, View};
 use crate::database::Database;
+use crate::durable::Verdict;
 use crate::exit::{Code, Failure, chain};
+use crate::journal;
 use crate::settings::Settings;
 use crate::signals::Signals;
 
-/// Opens the database and brings its schema up to date; `None` when a signal came first.
+/// Starts the private server, or names the database that is configured; `None` when a signal came first.
 pub(crate) async fn open(settings: &Settings, signals: &mut Signals) -> Result<Option<Database>, Failure> {
     let opening = async {
         let database = Database::open(settings).await?;
-        let schema = database.migrate().await?;
-        tracing::info!(place = database.place(), schema, "rows go to the database");
+        tracing::info!(place = database.place(), "rows go to the database");
         Ok(Some(database))
     };
     tokio::select! {
@@ -23,10 +24,11 @@ pub(crate) async fn open(settings: &Settings, signals: &mut Signals) -> Result<O
 }
 
 /// Streams until a signal comes or `until` resolves, then stores what was accepted. A private server is kept running
-/// all the while, and is left running.
+/// all the while, and is left running. While another greekd writes to the database this one stands by: it connects to no
+/// broker.
 ///
 /// # Errors
-/// [`Failure`] when streaming could not go on, or when something accepted could not be stored.
+/// [`Failure`] when streaming could not go on. Rows that the database does not take are none: they wait in the journal.
 pub(crate) async fn stream(
     settings: &Settings,
     database: &mut Database,
@@ -35,7 +37,9 @@ pub(crate) async fn stream(
     until: impl Future<Output = ()>,
     each_second: impl FnMut(&View),
 ) -> Result<Figures, Failure> {
-    let mut daemon = Daemon::start(settings, database, sources).await?;
+    let store = Store::start(settings, database, journal::open(settings).await?);
+    let Some(verdict) = admitted(&store, database, signals).await? else { return Ok(Figures::none()) };
+    let mut daemon = Daemon::start(settings, database, store, &verdict, sources).await?;
     let mut keeping = std::pin::pin!(database.keep_running());
     let asked_to_stop = async {
         tokio::select! {
@@ -58,12 +62,52 @@ pub(crate) async fn stream(
     match ended {
         Ended::Asked => figures,
         Ended::Refused(failure) => Err(failure),
+        Ended::Superseded(holder) => Err(superseded(settings, &holder)),
         // The cause is in what the end of its parts says.
         Ended::Broken => match figures {
             Err(cause) => Err(cause),
             Ok(_) => Err(Failure::new(Code::Runtime, "the data path has ended by itself")),
         },
     }
+}
+
+/// Waits until rows may be written, or until it is known that the database is not there; `None` when a signal came first.
+async fn admitted(store: &Store, database: &mut Database, signals: &mut Signals) -> Result<Option<Verdict>, Failure> {
+    let view = &store.durable.view;
+    let waiting = async {
+        loop {
+            match view.verdict().await {
+                Verdict::Held(holder) => {
+                    tracing::warn!(
+                        holder,
+                        "another greekd writes to this database: standing by, connected to no broker"
+                    );
+                    view.no_longer_held().await;
+                    tracing::info!("the other greekd has gone: taking over");
+                }
+                verdict => return verdict,
+            }
+        }
+    };
+    let verdict = tokio::select! {
+        verdict = waiting => verdict,
+        () = signals.next() => return Ok(None),
+        never = database.keep_running() => match never {},
+    };
+    if verdict == Verdict::Journalled {
+        database.complain(view.status.borrow().last_error.as_deref().unwrap_or("no answer yet"));
+    }
+    Ok(Some(verdict))
+}
+
+/// What was not stored must not be by itself: the other greekd may have received the same events.
+fn superseded(settings: &Settings, holder: &str) -> Failure {
+    let parked = match journal::park(&settings.data_dir) {
+        Ok(path) => format!("what it had not stored is kept in {}", path.display()),
+        Err(error) => format!("its journal cannot be moved aside: {error}"),
+    };
+    Failure::new(Code::Runtime, format!("another greekd has taken over the database ({holder}); {parked}"))
+        .remedy("stop one of the two; `greekd journal replay DIR` stores what was kept")
 }
 
 /// Stops the private server; its trouble does not change how the run is judged.

@@ -165,7 +165,11 @@ impl<F: JournalFs> Journal<F> {
         }
         drop(writer);
         if failed.is_none() {
-            engine.board.update(|inner| inner.progress.state = State::Closed);
+            engine.board.update(|inner| {
+                inner.progress.state = State::Closed;
+                // Nobody writes to it any more: once it is not needed it may be released like the others.
+                inner.segments.iter_mut().for_each(|segment| segment.active = false);
+            });
         }
         engine.notify();
         failed.map_or(Ok(()), |why| Err(Error::Failed(why)))

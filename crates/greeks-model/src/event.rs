@@ -81,11 +81,13 @@ pub enum GapReason {
     Crashed,
     /// It was received and accepted, and the medium that kept it has damaged it.
     Corrupt,
+    /// The wall clock of the machine was set: times of receipt in this stretch are missing or occur twice, values are not.
+    ClockStep,
 }
 
 impl GapReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Disconnected,
         Self::Silence,
         Self::SubscriptionExpired,
@@ -94,6 +96,7 @@ impl GapReason {
         Self::Stopped,
         Self::Crashed,
         Self::Corrupt,
+        Self::ClockStep,
     ];
 
     /// The name used in `ingest_gaps.reason` and in metric labels.
@@ -108,6 +111,7 @@ impl GapReason {
             Self::Stopped => "stopped",
             Self::Crashed => "crashed",
             Self::Corrupt => "corrupt",
+            Self::ClockStep => "clock_step",
         }
     }
 

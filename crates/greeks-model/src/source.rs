@@ -43,6 +43,12 @@ pub enum SessionEnd {
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The wall clock now.
     fn now(&self) -> UnixNanos;
+
+    /// The time since a moment that stays the same for the life of the clock, sleep of the machine included: what nobody
+    /// sets. `None` where that cannot be told.
+    fn elapsed(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// The ends that a source's supervisor holds or hands on: what a [`SourceContext`] is made of.

@@ -32,12 +32,12 @@ pub enum SinkError {
     /// The medium refused.
     #[error("the sink cannot write")]
     Io(#[source] std::io::Error),
-    /// There is no room. So many of the records were given up; the others were accepted. The sink has counted them and will
+    /// There is no room. Some of the records were given up; the others were accepted. The sink has counted them and will
     /// say so itself, as [`Record::Shed`]: do not hand them in again, and go on.
-    #[error("the sink is full: {given_up} records were given up")]
+    #[error("the sink is full: {} records were given up", given_up.len())]
     Full {
-        /// How many of the records handed in.
-        given_up: u64,
+        /// Their places among the records handed in, in rising order; at least one.
+        given_up: Vec<usize>,
     },
 }
 

@@ -1,6 +1,8 @@
 //! The wall clock of the machine.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use greeks_model::{Clock, UnixNanos};
@@ -50,6 +52,12 @@ impl Clock for SystemClock {
             Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
         };
         UnixNanos::from_nanos(self.steady(system))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn elapsed(&self) -> Option<Duration> {
+        let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Some(Duration::new(u64::try_from(since_boot.tv_sec).ok()?, u32::try_from(since_boot.tv_nsec).ok()?))
     }
 }
 

@@ -76,6 +76,7 @@ mod slo;
 
 mod backoff;
 mod clock;
+mod clock_step;
 pub mod metrics;
 #[cfg(test)]
 mod recorder;

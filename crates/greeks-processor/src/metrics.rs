@@ -15,6 +15,8 @@ pub const RECONNECTS_TOTAL: &str = "greekd_reconnects_total";
 pub const GAPS_TOTAL: &str = "greekd_gaps_total";
 /// Counter.
 pub const DUPLICATES_SUPPRESSED_TOTAL: &str = "greekd_duplicates_suppressed_total";
+/// Counter, label `source`.
+pub const ROWS_GIVEN_UP_TOTAL: &str = "greekd_rows_given_up_total";
 /// Counter.
 pub const SLO_BREACHES_TOTAL: &str = "greekd_slo_breaches_total";
 
@@ -32,5 +34,6 @@ pub fn describe() {
     describe_counter!(RECONNECTS_TOTAL, "Sessions begun anew, by what made it necessary");
     describe_counter!(GAPS_TOTAL, "Stretches that could not be received, by cause");
     describe_counter!(DUPLICATES_SUPPRESSED_TOTAL, "Rows not stored because they were accepted before");
+    describe_counter!(ROWS_GIVEN_UP_TOTAL, "Rows received that nothing had room for");
     describe_counter!(SLO_BREACHES_TOTAL, "Times the 95th percentile of latency rose above its limit");
 }

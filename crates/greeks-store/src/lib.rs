@@ -51,8 +51,8 @@ pub use memory_log::{MemoryLog, MemoryLogAbort, MemoryLogWriter, memory_log};
 pub use migrate::{MigrateError, Migrated, known_version, migrate};
 pub use partitions::{InvalidMonth, Month};
 pub use queries::{
-    BrokerSide, CrossBrokerRow, Cursor, DatabaseCheck, InvalidCursor, LatestValues, PartitionInfo, PositionRow,
-    Queries, QueryError, SnapshotFilter, SnapshotPage, SnapshotRow,
+    BrokerSide, CrossBrokerRow, Cursor, DatabaseCheck, GapFilter, GapRow, InvalidCursor, LatestValues, PartitionInfo,
+    PositionRow, Queries, QueryError, SnapshotFilter, SnapshotPage, SnapshotRow,
 };
 pub use tls::{TlsSettings, TlsSetupError};
 /// Re-exported because its types appear in public interfaces.

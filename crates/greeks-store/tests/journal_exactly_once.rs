@@ -161,7 +161,7 @@ async fn what_a_full_journal_gave_up_is_one_row_with_the_exact_count() {
         number += 1;
         match writer.append(&rows(number - 1..number)) {
             Ok(()) => accepted += 1,
-            Err(SinkError::Full { given_up: count }) => given_up += i64::try_from(count).unwrap(),
+            Err(SinkError::Full { given_up: places }) => given_up += i64::try_from(places.len()).unwrap(),
             Err(error) => panic!("{error:?}"),
         }
         (accepted, given_up)

@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) ibkr: Option<Ibkr>,
     pub(crate) tastytrade: Option<Tastytrade>,
     pub(crate) commit: Commit,
+    pub(crate) journal: Journal,
     pub(crate) keep_payload: bool,
     pub(crate) slo_p95: Duration,
     /// Riskless rate for Greeks that a broker does not send; `None` leaves it to the library.
@@ -63,6 +64,19 @@ pub(crate) struct Commit {
 impl Default for Commit {
     fn default() -> Self {
         Self { rate: 100, burst: 25, flush_max_records: 50, flush_max_delay: Duration::from_secs(1) }
+    }
+}
+
+/// How much may wait for the database on disk, and how soon it survives a power cut.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Journal {
+    pub(crate) max_bytes: u64,
+    pub(crate) sync: Duration,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { max_bytes: 8 << 30, sync: Duration::from_millis(20) }
     }
 }
 
@@ -108,7 +122,7 @@ impl Settings {
             Some(format) => Some(format),
             None => layers.parse("GREEKD_LOG_FORMAT", "use auto, text or json", log_format)?,
         };
-        let commit = Commit::default();
+        let (commit, journal) = (Commit::default(), Journal::default());
         let (rate, burst) = layers
             .parse("GREEKD_COMMIT_RATE", "write commits per second and the burst, like 100/s,25", commit_rate)?
             .unwrap_or((commit.rate, commit.burst));
@@ -135,6 +149,14 @@ impl Settings {
                 flush_max_delay: layers
                     .parse("GREEKD_FLUSH_MAX_DELAY", "write a time up to 1h, like 1s or 250ms", duration)?
                     .unwrap_or(commit.flush_max_delay),
+            },
+            journal: Journal {
+                max_bytes: layers
+                    .parse("GREEKD_JOURNAL_MAX_BYTES", "write a size from 1MiB on, like 8GiB or 512MiB", size)?
+                    .unwrap_or(journal.max_bytes),
+                sync: layers
+                    .parse("GREEKD_JOURNAL_SYNC", "write a time up to 1s, like 20ms", sync_window)?
+                    .unwrap_or(journal.sync),
             },
             keep_payload: layers.parse("GREEKD_SOURCE_PAYLOAD", "use on or off", switch)?.unwrap_or(false),
             slo_p95: layers
@@ -238,6 +260,28 @@ fn duration(text: &str) -> Option<Duration> {
     (!duration.is_zero() && duration <= Duration::from_secs(3600)).then_some(duration)
 }
 
+fn sync_window(text: &str) -> Option<Duration> {
+    duration(text).filter(|window| *window <= Duration::from_secs(1))
+}
+
+/// `8GiB`, `512 MiB`, `200MB` or a number of bytes.
+fn size(text: &str) -> Option<u64> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kib" | "k" => 1 << 10,
+        "mib" | "m" => 1 << 20,
+        "gib" | "g" => 1 << 30,
+        "tib" | "t" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes >= 1 << 20)
+}
+
 /// `100`, `100/s`, `100/s,25` or `100/s, burst 25`.
 fn commit_rate(text: &str) -> Option<(u32, u32)> {
     let (rate, burst) = text.split_once(',').unwrap_or((text, ""));
@@ -272,6 +316,7 @@ mod tests {
             Commit { rate: 100, burst: 25, flush_max_records: 50, flush_max_delay: Duration::from_secs(1) }
         );
         assert_eq!((settings.slo_p95, settings.rate), (Duration::from_millis(500), None));
+        assert_eq!(settings.journal, Journal { max_bytes: 8 << 30, sync: Duration::from_millis(20) });
         assert!(!settings.keep_payload && settings.tastytrade.is_none() && settings.ibkr.is_none());
         assert!(matches!(settings.database, DatabaseChoice::Private));
         let failure = settings.require_broker().unwrap_err();
@@ -286,6 +331,8 @@ mod tests {
             ("GREEKD_FLUSH_MAX_RECORDS", "7"),
             ("GREEKD_FLUSH_MAX_DELAY", "250ms"),
             ("GREEKD_SLO_P95", "2s"),
+            ("GREEKD_JOURNAL_MAX_BYTES", "512 MiB"),
+            ("GREEKD_JOURNAL_SYNC", "5ms"),
             ("GREEKD_RATE", "-0.005"),
             ("GREEKD_SOURCE_PAYLOAD", "on"),
             ("TASTYTRADE_REFRESH_TOKEN", "r"),
@@ -296,6 +343,7 @@ mod tests {
         assert_eq!((settings.commit.rate, settings.commit.burst, settings.commit.flush_max_records), (200, 5, 7));
         assert_eq!(settings.commit.flush_max_delay, Duration::from_millis(250));
         assert_eq!((settings.slo_p95, settings.rate), (Duration::from_secs(2), Some(-0.005)));
+        assert_eq!(settings.journal, Journal { max_bytes: 512 << 20, sync: Duration::from_millis(5) });
         assert!(settings.keep_payload);
         let tastytrade = settings.tastytrade.unwrap();
         assert_eq!(tastytrade.accounts.unwrap(), ["5WT00001", "5WT00002"]);
@@ -313,6 +361,11 @@ mod tests {
             ("GREEKD_FLUSH_MAX_DELAY", "1"),
             ("GREEKD_FLUSH_MAX_DELAY", "0s"),
             ("GREEKD_FLUSH_MAX_DELAY", "-1s"),
+            ("GREEKD_JOURNAL_MAX_BYTES", "8"),
+            ("GREEKD_JOURNAL_MAX_BYTES", "8 elephants"),
+            ("GREEKD_JOURNAL_MAX_BYTES", "99999999999TiB"),
+            ("GREEKD_JOURNAL_MAX_BYTES", "-1GiB"),
+            ("GREEKD_JOURNAL_SYNC", "2s"),
             ("GREEKD_SLO_P95", "2h"),
             ("GREEKD_RATE", "4"),
             ("GREEKD_RATE", "NaN"),

@@ -59,6 +59,8 @@ pub(crate) const VARIABLES: &[Variable] = &[
     plain("GREEKD_COMMIT_RATE", "commit_rate"),
     plain("GREEKD_FLUSH_MAX_RECORDS", "flush_max_records"),
     plain("GREEKD_FLUSH_MAX_DELAY", "flush_max_delay"),
+    plain("GREEKD_JOURNAL_MAX_BYTES", "journal.max_bytes"),
+    plain("GREEKD_JOURNAL_SYNC", "journal.sync"),
     plain("GREEKD_SOURCE_PAYLOAD", "source_payload"),
     plain("GREEKD_SLO_P95", "slo_p95"),
     plain("GREEKD_RATE", "rate"),
@@ -80,7 +82,5 @@ pub(crate) const OURS: [&str; 3] = ["GREEKD_", "TASTYTRADE_", "IBKR_"];
 pub(crate) const NOT_YET: &[(&str, &str)] = &[
     ("GREEKD_LISTEN", "the HTTP server is not part of this version"),
     ("GREEKD_HTTP_TOKEN", "the HTTP server is not part of this version"),
-    ("GREEKD_JOURNAL_MAX_BYTES", "the journal is not part of this version: accepted rows wait in memory"),
-    ("GREEKD_JOURNAL_SYNC", "the journal is not part of this version"),
     ("GREEKD_RETENTION_MONTHS", "retention is not part of this version: no partition is dropped"),
 ];

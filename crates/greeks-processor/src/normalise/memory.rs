@@ -75,6 +75,13 @@ impl Memory {
         }
     }
 
+    /// The row accepted last was given up after all: nothing is known of the line, and its next row begins anew.
+    pub(super) fn forget(&mut self, line: LineId) {
+        if let Some(line) = self.lines.get_mut(line.0) {
+            (line.last, line.epoch) = (None, 0);
+        }
+    }
+
     /// Decides whether `row`, made of the values in `known` and nothing computed, is accepted; if so, sets what follows
     /// from its place in the series and remembers it.
     pub(super) fn accept(

@@ -71,6 +71,8 @@ pub struct Counts {
     pub positions_refused: u64,
     /// Gaps opened.
     pub gaps: u64,
+    /// Rows given that no sink had room for.
+    pub given_up: u64,
 }
 
 impl Counts {
@@ -84,6 +86,7 @@ impl Counts {
             position_changes: self.position_changes + other.position_changes,
             positions_refused: self.positions_refused + other.positions_refused,
             gaps: self.gaps + other.gaps,
+            given_up: self.given_up + other.given_up,
         }
     }
 }
@@ -129,6 +132,15 @@ impl Normaliser {
         let instrument = self.instruments.intern(&Instrument::Option(row.series.contract.clone()));
         let line = self.memory.line(&row.series.account_id, instrument);
         self.memory.seed(line, row);
+    }
+
+    /// Takes back a row that was given and that the sink had no room for: the next one of its account and contract is
+    /// stored whatever it says, and flagged as the first after a break.
+    pub fn give_up(&mut self, row: &GreekSnapshot) {
+        self.counts.given_up += 1;
+        let instrument = self.instruments.intern(&Instrument::Option(row.series.contract.clone()));
+        let line = self.memory.line(&row.series.account_id, instrument);
+        self.memory.forget(line);
     }
 
     /// Takes over a gap that an earlier process left open: the first quote closes it. Closed gaps and gaps of other

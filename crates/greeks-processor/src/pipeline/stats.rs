@@ -20,6 +20,7 @@ struct Cells {
     position_changes: AtomicU64,
     positions_refused: AtomicU64,
     gaps: AtomicU64,
+    given_up: AtomicU64,
 }
 
 impl Cells {
@@ -30,6 +31,7 @@ impl Cells {
         self.position_changes.store(counts.position_changes, Ordering::Relaxed);
         self.positions_refused.store(counts.positions_refused, Ordering::Relaxed);
         self.gaps.store(counts.gaps, Ordering::Relaxed);
+        self.given_up.store(counts.given_up, Ordering::Relaxed);
     }
 
     fn load(&self) -> Counts {
@@ -40,6 +42,7 @@ impl Cells {
             position_changes: self.position_changes.load(Ordering::Relaxed),
             positions_refused: self.positions_refused.load(Ordering::Relaxed),
             gaps: self.gaps.load(Ordering::Relaxed),
+            given_up: self.given_up.load(Ordering::Relaxed),
         }
     }
 }

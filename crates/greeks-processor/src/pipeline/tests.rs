@@ -1,6 +1,7 @@
 //! The thread with scripted channels and sinks.
 
 mod flood;
+mod full;
 
 use std::sync::Mutex;
 use std::sync::mpsc as std_mpsc;

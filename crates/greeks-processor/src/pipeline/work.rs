@@ -7,8 +7,10 @@ use greeks_model::{Clock, Flags, GapReason, GapRecord, Record, SinkError, Snapsh
 use metrics::{Counter, Histogram};
 
 use super::{AcceptedHook, PipelineConfig, PipelineStats};
+use crate::clock_step::StepWatch;
 use crate::metrics::{
-    DUPLICATES_SUPPRESSED_TOTAL, EVENT_LATENCY_SECONDS, GAPS_TOTAL, RECEIVE_TO_ACCEPTED, SOURCE_TO_RECEIVE,
+    DUPLICATES_SUPPRESSED_TOTAL, EVENT_LATENCY_SECONDS, GAPS_TOTAL, RECEIVE_TO_ACCEPTED, ROWS_GIVEN_UP_TOTAL,
+    SOURCE_TO_RECEIVE,
 };
 use crate::{Inbox, Normaliser};
 
@@ -18,6 +20,7 @@ pub(super) struct Work {
     lanes: Vec<Lane>,
     sink: Box<dyn SnapshotSink>,
     clock: Arc<dyn Clock>,
+    steps: StepWatch,
     accepted: Option<AcceptedHook>,
     max_batch: usize,
     duplicates: Counter,
@@ -30,6 +33,7 @@ struct Lane {
     source_to_receive: Histogram,
     receive_to_accepted: Histogram,
     gaps: Vec<(GapReason, Counter)>,
+    given_up: Counter,
 }
 
 impl Work {
@@ -51,6 +55,7 @@ impl Work {
             inbox,
             sink,
             clock: config.clock,
+            steps: StepWatch::default(),
             accepted: config.accepted,
             max_batch: config.max_batch,
             duplicates: metrics::counter!(DUPLICATES_SUPPRESSED_TOTAL),
@@ -61,14 +66,13 @@ impl Work {
     pub(super) fn run(mut self) -> Result<(), SinkError> {
         let (mut events, mut records, mut sources) = (Vec::new(), Vec::new(), Vec::new());
         while self.inbox.recv_batch(&mut events, self.max_batch) {
+            self.note_clock_step(&mut records, &mut sources);
             let duplicates = self.normalise(&mut events, &mut records, &mut sources);
             if !records.is_empty() {
-                if let Err(error) = self.sink.append(&records) {
-                    // What was accepted before deserves its chance to become durable.
-                    if let Err(closing) = self.sink.close() {
-                        tracing::warn!(error = &closing as &dyn StdError, "the sink that refused cannot be closed");
-                    }
-                    return Err(error);
+                match self.sink.append(&records) {
+                    Ok(()) => {}
+                    Err(SinkError::Full { given_up }) => self.give_up(&given_up, &mut records, &mut sources),
+                    Err(error) => return Err(self.end(error)),
                 }
                 self.observe(&records, &sources);
             }
@@ -101,6 +105,39 @@ impl Work {
         duplicates(&self.lanes) - before
     }
 
+    /// What was accepted before a failure deserves its chance to become durable.
+    fn end(self, error: SinkError) -> SinkError {
+        if let Err(closing) = self.sink.close() {
+            tracing::warn!(error = &closing as &dyn StdError, "the sink that refused cannot be closed");
+        }
+        error
+    }
+
+    /// Says for every source that its times of receipt have a hole or overlap.
+    fn note_clock_step(&mut self, records: &mut Vec<Record>, sources: &mut Vec<usize>) {
+        let Some(step) = self.steps.look(&*self.clock) else { return };
+        tracing::warn!(from = %step.from.to_timestamp(), to = %step.to.to_timestamp(), "the clock of this machine was set");
+        let (from, to) = (step.from.min(step.to), Some(step.from.max(step.to)));
+        for (number, lane) in self.lanes.iter().enumerate() {
+            let source = lane.normaliser.source().clone();
+            records.push(Record::Gap(GapRecord { source, from, to, reason: GapReason::ClockStep, count: None }));
+            sources.push(number);
+        }
+    }
+
+    /// Takes out of `records` what the sink had no room for.
+    fn give_up(&mut self, places: &[usize], records: &mut Vec<Record>, sources: &mut Vec<usize>) {
+        for place in places {
+            let (Some(record), Some(number)) = (records.get(*place), sources.get(*place)) else { continue };
+            if let (Record::Snapshot(row), Some(lane)) = (record, self.lanes.get_mut(*number)) {
+                lane.normaliser.give_up(row);
+                lane.given_up.increment(1);
+            }
+        }
+        take_out(records, places);
+        take_out(sources, places);
+    }
+
     fn observe(&mut self, records: &[Record], sources: &[usize]) {
         let now = self.clock.now();
         for (record, number) in records.iter().zip(sources) {
@@ -115,7 +152,7 @@ impl Work {
                         lane.source_to_receive.record(took.as_secs_f64());
                     }
                 }
-                Record::Gap(gap) if gap.to.is_none() => lane.count_gap(gap),
+                Record::Gap(gap) if gap.to.is_none() || gap.reason == GapReason::ClockStep => lane.count_gap(gap),
                 _ => {}
             }
         }
@@ -123,6 +160,12 @@ impl Work {
             accepted(records);
         }
     }
+}
+
+/// Removes the items at `places`, which rise.
+fn take_out<T>(items: &mut Vec<T>, places: &[usize]) {
+    let mut place = 0..;
+    items.retain(|_| place.next().is_none_or(|place| places.binary_search(&place).is_err()));
 }
 
 impl Lane {
@@ -140,6 +183,7 @@ impl Lane {
             source_to_receive: stage(SOURCE_TO_RECEIVE),
             receive_to_accepted: stage(RECEIVE_TO_ACCEPTED),
             gaps: GapReason::ALL.into_iter().map(gap).collect(),
+            given_up: metrics::counter!(ROWS_GIVEN_UP_TOTAL, "source" => source.to_string()),
             normaliser,
         }
     }

@@ -157,9 +157,7 @@ impl Reading {
         match self.cursor.read().map_err(unreadable)? {
             Next::Record { seq, bytes } => {
                 self.bytes = bytes.len();
-                let record = Record::decode(bytes).map_err(|error| {
-                    LogError::Io(io::Error::new(io::ErrorKind::InvalidData, Undecodable { seq, error }))
-                })?;
+                let record = decode(seq, bytes)?;
                 self.seen = moment(&record).unwrap_or(self.seen);
                 Ok(Found::Record(record))
             }
@@ -183,6 +181,11 @@ struct Undecodable {
     seq: u64,
     #[source]
     error: greeks_model::DecodeError,
+}
+
+pub(super) fn decode(seq: u64, bytes: &[u8]) -> Result<Record, LogError> {
+    Record::decode(bytes)
+        .map_err(|error| LogError::Io(io::Error::new(io::ErrorKind::InvalidData, Undecodable { seq, error })))
 }
 
 /// Holes that touch are one.

@@ -4,12 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use greeks_journal::{Handle, Incarnation, State};
-use greeks_model::{Batch, LogError, Seq, SnapshotLog, Uuid};
+use greeks_journal::{Handle, Incarnation, Next, State};
+use greeks_model::{Batch, LogError, Record, Seq, SnapshotLog, Uuid};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::desk::{Desk, unreadable};
+use super::desk::{Desk, decode, unreadable};
 
 /// The reading end of a journal, of one incarnation. Dropping it stops nothing and loses nothing: what was not released is
 /// there at the next start.
@@ -60,6 +60,18 @@ impl JournalLog {
     pub(super) fn left(handle: Handle, desk: Desk, found: &Incarnation) -> Self {
         let end = End::At(found.last);
         Self { handle, incarnation: found.id, end, first: found.first, state: Work::Idle(Box::new(desk)) }
+    }
+
+    /// Shows every record from `first` on that can be read.
+    pub(super) fn scan(&self, first: u64, visit: &mut dyn FnMut(&Record)) -> Result<(), LogError> {
+        let mut cursor = self.handle.cursor(self.incarnation, first.saturating_sub(1)).map_err(unreadable)?;
+        loop {
+            match cursor.read().map_err(unreadable)? {
+                Next::Record { seq, bytes } => visit(&decode(seq, bytes)?),
+                Next::Gap(_) => {}
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Waits until a record beyond `after` is there.
@@ -141,8 +153,9 @@ impl SnapshotLog for JournalLog {
     }
 
     async fn release(&mut self, upto: Seq) -> Result<(), LogError> {
-        // One segment is the one being written: it stays.
-        if matches!(self.end, End::Open(_)) && self.handle.usage().segments <= 1 {
+        // One segment is the one being written: it stays until nothing more is.
+        let written_to = matches!(self.end, End::Open(_)) && self.handle.progress().state == State::Open;
+        if written_to && self.handle.usage().segments <= 1 {
             return Ok(());
         }
         let upto = match &self.state {

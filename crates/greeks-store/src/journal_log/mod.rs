@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use greeks_journal::{Error, Handle, Incarnation, Journal, Options, Progress, Recovery, Usage};
-use greeks_model::{GapReason, GapRecord, Record, SourceId, UnixNanos};
+use greeks_model::{GapReason, GapRecord, LogError, Record, SourceId, UnixNanos};
 use tokio::sync::Notify;
 
 pub use log::JournalLog;
@@ -48,6 +48,17 @@ pub struct Leftover {
     /// The records. Ends with [`LogError::Closed`](greeks_model::LogError::Closed); when its last record is released its
     /// files are gone, or set aside if they are damaged.
     pub log: JournalLog,
+}
+
+impl Leftover {
+    /// Shows every record that can be read, in order, without handing any out: a start wants to know what was accepted
+    /// last. Blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    /// [`LogError::Io`] when the disk fails or a record is not understood.
+    pub fn scan(&self, mut visit: impl FnMut(&Record)) -> Result<(), LogError> {
+        self.log.scan(self.found.first, &mut visit)
+    }
 }
 
 /// Shows how a journal is doing.

@@ -46,45 +46,43 @@ impl JournalLogWriter {
         self.journal.flush().map_err(refused)
     }
 
-    /// Accepts `records` in one write, unless they are too many for one; tells how many were given up.
-    fn accept(&mut self, records: &[Record]) -> Result<u64, SinkError> {
+    /// Accepts `records`, which begin at `place` of what was handed in, in one write unless they are too many for one;
+    /// adds the places of those given up to `given_up`.
+    fn accept(&mut self, records: &[Record], place: usize, given_up: &mut Vec<usize>) -> Result<(), SinkError> {
         let statements = self.tally.statements();
         let encoded = encode(&mut self.encoded, statements.iter().chain(records));
         match self.journal.append(encoded) {
-            Ok(_) => {
-                self.tally.finish();
-                Ok(0)
-            }
-            Err(Error::QuotaReached { .. } | Error::NoSpace(_)) => Ok(self.give_up(records)),
+            Ok(_) => self.tally.finish(),
+            Err(Error::QuotaReached { .. } | Error::NoSpace(_)) => self.give_up(records, place, given_up),
             Err(Error::TooLarge { bytes, .. }) => match records.len() {
                 // It would never fit: it must not hold up the others.
                 0 | 1 => {
                     tracing::error!(bytes, "a record is longer than the journal can hold");
-                    Ok(self.give_up(records))
+                    self.give_up(records, place, given_up);
                 }
                 several => {
                     let (before, after) = records.split_at(several / 2);
-                    Ok(self.accept(before)? + self.accept(after)?)
+                    self.accept(before, place, given_up)?;
+                    self.accept(after, place + before.len(), given_up)?;
                 }
             },
-            Err(error) => Err(refused(error)),
+            Err(error) => return Err(refused(error)),
         }
+        Ok(())
     }
 
     /// Keeps what fits into the reserve and counts the rest.
-    fn give_up(&mut self, records: &[Record]) -> u64 {
+    fn give_up(&mut self, records: &[Record], place: usize, given_up: &mut Vec<usize>) {
         let is_row = |record: &&Record| matches!(record, Record::Snapshot(_));
         let others = encode(&mut self.encoded, records.iter().filter(|record| !is_row(record)));
         let kept = others.is_empty() || self.journal.append_marker(others).is_ok();
-        let mut given_up = 0;
-        for record in records.iter().filter(|record| !kept || is_row(record)) {
+        for (at, record) in records.iter().enumerate().filter(|(_, record)| !kept || is_row(record)) {
             self.tally.add(record);
-            given_up += 1;
+            given_up.push(place + at);
         }
         if self.tally.is_due() {
             self.state();
         }
-        given_up
     }
 
     /// States what was given up so far, if the reserve permits; tells whether it did.
@@ -103,9 +101,10 @@ impl SnapshotSink for JournalLogWriter {
         if records.is_empty() {
             return Ok(());
         }
-        let given_up = self.accept(records)?;
-        let full = given_up > 0;
-        self.shedding.total.fetch_add(given_up, Ordering::Relaxed);
+        let mut given_up = Vec::new();
+        self.accept(records, 0, &mut given_up)?;
+        let full = !given_up.is_empty();
+        self.shedding.total.fetch_add(given_up.len() as u64, Ordering::Relaxed);
         if self.shedding.now.swap(full, Ordering::Relaxed) != full {
             let total = self.shedding.total.load(Ordering::Relaxed);
             match full {

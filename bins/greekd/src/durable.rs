@@ -1,0 +1,218 @@
+//! The durable half of the data path: the committers that bring the journal to the database, one run after the other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use greeks_model::{Clock, Seq};
+use greeks_store::{
+    CommitError, CommitObserver, Committer, CommitterConfig, CommitterState, CommitterStatus, JournalLog,
+    JournalMonitor, Leftover,
+};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+/// A database that takes longer to say whether it is there is taken for one that is not.
+const FIRST_WORD: Duration = Duration::from_secs(5);
+/// A predecessor that was killed holds its lock for a moment.
+const PREDECESSOR: Duration = Duration::from_secs(4);
+/// Longer than any session of ours lives on after its connection was given up.
+const OWN_REMAINS: Duration = Duration::from_secs(90);
+
+/// Committers at work.
+#[derive(Debug)]
+pub(crate) struct Durable {
+    pub(crate) view: DurableView,
+    task: JoinHandle<Result<(), CommitError>>,
+}
+
+/// What can be seen of them.
+#[derive(Clone, Debug)]
+pub(crate) struct DurableView {
+    pub(crate) status: watch::Receiver<CommitterStatus>,
+    pub(crate) monitor: JournalMonitor,
+    /// Records of earlier runs not yet looked at.
+    earlier: Arc<AtomicU64>,
+}
+
+/// Whether this process may stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The database is there and takes our rows.
+    Stored,
+    /// It is not: rows wait in the journal.
+    Journalled,
+    /// Another greekd writes to it.
+    Held(String),
+}
+
+impl Durable {
+    /// Begins to store what earlier runs have left, and then what `log` brings.
+    pub(crate) fn start(
+        config: CommitterConfig,
+        leftovers: Vec<Leftover>,
+        log: JournalLog,
+        monitor: JournalMonitor,
+        observer: Box<dyn CommitObserver>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let count = |left: &Leftover| left.found.last - left.found.first + 1;
+        let earlier = Arc::new(AtomicU64::new(leftovers.iter().map(count).sum()));
+        let (sender, status) = watch::channel(CommitterStatus::default());
+        let chain = Chain { config, clock, sender, rows_before: 0 };
+        let task = tokio::spawn(chain.run(leftovers, log, observer, Arc::clone(&earlier)));
+        Self { view: DurableView { status, monitor, earlier }, task }
+    }
+
+    /// Waits until `deadline` for everything to be stored. What is not stays in the journal.
+    ///
+    /// # Errors
+    /// [`CommitError`] when the journal could not be read.
+    pub(crate) async fn finish(mut self, deadline: Instant) -> Result<(), CommitError> {
+        match timeout_at(deadline, &mut self.task).await {
+            Ok(Ok(ended)) => ended,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the committer failed: what it had not stored stays in the journal");
+                Ok(())
+            }
+            Err(_) => {
+                self.task.abort();
+                // Its connection and its hold on the journal end with it.
+                drop(self.task.await);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl DurableView {
+    /// Accepted records that the database does not have yet.
+    pub(crate) fn waiting(&self) -> u64 {
+        let written = self.monitor.progress().written;
+        written.saturating_sub(self.status.borrow().durable.0) + self.earlier.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the database has been found or not, or belongs to somebody else.
+    pub(crate) async fn verdict(&self) -> Verdict {
+        let mut status = self.status.clone();
+        let (first_word, patience) = (Instant::now() + FIRST_WORD, Instant::now() + PREDECESSOR);
+        loop {
+            let (state, holder) = {
+                let status = status.borrow_and_update();
+                (status.state, status.last_error.clone())
+            };
+            let until = match state {
+                CommitterState::Connected | CommitterState::Finished => return Verdict::Stored,
+                CommitterState::Connecting => first_word,
+                CommitterState::Standby => patience,
+                _ => return Verdict::Journalled,
+            };
+            let changed = timeout_at(until, status.changed()).await;
+            match (changed, state) {
+                (Ok(Ok(())), _) => {}
+                (_, CommitterState::Standby) => return Verdict::Held(holder.unwrap_or_default()),
+                _ => return Verdict::Journalled,
+            }
+        }
+    }
+
+    /// Resolves when nobody else writes to the database any more.
+    pub(crate) async fn no_longer_held(&self) {
+        let mut status = self.status.clone();
+        let held = |status: &CommitterStatus| status.state == CommitterState::Standby;
+        // An error means that the committer has ended, which others notice.
+        drop(status.wait_for(|status| !held(status)).await);
+    }
+
+    /// Resolves when another greekd has had the database for so long that it is no remnant of ours; says who.
+    pub(crate) async fn superseded(&self) -> String {
+        let mut status = self.status.clone();
+        loop {
+            let held = status.wait_for(|status| status.state == CommitterState::Standby).await;
+            let Ok(holder) = held.map(|status| status.last_error.clone().unwrap_or_default()) else {
+                return std::future::pending().await;
+            };
+            let freed = status.wait_for(|status| status.state != CommitterState::Standby);
+            if tokio::time::timeout(OWN_REMAINS, freed).await.is_err() {
+                return holder;
+            }
+        }
+    }
+
+    /// Resolves when the last committer has ended, however it did.
+    pub(crate) async fn ended(&self) {
+        let mut status = self.status.clone();
+        while status.changed().await.is_ok() {}
+    }
+}
+
+/// One committer after the other, seen from outside as one.
+struct Chain {
+    config: CommitterConfig,
+    clock: Arc<dyn Clock>,
+    sender: watch::Sender<CommitterStatus>,
+    /// Rows stored by those that have ended.
+    rows_before: u64,
+}
+
+impl Chain {
+    async fn run(
+        mut self,
+        leftovers: Vec<Leftover>,
+        log: JournalLog,
+        observer: Box<dyn CommitObserver>,
+        earlier: Arc<AtomicU64>,
+    ) -> Result<(), CommitError> {
+        for Leftover { found, log, .. } in leftovers {
+            let (committer, status) =
+                Committer::new(self.config.clone(), Box::new(log), Box::new(()), Arc::clone(&self.clock));
+            match self.follow(committer, status, false).await {
+                Ok(_) => tracing::info!(incarnation = %found.id, "everything an earlier run has left is stored"),
+                // Its files stay. What comes now must not wait for a disk to be mended.
+                Err(error) => {
+                    let error = crate::exit::chain(&error);
+                    tracing::error!(incarnation = %found.id, error, "what an earlier run has left cannot be read and is kept");
+                }
+            }
+            earlier.fetch_sub(found.last - found.first + 1, Ordering::Relaxed);
+        }
+        let (committer, status) = Committer::new(self.config.clone(), Box::new(log), observer, Arc::clone(&self.clock));
+        self.follow(committer, status, true).await.map(drop)
+    }
+
+    /// Runs a committer and hands on what it says of itself.
+    async fn follow(
+        &mut self,
+        committer: Committer,
+        mut status: watch::Receiver<CommitterStatus>,
+        living: bool,
+    ) -> Result<Seq, CommitError> {
+        let run = committer.run();
+        tokio::pin!(run);
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut run => {
+                    self.hand_on(&status.borrow(), living);
+                    self.rows_before = self.sender.borrow().rows_written;
+                    return ended;
+                }
+                Ok(()) = status.changed() => self.hand_on(&status.borrow_and_update(), living),
+            }
+        }
+    }
+
+    fn hand_on(&self, status: &CommitterStatus, living: bool) {
+        let mut status = status.clone();
+        status.rows_written += self.rows_before;
+        if !living {
+            // Its numbers are those of another run, and its end is not that of the data path.
+            status.durable = Seq::ZERO;
+            if status.state == CommitterState::Finished {
+                status.state = CommitterState::Connected;
+            }
+        }
+        self.sender.send_replace(status);
+    }
+}

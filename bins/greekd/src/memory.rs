@@ -1,0 +1,134 @@
+//! What earlier runs have accepted last, so that it is not accepted again, and the gaps they have left.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use greeks_model::{GapReason, GapRecord, GreekSnapshot, Record, Series, SourceId, UnixNanos};
+
+/// The newest row of each series and the latest word on each gap, from the journal and the database.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    rows: HashMap<Arc<Series>, GreekSnapshot>,
+    /// By source and beginning, in the microseconds in which the database knows it.
+    gaps: BTreeMap<(SourceId, i64), GapRecord>,
+}
+
+impl Memory {
+    /// Takes a record of the journal, in the order of the journal.
+    pub(crate) fn note(&mut self, record: &Record) {
+        match record {
+            Record::Snapshot(row) => self.note_row(row.clone()),
+            Record::Gap(gap) => drop(self.gaps.insert(key(gap), gap.clone())),
+            _ => {}
+        }
+    }
+
+    /// Takes the newest rows of the database, and its gaps: of those that the journal knows too, it knows the end if any
+    /// greekd has found it.
+    pub(crate) fn add_stored(&mut self, rows: Vec<GreekSnapshot>, gaps: Vec<GapRecord>) {
+        rows.into_iter().for_each(|row| self.note_row(row));
+        for gap in gaps {
+            let known = self.gaps.entry(key(&gap)).or_insert_with(|| gap.clone());
+            known.to = known.to.or(gap.to);
+        }
+    }
+
+    /// The beginning of the oldest gap that is open as far as is known.
+    pub(crate) fn oldest_open(&self) -> Option<UnixNanos> {
+        self.gaps.values().filter(|gap| gap.to.is_none()).map(|gap| gap.from).min()
+    }
+
+    /// Of two rows the one received later, which the journal's is where both have the same: the database rounds.
+    fn note_row(&mut self, row: GreekSnapshot) {
+        if let Some(known) = self.rows.get_mut(&row.series) {
+            if known.received_at <= row.received_at {
+                *known = row;
+            }
+            return;
+        }
+        self.rows.insert(Arc::clone(&row.series), row);
+    }
+
+    /// The rows, and the gaps that are open. A run that ended in order has left an open gap for each of its sources; one
+    /// that was killed could not: from the last row it accepted on, nothing is known.
+    pub(crate) fn into_parts(self) -> (Vec<GreekSnapshot>, Vec<GapRecord>) {
+        let mut open: Vec<GapRecord> = self.gaps.into_values().filter(|gap| gap.to.is_none()).collect();
+        let mut last: BTreeMap<SourceId, UnixNanos> = BTreeMap::new();
+        for row in self.rows.values() {
+            let at = last.entry(row.series.broker.clone()).or_insert(row.received_at);
+            *at = row.received_at.max(*at);
+        }
+        last.retain(|source, _| open.iter().all(|gap| gap.source != *source));
+        open.extend(last.into_iter().map(|(source, from)| GapRecord {
+            source,
+            from,
+            to: None,
+            reason: GapReason::Crashed,
+            count: None,
+        }));
+        (self.rows.into_values().collect(), open)
+    }
+}
+
+fn key(gap: &GapRecord) -> (SourceId, i64) {
+    (gap.source.clone(), gap.from.as_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use greeks_model::{AccountId, Decimal};
+
+    use super::*;
+
+    fn source(name: &str) -> SourceId {
+        SourceId::new(name).unwrap()
+    }
+
+    fn row(broker: &str, received: i64, delta: f64) -> GreekSnapshot {
+        let series = Series {
+            broker: source(broker),
+            account_id: AccountId::new("A1").unwrap(),
+            contract: "AAPL  261218C00232500".parse().unwrap(),
+            underlying: "AAPL".into(),
+            multiplier: Decimal::from(100),
+        };
+        let at = UnixNanos::from_nanos(received);
+        let mut row = GreekSnapshot::new(Arc::new(series), at, at, 1.0);
+        row.delta = Some(delta);
+        row
+    }
+
+    fn gap(broker: &str, from: i64, to: Option<i64>, reason: GapReason) -> GapRecord {
+        let (from, to) = (UnixNanos::from_nanos(from), to.map(UnixNanos::from_nanos));
+        GapRecord { source: source(broker), from, to, reason, count: None }
+    }
+
+    #[test]
+    fn the_row_received_last_is_remembered_wherever_it_is() {
+        let mut memory = Memory::default();
+        memory.note(&Record::Snapshot(row("a", 5_000, 0.1)));
+        memory.note(&Record::Snapshot(row("a", 7_123, 0.2)));
+        memory.add_stored(vec![row("a", 7_000, 0.3), row("b", 9_000, 0.4)], Vec::new());
+        let (mut rows, gaps) = memory.into_parts();
+        rows.sort_by_key(|row| row.received_at);
+        assert_eq!(rows.iter().map(|row| row.delta.unwrap()).collect::<Vec<_>>(), [0.2, 0.4]);
+        let crashed = |broker, from| gap(broker, from, None, GapReason::Crashed);
+        assert_eq!(gaps, [crashed("a", 7_123), crashed("b", 9_000)]);
+    }
+
+    #[test]
+    fn a_gap_is_open_only_where_nobody_knows_its_end() {
+        let mut memory = Memory::default();
+        for (broker, from, to) in
+            [("a", 1_000, None), ("a", 1_000, Some(2_000)), ("b", 3_000, None), ("c", 4_000, None)]
+        {
+            memory.note(&Record::Gap(gap(broker, from, to, GapReason::Stopped)));
+        }
+        assert_eq!(memory.oldest_open(), Some(UnixNanos::from_nanos(3_000)));
+        // The database has seen a takeover by another greekd, which closed b's; a's end is still on its way there.
+        let stored = vec![gap("a", 1_000, None, GapReason::Stopped), gap("b", 3_000, Some(8_000), GapReason::Stopped)];
+        memory.add_stored(Vec::new(), stored);
+        let (_, open) = memory.into_parts();
+        assert_eq!(open, [gap("c", 4_000, None, GapReason::Stopped)]);
+    }
+}

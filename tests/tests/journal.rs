@@ -1,0 +1,227 @@
+//! The journal between brokers and database: nothing accepted is lost while the database is away, full journals count what
+//! they give up, and one greekd writes to a database.
+// A test says what it expected by panicking.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use broker_sim::{MarketConfig, SimConfig, SimulatedMarket, TastySim};
+use greekd_tests::cluster::{Cluster, Database};
+use greekd_tests::daemon::{Daemon, Ended, tail};
+use greekd_tests::expected;
+use greekd_tests::scratch::scratch;
+use greekd_tests::tasty::{PATIENCE, environment, rows, settle, stop_and_compare};
+use greekd_tests::wait::until;
+
+fn config(rate: f64) -> SimConfig {
+    let market = SimulatedMarket { rate, ..SimulatedMarket::default() };
+    SimConfig { market: MarketConfig::Simulated(market), ..SimConfig::simulated(1) }
+}
+
+/// `greekd ARGS` in this directory, with this broker and database and more settings.
+fn start(args: &[&str], directory: &Path, sim: &TastySim, url: &str, more: &[(&str, &str)]) -> Daemon {
+    let brokers = environment(sim);
+    let mut all: Vec<(&str, &str)> = brokers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    all.push(("DATABASE_URL", url));
+    all.extend(more);
+    Daemon::start_in(directory, args, &all)
+}
+
+async fn streams(sim: &TastySim, events: u64, daemon: &Daemon) {
+    let sent = sim.stats().greeks_sent + events;
+    let streamed = sim.wait_until(PATIENCE, move |stats| stats.greeks_sent >= sent).await;
+    streamed.unwrap_or_else(|error| panic!("{error}\n{}", tail(&daemon.stderr())));
+}
+
+fn says(lines: &[String], what: &str) -> bool {
+    lines.iter().any(|line| line.contains(what))
+}
+
+fn succeeded(ended: &Ended) {
+    assert!(ended.status.success(), "{:?}\n{}", ended.status, tail(&ended.stderr));
+}
+
+/// A database that is down at the start is no reason to exit, and none to lose anything once it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_down_at_the_start_gets_every_row_later() {
+    let mut cluster = Cluster::start().await;
+    let url = cluster.database("later").await.url;
+    let sim = TastySim::start(config(500.0)).await.unwrap();
+    let directory = scratch();
+    let mut daemon = None;
+    cluster
+        .restart_after(async {
+            until("the database is gone", PATIENCE, async || Cluster::is_gone(&url).await.then_some(())).await;
+            let started = start(&["run"], directory.path(), &sim, &url, &[]);
+            streams(&sim, 1_000, &started).await;
+            assert!(says(&started.stderr(), "rows are kept in the journal"), "{}", tail(&started.stderr()));
+            daemon = Some(started);
+        })
+        .await;
+    let daemon = daemon.unwrap();
+    let database = cluster.connect("later").await;
+    sim.control().pause().await.unwrap();
+    let stored = stop_and_compare(&sim, &sim.positions(), &database, daemon).await;
+    assert!(stored >= 1_000);
+    sim.shutdown().await;
+}
+
+/// A stop without a database takes less than ten seconds and costs nothing: the next start stores what waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_without_a_database_leaves_everything_to_the_next_start() {
+    let mut cluster = Cluster::start().await;
+    let url = cluster.database("next").await.url;
+    let sim = TastySim::start(config(500.0)).await.unwrap();
+    let directory = scratch();
+    let daemon = start(&["run"], directory.path(), &sim, &url, &[]);
+    streams(&sim, 200, &daemon).await;
+    cluster
+        .restart_after(async {
+            until("the database is gone", PATIENCE, async || Cluster::is_gone(&url).await.then_some(())).await;
+            streams(&sim, 1_000, &daemon).await;
+            settle(&sim).await;
+            let begin = Instant::now();
+            let ended = daemon.stop().await;
+            let took = begin.elapsed();
+            succeeded(&ended);
+            assert!(says(&ended.stderr, "the next start stores them"), "{}", tail(&ended.stderr));
+            assert!(took < Duration::from_secs(10), "{took:?}");
+            println!("stopped within {took:?}");
+            let inspected = start(&["journal", "inspect"], directory.path(), &sim, &url, &[]).wait(PATIENCE).await;
+            succeeded(&inspected);
+            let told: u64 = inspected.stdout[1].split_whitespace().nth(4).unwrap().parse().unwrap();
+            assert!(told >= 1_000, "{inspected:?}");
+        })
+        .await;
+    let database = cluster.connect("next").await;
+    let wanted = expected::from_ledger(&sim.ledger().snapshot().entries, &sim.positions());
+    let daemon = start(&["run"], directory.path(), &sim, &url, &[]);
+    let total = wanted.values().map(Vec::len).sum::<usize>();
+    until("the rest is stored", PATIENCE, async || (rows(&database).await >= total as i64).then_some(())).await;
+    succeeded(&daemon.stop().await);
+    assert_eq!(expected::difference(&wanted, &expected::from_database(&database.client).await), None);
+    // An orderly end with everything stored leaves nothing behind.
+    let inspected = start(&["journal", "inspect"], directory.path(), &sim, &url, &[]).wait(PATIENCE).await;
+    assert!(says(&inspected.stdout, "nothing waits"), "{inspected:?}");
+    sim.shutdown().await;
+}
+
+/// At its quota the journal gives up the newest rows, and exactly those are missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_journal_counts_to_the_row_what_it_gives_up() {
+    let mut cluster = Cluster::start().await;
+    let url = cluster.database("full").await.url;
+    let sim = TastySim::start(config(5_000.0)).await.unwrap();
+    let directory = scratch();
+    let mut daemon = None;
+    cluster
+        .restart_after(async {
+            until("the database is gone", PATIENCE, async || Cluster::is_gone(&url).await.then_some(())).await;
+            let started = start(&["run"], directory.path(), &sim, &url, &[("GREEKD_JOURNAL_MAX_BYTES", "1MiB")]);
+            streams(&sim, 15_000, &started).await;
+            assert!(says(&started.stderr(), "the journal is full"), "{}", tail(&started.stderr()));
+            daemon = Some(started);
+        })
+        .await;
+    let daemon = daemon.unwrap();
+    let database = cluster.connect("full").await;
+    until("there is room again", PATIENCE, async || says(&daemon.stderr(), "has room again").then_some(())).await;
+    streams(&sim, 1_000, &daemon).await;
+    settle(&sim).await;
+    succeeded(&daemon.stop().await);
+    let sql = "SELECT coalesce(sum(events), 0)::bigint, count(*) FROM ingest_gaps WHERE kind = 'shed'";
+    let row = database.client.query_one(sql, &[]).await.unwrap();
+    let (shed, statements): (i64, i64) = (row.get(0), row.get(1));
+    let sent = expected::from_ledger(&sim.ledger().snapshot().entries, &sim.positions());
+    let (sent, stored) = (sent.values().map(Vec::len).sum::<usize>() as i64, rows(&database).await);
+    println!("{sent} rows sent = {stored} stored + {shed} given up, in {statements} stretches");
+    assert!(shed > 1_000);
+    assert_eq!(sent, stored + shed);
+    sim.shutdown().await;
+}
+
+/// What was accepted before a kill -9 is stored after it, each row once, with the database away all the while.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_accepted_before_a_kill_are_stored_once_after_it() {
+    let mut cluster = Cluster::start().await;
+    let url = cluster.database("killed").await.url;
+    let sim = TastySim::start(config(1_000.0)).await.unwrap();
+    let directory = scratch();
+    let mut accepted = 0;
+    cluster
+        .restart_after(async {
+            until("the database is gone", PATIENCE, async || Cluster::is_gone(&url).await.then_some(())).await;
+            for _ in 0..3 {
+                let daemon = start(&["run"], directory.path(), &sim, &url, &[]);
+                streams(&sim, 1_000, &daemon).await;
+                daemon.signal("KILL");
+                daemon.wait(PATIENCE).await;
+            }
+            let inspect = &["journal", "inspect", "-o", "json"];
+            let inspected = start(inspect, directory.path(), &sim, &url, &[]).wait(PATIENCE).await;
+            let contents: serde_json::Value = serde_json::from_str(&inspected.stdout.join("\n")).unwrap();
+            let runs = contents["runs"].as_array().unwrap();
+            assert_eq!(runs.len(), 3, "{contents}");
+            accepted = runs.iter().map(|run| run["rows"].as_i64().unwrap()).sum();
+        })
+        .await;
+    let database = cluster.connect("killed").await;
+    // By hand: the journal belongs to nobody now. A second time there is nothing left to store.
+    let journal = directory.path().join("greekd-data/journal");
+    let replay = ["journal", "replay", journal.to_str().unwrap()];
+    for times in [1, 2] {
+        let replayed = start(&replay, directory.path(), &sim, &url, &[]).wait(PATIENCE).await;
+        succeeded(&replayed);
+        println!("{}", replayed.stdout.join("\n"));
+        assert_eq!(rows(&database).await, accepted, "after {times} replays");
+    }
+    assert!(accepted > 2_000, "{accepted}");
+    for (line, rows) in expected::from_database(&database.client).await {
+        assert_eq!(rows.windows(2).find(|pair| pair[0] == pair[1]), None, "{line:?} holds a row twice");
+    }
+    let gaps = "SELECT count(*) FROM ingest_gaps WHERE reason = 'crashed'";
+    assert_eq!(database.client.query_one(gaps, &[]).await.unwrap().get::<_, i64>(0), 2, "one for each restart");
+    sim.shutdown().await;
+}
+
+async fn held_by_another(daemon: &Daemon) {
+    until("it stands by", PATIENCE, async || says(&daemon.stderr(), "standing by").then_some(())).await;
+}
+
+/// Of two greekd with one database the second waits, connected to no broker, and takes over when the first is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_greekd_stands_by_and_takes_over() {
+    let cluster = Cluster::start().await;
+    let database: Database = cluster.database("pair").await;
+    let (one, two) = (TastySim::start(config(200.0)).await.unwrap(), TastySim::start(config(200.0)).await.unwrap());
+    let (here, there) = (scratch(), scratch());
+    let first = start(&["run"], here.path(), &one, &database.url, &[]);
+    streams(&one, 200, &first).await;
+    let second = start(&["run"], there.path(), &two, &database.url, &[]);
+    held_by_another(&second).await;
+    assert_eq!((two.stats().connections, two.requests().len()), (0, 0), "a broker was asked for something");
+    settle(&one).await;
+    first.signal("KILL");
+    let begin = Instant::now();
+    streams(&two, 200, &second).await;
+    println!("the second streams {:?} after the first was killed", begin.elapsed());
+    first.wait(PATIENCE).await;
+    settle(&two).await;
+    succeeded(&second.stop().await);
+    // The first comes back and stores what it had accepted.
+    let first = start(&["run"], here.path(), &one, &database.url, &[]);
+    let sims = [&one, &two];
+    let wanted: usize = sims
+        .iter()
+        .map(|sim| expected::from_ledger(&sim.ledger().snapshot().entries, &sim.positions()))
+        .map(|lines| lines.values().map(Vec::len).sum::<usize>())
+        .sum();
+    until("both have stored everything", PATIENCE, async || (rows(&database).await >= wanted as i64).then_some(()))
+        .await;
+    succeeded(&first.stop().await);
+    assert_eq!(rows(&database).await, wanted as i64);
+    for sim in [one, two] {
+        sim.shutdown().await;
+    }
+}
