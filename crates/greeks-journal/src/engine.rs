@@ -5,6 +5,7 @@ use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::board::{Board, Segment, State};
+use crate::failpoints::{failpoint, failpoint_io};
 use crate::format::{FRAMES_AT, MAX_RECORD_BYTES, Stamp, frame_bytes};
 use crate::fs::{retry, write_all};
 use crate::recover::{QUARANTINED, segment_name};
@@ -190,6 +191,7 @@ impl<F: JournalFs> Engine<F> {
         let base = writer.durable + 1;
         let written = || {
             write_all(&*self.fs, &fresh.file, &frames, FRAMES_AT)?;
+            failpoint!("journal.give_up");
             // From here on older segments end before `base`: only now that it is all here, should the process be killed.
             fresh.write_opening(&*self.fs, base)?;
             retry(|| self.fs.sync_data(&fresh.file))
@@ -306,8 +308,9 @@ impl<F: JournalFs> Engine<F> {
         let (action, removed) = if segment.damaged {
             ("set aside", quarantine(&*self.fs, &name, self.stamp.incarnation).map(drop))
         } else {
-            ("remove", retry(|| self.fs.remove(&name)))
+            ("remove", failpoint_io!("journal.before_unlink").and_then(|()| retry(|| self.fs.remove(&name))))
         };
+        failpoint!("journal.after_unlink");
         match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io(action, &name, error)),
             _ => {}

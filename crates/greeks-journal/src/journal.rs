@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::board::{Board, Progress, State};
 use crate::engine::{Engine, quarantine};
+use crate::failpoints::failpoint;
 use crate::format::Stamp;
 use crate::fs::retry;
 use crate::recover::{Recovery, Survey, segment_name, segment_number, survey};
@@ -72,6 +73,7 @@ impl<F: JournalFs> Journal<F> {
         let incarnation = Uuid::new_v4();
         sync_again(&fs)?;
         let mut found = survey(&fs)?;
+        failpoint!("journal.recover");
         tidy(&fs, &mut found, incarnation);
         let opened_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let opened_at = u64::try_from(opened_at.as_nanos()).unwrap_or(u64::MAX);

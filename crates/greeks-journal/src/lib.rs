@@ -97,6 +97,7 @@ mod board;
 mod cursor;
 mod engine;
 mod error;
+mod failpoints;
 mod format;
 mod fs;
 mod journal;
@@ -110,6 +111,8 @@ mod writer;
 pub use board::{Progress, State};
 pub use cursor::{Cursor, Next};
 pub use error::Error;
+#[cfg(feature = "failpoints")]
+pub use failpoints::FAILPOINTS;
 pub use format::{FORMAT_VERSION, MAX_RECORD_BYTES};
 pub use fs::JournalFs;
 pub use journal::{Archive, Handle, Journal, Usage};

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::JournalFs;
 use crate::engine::Engine;
+use crate::failpoints::{failpoint, failpoint_io};
 use crate::format::FRAMES_AT;
 use crate::writer::{Phase, Spare, Writer};
 
@@ -89,8 +90,12 @@ fn sync<F: JournalFs>(engine: &Engine<F>) -> Duration {
 
     let started = Instant::now();
     // Oldest first: a record is durable only when all before it are.
-    let synced = files.iter().try_for_each(|file| crate::fs::retry(|| engine.fs.sync_data(file)));
+    let synced = files.iter().try_for_each(|file| {
+        failpoint_io!("journal.before_sync")?;
+        crate::fs::retry(|| engine.fs.sync_data(file))
+    });
     let took = started.elapsed();
+    failpoint!("journal.after_sync");
 
     let mut writer = engine.lock();
     if writer.given_up != given_up || matches!(writer.phase, Phase::Failed(_)) {

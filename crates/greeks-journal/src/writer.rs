@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::failpoints::{failpoint, failpoint_io};
 use crate::format::{FRAME_HEAD, FRAMES_AT, FrameHead, OPENING_AT, STAMP_BYTES, Seal, Stamp, frame_bytes};
 use crate::fs::{retry, write_all};
 use crate::recover::{segment_name, unfinished_name};
@@ -121,10 +122,15 @@ impl<F: JournalFs> Writer<F> {
             at += frame_bytes(record.as_ref().len()) as u64;
         }
         let frames = self.filling.get(kept..).unwrap_or_default();
-        if let Err(error) = write_all(fs, &active.segment.file, frames, active.at) {
+        let write = || {
+            failpoint_io!("journal.before_write")?;
+            write_all(fs, &active.segment.file, frames, active.at)
+        };
+        if let Err(error) = write() {
             self.filling.truncate(kept);
             return Err(error);
         }
+        failpoint!("journal.after_write");
         active.at = at;
         self.written = seq;
         if !active.unsynced {
@@ -156,12 +162,16 @@ impl<F: JournalFs> Fresh<F> {
     pub(crate) fn make(fs: &F, stamp: Stamp, size: u64, markers_only: bool) -> io::Result<Self> {
         let (unfinished, name) = (unfinished_name(stamp.number), segment_name(stamp.number));
         let make = || {
+            failpoint_io!("journal.before_create")?;
             let file = retry(|| fs.create(&unfinished))?;
             retry(|| fs.allocate(&file, size))?;
             write_all(fs, &file, &Stamp { base: 0, ..stamp }.encode(), 0)?;
             retry(|| fs.sync_data(&file))?;
+            failpoint_io!("journal.before_rename")?;
             retry(|| fs.rename(&unfinished, &name))?;
+            failpoint_io!("journal.before_dirsync")?;
             retry(|| fs.sync_dir())?;
+            failpoint!("journal.after_dirsync");
             Ok(Self { file: Arc::new(file), stamp, size, markers_only })
         };
         make().inspect_err(|_| {
@@ -173,6 +183,7 @@ impl<F: JournalFs> Fresh<F> {
 
     /// Says that records from `base` on are in this segment, and no longer in older ones.
     pub(crate) fn write_opening(&self, fs: &F, base: u64) -> io::Result<()> {
+        failpoint_io!("journal.before_opening")?;
         let stamp: [u8; STAMP_BYTES] = Stamp { base, ..self.stamp }.encode();
         write_all(fs, &self.file, &stamp, OPENING_AT)
     }
