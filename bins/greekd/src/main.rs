@@ -12,6 +12,8 @@ mod demo;
 mod durable;
 mod exit;
 mod journal;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod logging;
 mod memory;
 mod out;
@@ -28,6 +30,9 @@ mod stream;
 mod table;
 mod tls;
 mod watch;
+
+#[cfg(all(feature = "failpoints", not(debug_assertions)))]
+compile_error!("failpoints are for the fault harness: no program that anybody runs has them");
 
 use std::process::ExitCode;
 
@@ -55,6 +60,10 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> Result<ExitCode, Failure> {
+    #[cfg(feature = "failpoints")]
+    if failpoints::set_up()? {
+        return Ok(ExitCode::SUCCESS);
+    }
     let (verbose, own_dir) = (cli.verbose, cli.overrides().data_dir.is_some());
     let overrides = cli.overrides();
     let command = cli.into_command();
