@@ -47,9 +47,8 @@ pub fn program() -> &'static Path {
         if std::env::var_os("GREEKD_IS_BUILT").is_none() {
             let mut build = std::process::Command::new(env!("CARGO"));
             build.args(["build", "--quiet", "--package", "greekd"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-            if !cfg!(debug_assertions) {
-                build.arg("--release");
-            }
+            // As with `--all-features`; what is measured is measured without.
+            build.args(if cfg!(debug_assertions) { ["--features", "failpoints"].as_slice() } else { &["--release"] });
             // Cargo tells these to what it runs; build scripts that look at them would run anew.
             for (name, _) in std::env::vars_os() {
                 let own = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");

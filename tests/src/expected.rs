@@ -14,15 +14,24 @@ pub type Row = (i64, [Option<u64>; 7]);
 /// The rows that follow from what was sent, in order, per line: from the first known Greek of a connection on, NULL for
 /// NaN, without a repetition of the line's last row, once for each account that holds the contract.
 pub fn from_ledger(entries: &[LedgerEntry], positions: &[SimPosition]) -> BTreeMap<Line, Vec<Row>> {
-    let mut holders: HashMap<&str, Vec<Line>> = HashMap::new();
+    let mut holders: HashMap<String, Vec<Line>> = HashMap::new();
     for position in positions.iter().filter(|position| position.is_open_option()) {
         let Some(listing) = position.listing() else { continue };
         let line = (position.account.clone(), listing.contract.to_string());
-        holders.entry(&listing.streamer_symbol).or_default().push(line);
+        holders.entry(listing.streamer_symbol.clone()).or_default().push(line);
     }
+    let strip = |(line, rows): (Line, Vec<(usize, Row)>)| (line, rows.into_iter().map(|(_, row)| row).collect());
+    from_entries(entries, &holders).into_iter().map(strip).collect()
+}
+
+/// The same for holders by streamer symbol, each row with the place of its entry.
+pub fn from_entries(
+    entries: &[LedgerEntry],
+    holders: &HashMap<String, Vec<Line>>,
+) -> BTreeMap<Line, Vec<(usize, Row)>> {
     let mut known = HashSet::new();
-    let mut rows: BTreeMap<Line, Vec<Row>> = BTreeMap::new();
-    for entry in entries {
+    let mut rows: BTreeMap<Line, Vec<(usize, Row)>> = BTreeMap::new();
+    for (at, entry) in entries.iter().enumerate() {
         let values = &entry.values;
         if [values.delta, values.gamma, values.theta, values.vega, values.rho].iter().any(|greek| !greek.is_nan()) {
             known.insert((entry.connection, &entry.symbol));
@@ -33,8 +42,8 @@ pub fn from_ledger(entries: &[LedgerEntry], positions: &[SimPosition]) -> BTreeM
         let row = (entry.stamp.time, bits(values));
         for line in holders.get(&*entry.symbol).into_iter().flatten() {
             let stored = rows.entry(line.clone()).or_default();
-            if stored.last() != Some(&row) {
-                stored.push(row);
+            if stored.last().map(|(_, last)| last) != Some(&row) {
+                stored.push((at, row));
             }
         }
     }

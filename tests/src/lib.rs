@@ -10,4 +10,5 @@ pub mod ibkr;
 pub mod scene;
 pub mod scratch;
 pub mod tasty;
+pub mod torture;
 pub mod wait;

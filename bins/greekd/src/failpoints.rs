@@ -85,7 +85,8 @@ fn line(into: &mut String, row: &GreekSnapshot, later: i64) {
     let series = &row.series;
     let contract = series.contract.to_string().replace(' ', "_");
     let (event_time, received_at) = (row.event_time.as_micros(), row.received_at.as_micros() + later);
-    into.push_str(&format!("row {} {} {event_time} {received_at} {contract}", series.broker, series.account_id));
+    let account = series.account_id.as_str();
+    into.push_str(&format!("row {} {account} {event_time} {received_at} {contract}", series.broker));
     for value in row.broker_values().into_iter().chain([row.underlying_price]) {
         match value {
             Some(value) => into.push_str(&format!(" {:016x}", value.to_bits())),

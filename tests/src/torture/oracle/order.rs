@@ -1,0 +1,44 @@
+//! Numbers: none twice, none beyond the mark, and in the order of acceptance.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Breach, Evidence, Stored, Verdict};
+use crate::torture::records::Row;
+
+pub(super) fn numbers(evidence: &Evidence, stored: &Stored, verdict: &mut Verdict) {
+    let marks: HashMap<i64, i64> = stored.marks.iter().map(|mark| (mark.stream, mark.last)).collect();
+    let mut taken = HashSet::new();
+    let others = stored.others.iter().map(|number| (*number, "another table"));
+    let rows = stored.rows.iter().map(|row| ((row.stream, row.number), "greek_ticks"));
+    for ((stream, number), table) in others.chain(rows) {
+        if !taken.insert((stream, number)) {
+            verdict.add(Breach::Numbered, format!("number {number} of stream {stream} is there twice"));
+        }
+        if number < 1 || marks.get(&stream).is_none_or(|mark| number > *mark) {
+            let mark = marks.get(&stream);
+            verdict.add(Breach::Numbered, format!("{table}: {number} of stream {stream} is beyond its mark {mark:?}"));
+        }
+    }
+    in_order(evidence, stored, verdict);
+}
+
+/// What a run has accepted has the numbers 1, 2, 3 of one stream. Statements about rows given up have numbers too, and are
+/// not in the ledger: with them it is the order that counts.
+fn in_order(evidence: &Evidence, stored: &Stored, verdict: &mut Verdict) {
+    let exact = stored.gaps.iter().all(|gap| gap.kind != "shed" && gap.reason != "corrupt");
+    let place: HashMap<&Row, (i64, i64)> = stored.rows.iter().map(|s| (&s.row, (s.stream, s.number))).collect();
+    for (run, accepted) in evidence.runs.iter().zip(&evidence.accepted) {
+        let mut before: Option<(i64, i64)> = None;
+        for (ordinal, row) in (1_i64..).zip(accepted) {
+            let Some((stream, number)) = row.as_ref().and_then(|row| place.get(row).copied()) else { continue };
+            let follows = before.is_none_or(|(same, last)| same == stream && last < number);
+            if !follows || (exact && number != ordinal) {
+                let what = format!("run {}: record {ordinal} has number {number} of stream {stream}", run.number);
+                verdict.add(Breach::Numbered, format!("{what}, before it was {before:?}"));
+                // What follows is off by as much.
+                break;
+            }
+            before = Some((stream, number));
+        }
+    }
+}

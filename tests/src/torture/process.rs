@@ -1,0 +1,142 @@
+//! greekd for one run, with its ledger.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::daemon::{program, signal};
+
+/// Segments are small, so that they change often.
+const SEGMENT_BYTES: &str = "32768";
+/// Until a process that was told to end in order is late.
+const STOP: Duration = Duration::from_secs(10);
+const SIGTERM: i32 = 15;
+const SIGABRT: i32 = 6;
+
+/// A run under way.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+    ledger: PathBuf,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was killed.
+    Killed,
+    /// It reached its point.
+    Aborted,
+    /// It ended in order, having been asked to.
+    Stopped,
+    /// It was asked before it listened.
+    NotYetListening,
+    /// Anything else, in words.
+    Unexpected(String),
+}
+
+impl Process {
+    /// Starts run `number` of the episode in `directory`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(directory: &Path, number: usize, environment: &[(String, String)]) -> io::Result<Self> {
+        let file = |kind: &str| directory.join(kind).join(format!("{number:03}"));
+        let (log, ledger) = (file("log"), file("ledger"));
+        let mut command = Command::new(program());
+        command.arg("run").current_dir(directory).env_clear().kill_on_drop(true);
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", directory);
+        command.env("GREEKD_DATA_DIR", directory.join("data")).env("GREEKD_SEGMENT_BYTES", SEGMENT_BYTES);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        // The ledger is what would be standard input: no other process gets hold of it.
+        let ledger_file = OpenOptions::new().create_new(true).append(true).open(&ledger)?;
+        command.env("GREEKD_LEDGER", "0").stdin(ledger_file);
+        command.stdout(Stdio::null()).stderr(File::create(&log)?);
+        Ok(Self { child: command.spawn()?, log, ledger })
+    }
+
+    /// How much it has accepted so far, in bytes of its ledger.
+    pub fn accepted(&self) -> u64 {
+        self.ledger.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Kills it after so long.
+    pub async fn kill_after(&mut self, delay: Duration) -> Fate {
+        if let Ok(status) = timeout(delay, self.child.wait()).await {
+            return self.unexpected(status);
+        }
+        self.kill().await
+    }
+
+    /// Kills it.
+    pub async fn kill(&mut self) -> Fate {
+        // It may have ended by itself in this very moment: its status tells.
+        drop(self.child.kill().await);
+        match self.child.wait().await {
+            Ok(status) if status.signal() == Some(9) => Fate::Killed,
+            status => self.unexpected(status),
+        }
+    }
+
+    /// Asks it to end after so long.
+    pub async fn stop_after(&mut self, delay: Duration) -> Fate {
+        if let Ok(status) = timeout(delay, self.child.wait()).await {
+            return self.unexpected(status);
+        }
+        if let Some(pid) = self.child.id() {
+            signal(pid, "TERM");
+        }
+        let Ok(status) = timeout(STOP, self.child.wait()).await else {
+            self.kill().await;
+            return Fate::Unexpected(format!("not stopped within {STOP:?}"));
+        };
+        match status {
+            Ok(status) if status.success() => Fate::Stopped,
+            // Whoever has not logged anything has not begun to listen.
+            Ok(status) if status.signal() == Some(SIGTERM) && self.log().is_empty() => Fate::NotYetListening,
+            status => self.unexpected(status),
+        }
+    }
+
+    /// Waits until it ends at its point; when it does not reach that in time, it is killed.
+    pub async fn reach(&mut self, patience: Duration) -> Fate {
+        match timeout(patience, self.child.wait()).await {
+            Ok(Ok(status)) if status.signal() == Some(SIGABRT) => Fate::Aborted,
+            Ok(status) => self.unexpected(status),
+            Err(_) => self.kill().await,
+        }
+    }
+
+    fn unexpected(&self, status: io::Result<ExitStatus>) -> Fate {
+        match status {
+            Ok(status) => {
+                let log = self.log();
+                let last = log.lines().last().unwrap_or_default();
+                Fate::Unexpected(format!("{status}: {last}"))
+            }
+            Err(error) => Fate::Unexpected(error.to_string()),
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// No core dumps of processes that end on purpose.
+pub fn without_core_dumps() {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(rustix::process::Resource::Core, none).expect("a limit may be lowered");
+}
