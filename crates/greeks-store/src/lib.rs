@@ -34,6 +34,7 @@ mod journal_log;
 mod memory_log;
 pub mod metrics;
 mod migrate;
+mod month;
 mod partitions;
 pub mod private;
 mod queries;
@@ -49,7 +50,7 @@ pub use greeks_journal;
 pub use journal_log::{JournalLog, JournalLogWriter, JournalLogs, JournalMonitor, Leftover, journal_log};
 pub use memory_log::{MemoryLog, MemoryLogAbort, MemoryLogWriter, memory_log};
 pub use migrate::{MigrateError, Migrated, known_version, migrate};
-pub use partitions::{InvalidMonth, Month};
+pub use month::{InvalidMonth, Month};
 pub use queries::{
     BrokerSide, CrossBrokerRow, Cursor, DatabaseCheck, GapFilter, GapRow, InvalidCursor, LatestValues, PartitionInfo,
     PositionRow, Queries, QueryError, SnapshotFilter, SnapshotPage, SnapshotRow,

@@ -10,3 +10,5 @@ pub const COMMIT_ROWS: &str = "greekd_commit_rows";
 pub const COMMIT_SECONDS: &str = "greekd_commit_seconds";
 /// Gauge: consecutive months from this one on that have their partition.
 pub const PARTITIONS_READY: &str = "greekd_partitions_ready_months";
+/// Gauge: rows in `greek_ticks_default`, whose month could not be made when they were stored; 0 when all is well.
+pub const DEFAULT_PARTITION_ROWS: &str = "greekd_default_partition_rows";

@@ -1,88 +1,29 @@
 //! Monthly partitions of `greek_ticks`.
+//!
+//! What takes an owner's rights is done by functions of the schema (`migrations/V5__roles.sql`), so a writer needs none.
+//! DEFAULT takes the rows of a month that could not be made; once nothing is in the way they are moved to where they
+//! belong.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use greeks_model::UnixNanos;
+use jiff::civil::Date;
 use tokio::time::Instant;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
-use crate::metrics::PARTITIONS_READY;
+use crate::failure::chain;
+use crate::metrics::{DEFAULT_PARTITION_ROWS, PARTITIONS_READY};
+use crate::month::{Month, month_of_partition};
 
-/// `greekd` in ASCII, then 2: one program makes partitions at a time.
-const PARTITION_LOCK: i64 = 0x6772_6565_6b64_0002;
-/// A month that could not be made is not tried again sooner.
-const RETRY_AFTER: Duration = Duration::from_secs(60);
-const PREFIX: &str = "greek_ticks_";
 /// Months made ahead of the present one.
 const AHEAD: i32 = 2;
-
-/// A month of UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Month {
-    /// Months since January of year 0.
-    number: i32,
-}
-
-impl Month {
-    /// The month that holds `at`.
-    pub fn of(at: UnixNanos) -> Self {
-        let date = at.to_timestamp().to_zoned(jiff::tz::TimeZone::UTC).date();
-        Self { number: i32::from(date.year()) * 12 + i32::from(date.month()) - 1 }
-    }
-
-    /// `by` months later.
-    #[must_use]
-    pub fn plus(self, by: i32) -> Self {
-        Self { number: self.number.saturating_add(by) }
-    }
-
-    /// The year.
-    pub fn year(self) -> i32 {
-        self.number.div_euclid(12)
-    }
-
-    /// 1 to 12.
-    pub fn month(self) -> i32 {
-        self.number.rem_euclid(12) + 1
-    }
-
-    /// The partition's name: `greek_ticks_2026_11`.
-    pub fn partition(self) -> String {
-        format!("{PREFIX}{:04}_{:02}", self.year(), self.month())
-    }
-
-    fn first_day(self) -> String {
-        format!("{self}-01 00:00:00+00")
-    }
-}
-
-impl fmt::Display for Month {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}", self.year(), self.month())
-    }
-}
-
-/// Not a month like `2026-11`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a month like 2026-11")]
-pub struct InvalidMonth;
-
-impl FromStr for Month {
-    type Err = InvalidMonth;
-
-    fn from_str(text: &str) -> Result<Self, InvalidMonth> {
-        let (year, month) = text.split_once('-').ok_or(InvalidMonth)?;
-        let (year, month): (i32, i32) =
-            (year.parse().map_err(|_| InvalidMonth)?, month.parse().map_err(|_| InvalidMonth)?);
-        if !(1..=9999).contains(&year) || !(1..=12).contains(&month) {
-            return Err(InvalidMonth);
-        }
-        Ok(Self { number: year * 12 + month - 1 })
-    }
-}
+/// Partitions that somebody else has dropped are noticed so soon.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// What could not be done is not tried again sooner; the pause doubles up to the last.
+const PAUSE_FIRST: Duration = Duration::from_secs(60);
+const PAUSE_LAST: Duration = Duration::from_secs(3600);
 
 /// The months that have their partition.
 pub(crate) async fn existing(client: &Client) -> Result<BTreeSet<Month>, Error> {
@@ -92,41 +33,32 @@ pub(crate) async fn existing(client: &Client) -> Result<BTreeSet<Month>, Error> 
     Ok(rows.iter().filter_map(|row| month_of_partition(row.get(0))).collect())
 }
 
-pub(crate) fn month_of_partition(name: &str) -> Option<Month> {
-    name.strip_prefix(PREFIX)?.replace('_', "-").parse().ok()
-}
-
-/// Makes the month's partition unless it is there, in a short transaction of its own.
-pub(crate) async fn create(client: &Client, month: Month) -> Result<(), Error> {
-    let (table, from, to) = (month.partition(), month.first_day(), month.plus(1).first_day());
-    // All parts of the text are digits of ours. The lock time-out keeps a long-running reader from holding up the
-    // stream: DEFAULT takes the rows then.
-    let made = client
-        .batch_execute(&format!(
-            "BEGIN; SET LOCAL lock_timeout = '2s'; SELECT pg_advisory_xact_lock({PARTITION_LOCK}); \
-             CREATE TABLE IF NOT EXISTS {table} PARTITION OF greek_ticks FOR VALUES FROM ('{from}') TO ('{to}'); COMMIT"
-        ))
-        .await;
-    if made.is_err() {
-        client.batch_execute("ROLLBACK").await?;
-    }
-    made
-}
-
 /// What a writer knows of the partitions.
 #[derive(Debug)]
 pub(crate) struct Partitions {
     ready: BTreeSet<Month>,
-    /// Months that could not be made, and when to try again.
-    refused: HashMap<Month, Instant>,
+    /// Months that could not be made for a reason of their own.
+    refused: HashMap<Month, Pause>,
+    /// Somebody holds a lock that every month would wait for.
+    blocked: Option<Pause>,
+    look_at: Instant,
+    /// Rows in DEFAULT when it was last looked at.
+    strays: u64,
 }
 
 impl Partitions {
     pub(crate) async fn load(client: &Client) -> Result<Self, Error> {
-        Ok(Self { ready: existing(client).await?, refused: HashMap::new() })
+        Ok(Self {
+            ready: existing(client).await?,
+            refused: HashMap::new(),
+            blocked: None,
+            look_at: Instant::now() + LOOK_EVERY,
+            strays: 0,
+        })
     }
 
-    /// Makes those of `months` that are missing. `false` when one could not be made: its rows go to DEFAULT.
+    /// Makes those of `months` that are missing. `false` when one could not be made: its rows go to DEFAULT. A lock is
+    /// waited for once, however many months there are.
     ///
     /// # Errors
     /// Only when the connection is of no use any more.
@@ -135,70 +67,178 @@ impl Partitions {
         client: &Client,
         months: impl IntoIterator<Item = Month>,
     ) -> Result<bool, Error> {
+        if self.look_at <= Instant::now() {
+            self.look(client).await?;
+        }
         let missing: BTreeSet<Month> = months.into_iter().filter(|month| !self.ready.contains(month)).collect();
         let mut complete = true;
         for month in missing {
-            if self.refused.get(&month).is_some_and(|again| Instant::now() < *again) {
-                complete = false;
-                continue;
-            }
-            match create(client, month).await {
-                Ok(()) => {
-                    tracing::info!(%month, "partition made");
-                    self.refused.remove(&month);
-                    self.ready.insert(month);
-                }
-                Err(error) if client.is_closed() || error.code().is_none() => return Err(error),
-                Err(error) => {
-                    let error = crate::failure::chain(&error);
-                    tracing::error!(%month, error, "partition not made: its rows go to greek_ticks_default");
-                    self.refused.insert(month, Instant::now() + RETRY_AFTER);
-                    complete = false;
-                }
-            }
+            complete &= self.make(client, month).await?;
         }
         Ok(complete)
     }
 
-    /// Makes the last, this and the next two months.
+    /// Makes the last, this and the next two months, and empties DEFAULT. `false` when something is left to do.
     pub(crate) async fn keep(&mut self, client: &Client, now: UnixNanos) -> Result<bool, Error> {
+        (self.blocked, self.refused) = (None, HashMap::new());
+        self.look(client).await?;
         let this = Month::of(now);
         let complete = self.ensure(client, (-1..=AHEAD).map(|by| this.plus(by))).await?;
         let ready = (0..).take_while(|by| self.ready.contains(&this.plus(*by))).count();
         #[allow(clippy::cast_precision_loss)]
         ::metrics::gauge!(PARTITIONS_READY).set(ready as f64);
-        Ok(complete)
+        Ok(complete && self.strays == 0)
+    }
+
+    async fn make(&mut self, client: &Client, month: Month) -> Result<bool, Error> {
+        if self.waits(month) {
+            return Ok(false);
+        }
+        match create(client, month).await {
+            Ok(()) => {
+                tracing::info!(%month, "partition made");
+                self.done(month);
+                Ok(true)
+            }
+            Err(error) if is_lost(client, &error) => Err(error),
+            // DEFAULT holds rows of it.
+            Err(error) if error.code() == Some(&SqlState::CHECK_VIOLATION) => {
+                Ok(self.rescue(client, month).await?.is_some())
+            }
+            Err(error) => {
+                tracing::error!(%month, error = chain(&error), "partition not made: its rows go to greek_ticks_default");
+                self.failed(month, &error);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Makes the month with the rows that DEFAULT holds of it; how many, `None` when it could not be done.
+    async fn rescue(&mut self, client: &Client, month: Month) -> Result<Option<u64>, Error> {
+        match move_from_default(client, month).await {
+            Ok(rows) => {
+                tracing::warn!(%month, rows, "partition made for rows that were in greek_ticks_default");
+                self.done(month);
+                Ok(Some(rows))
+            }
+            Err(error) if is_lost(client, &error) => Err(error),
+            Err(error) => {
+                tracing::error!(%month, error = chain(&error), "rows are left in greek_ticks_default");
+                self.failed(month, &error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reads again which months there are, and empties DEFAULT as far as that can be done.
+    async fn look(&mut self, client: &Client) -> Result<(), Error> {
+        self.look_at = Instant::now() + LOOK_EVERY;
+        self.ready = existing(client).await?;
+        let found = match default_months(client).await {
+            Ok(found) => found,
+            Err(error) if is_lost(client, &error) => return Err(error),
+            Err(error) => {
+                tracing::error!(error = chain(&error), "cannot look into greek_ticks_default");
+                self.block(&error);
+                return Ok(());
+            }
+        };
+        let mut strays: u64 = found.iter().map(|(_, rows)| rows).sum();
+        if strays > 0 && self.strays == 0 {
+            tracing::error!(rows = strays, months = found.len(), "greek_ticks_default is not empty");
+        }
+        for month in found.into_iter().filter_map(|(month, _)| month) {
+            if !self.waits(month) {
+                strays = strays.saturating_sub(self.rescue(client, month).await?.unwrap_or(0));
+            }
+        }
+        self.strays = strays;
+        #[allow(clippy::cast_precision_loss)]
+        ::metrics::gauge!(DEFAULT_PARTITION_ROWS).set(strays as f64);
+        Ok(())
+    }
+
+    /// Whether it is too soon to try this month.
+    fn waits(&self, month: Month) -> bool {
+        let now = Instant::now();
+        self.blocked.iter().chain(self.refused.get(&month)).any(|pause| now < pause.until)
+    }
+
+    fn done(&mut self, month: Month) {
+        self.blocked = None;
+        self.refused.remove(&month);
+        self.ready.insert(month);
+    }
+
+    fn failed(&mut self, month: Month, error: &Error) {
+        if !self.block(error) {
+            let pause = Pause::after(self.refused.get(&month));
+            self.refused.insert(month, pause);
+        }
+    }
+
+    /// Whether the error is about a lock; nothing that needs it is tried for a while then.
+    fn block(&mut self, error: &Error) -> bool {
+        let locked = [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED, SqlState::T_R_DEADLOCK_DETECTED].iter();
+        let locked = locked.into_iter().any(|code| error.code() == Some(code));
+        if locked {
+            let pause = Pause::after(self.blocked.as_ref());
+            self.look_at = self.look_at.max(pause.until);
+            self.blocked = Some(pause);
+        }
+        locked
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Until when something is not tried again.
+#[derive(Debug)]
+struct Pause {
+    until: Instant,
+    length: Duration,
+}
 
-    #[test]
-    fn months_are_those_of_utc() {
-        // 2018-02-28T23:59:59.999999999Z and the next nanosecond.
-        let last = UnixNanos::from_nanos(1_519_862_399_999_999_999);
-        assert_eq!(Month::of(last).partition(), "greek_ticks_2018_02");
-        let first = UnixNanos::from_nanos(last.as_nanos() + 1);
-        assert_eq!(Month::of(first).partition(), "greek_ticks_2018_03");
-        assert_eq!(Month::of(UnixNanos::from_nanos(-1)).to_string(), "1969-12");
+impl Pause {
+    /// The first one, or one twice as long as the last.
+    fn after(last: Option<&Self>) -> Self {
+        let length = last.map_or(PAUSE_FIRST, |last| (last.length * 2).min(PAUSE_LAST));
+        Self { until: Instant::now() + length, length }
     }
+}
 
-    #[test]
-    fn years_end_in_december() {
-        let november: Month = "2026-11".parse().unwrap();
-        assert_eq!(november.plus(1).first_day(), "2026-12-01 00:00:00+00");
-        assert_eq!(november.plus(2).to_string(), "2027-01");
-        assert_eq!(november.plus(-11).to_string(), "2025-12");
-        assert_eq!(month_of_partition(&november.partition()), Some(november));
-    }
+fn is_lost(client: &Client, error: &Error) -> bool {
+    client.is_closed() || error.code().is_none()
+}
 
-    #[test]
-    fn other_names_are_no_months() {
-        for name in ["greek_ticks_default", "greek_ticks_2026_13", "greek_ticks_2026", "other_2026_01", "greek_ticks_"]
-        {
-            assert_eq!(month_of_partition(name), None, "{name}");
+/// Makes the month's partition unless it is there. What is waited for is bounded all in all, and not lock by lock.
+async fn create(client: &Client, month: Month) -> Result<(), Error> {
+    let call = format!("SELECT greekd_make_partition('{}')", month.first_day());
+    transaction(client, "2s", &call).await.map(drop)
+}
+
+async fn move_from_default(client: &Client, month: Month) -> Result<u64, Error> {
+    let call = format!("SELECT greekd_move_from_default('{}')", month.first_day());
+    Ok(transaction(client, "30s", &call).await?.and_then(|moved| moved.parse().ok()).unwrap_or(0))
+}
+
+/// Calls a function in a short transaction of its own; all parts of the text are ours. Returns its value.
+async fn transaction(client: &Client, limit: &str, call: &str) -> Result<Option<String>, Error> {
+    match client.simple_query(&format!("BEGIN; SET LOCAL statement_timeout = '{limit}'; {call}; COMMIT")).await {
+        Ok(messages) => Ok(messages.into_iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        })),
+        Err(error) => {
+            if !is_lost(client, &error) {
+                client.batch_execute("ROLLBACK").await?;
+            }
+            Err(error)
         }
     }
+}
+
+/// Months that have rows in DEFAULT, and how many; `None` for times outside of all months.
+async fn default_months(client: &Client) -> Result<Vec<(Option<Month>, u64)>, Error> {
+    let rows = client.query("SELECT month, month_rows FROM greekd_default_months()", &[]).await?;
+    let month = |row: &tokio_postgres::Row| row.get::<_, Option<Date>>(0).map(Month::of_day);
+    Ok(rows.iter().map(|row| (month(row), row.get::<_, i64>(1).unsigned_abs())).collect())
 }

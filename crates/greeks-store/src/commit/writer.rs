@@ -26,7 +26,8 @@ use crate::connection::{ConnectError, Connection};
 use crate::database::DatabaseConfig;
 use crate::failure::Failure;
 use crate::migrate;
-use crate::partitions::{Month, Partitions};
+use crate::month::Month;
+use crate::partitions::Partitions;
 
 const ROLL_BACK_DEADLINE: Duration = Duration::from_secs(10);
 

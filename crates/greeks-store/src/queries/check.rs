@@ -5,7 +5,7 @@ use greeks_model::jiff::Timestamp;
 
 use super::pool::{Queries, QueryError};
 use crate::migrate;
-use crate::partitions::{Month, month_of_partition};
+use crate::month::{Month, month_of_partition};
 
 /// What kind of database this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
