@@ -38,6 +38,7 @@ mod month;
 mod partitions;
 pub mod private;
 mod queries;
+mod roles;
 mod tls;
 
 pub use commit::{
@@ -55,6 +56,7 @@ pub use queries::{
     BrokerSide, CrossBrokerRow, Cursor, DatabaseCheck, GapFilter, GapRow, InvalidCursor, LatestValues, PartitionInfo,
     PositionRow, Queries, QueryError, SnapshotFilter, SnapshotPage, SnapshotRow,
 };
+pub use roles::{INGEST_ROLE, MAINTENANCE_ROLE, READ_ROLE, RolesError, RolesMade, make_roles};
 pub use tls::{TlsSettings, TlsSetupError};
 /// Re-exported because its types appear in public interfaces.
 pub use tokio_postgres;

@@ -43,6 +43,14 @@ pub enum MigrateError {
         /// The newest version this program knows.
         known: i32,
     },
+    /// Only the owner of the tables may change them.
+    #[error("the database has schema version {found}, this program needs {known}, and this user may not change it")]
+    NotAllowed {
+        /// Version found, 0 in an empty database.
+        found: i32,
+        /// The version this program needs.
+        known: i32,
+    },
     /// A statement failed.
     #[error("cannot read the schema version")]
     Sql(#[from] tokio_postgres::Error),
@@ -59,7 +67,8 @@ pub fn known_version() -> i32 {
     embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0)
 }
 
-/// Applies what is missing, under an advisory lock, on a connection of its own. An empty database is enough.
+/// Applies what is missing, under an advisory lock, on a connection of its own. An empty database is enough; where nothing
+/// is missing, so is a user who may make no tables.
 ///
 /// # Errors
 /// [`MigrateError`]; each migration is applied as a whole or not at all.
@@ -88,6 +97,15 @@ async fn run(client: &mut Client, target: i32) -> Result<Migrated, MigrateError>
     let known = known_version();
     if found > known {
         return Err(MigrateError::Newer { found, known });
+    }
+    // The runner would want to make tables even where there is nothing to do.
+    let sql = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)";
+    if !client.query_one(sql, &[]).await?.get::<_, bool>(0) {
+        return if found == known {
+            Ok(Migrated { applied: Vec::new(), version: found })
+        } else {
+            Err(MigrateError::NotAllowed { found, known })
+        };
     }
     let runner = embedded::migrations::runner().set_target(Target::Version(target.min(known)));
     let report = runner.run_async(client).await.map_err(|error| MigrateError::Apply(Box::new(error)))?;

@@ -255,6 +255,32 @@ async fn while_rows_move_readers_see_each_once_and_writers_are_not_refused() {
 }
 
 #[tokio::test]
+async fn a_writer_that_comes_while_its_month_is_made_is_not_refused() {
+    let database = Database::migrated().await;
+    let (mut reader, maker) = (database.client().await, database.client().await);
+    let (writer, watcher) = (database.client().await, database.client().await);
+    let waiting = async |count: i64| {
+        let sql = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+                   WHERE NOT granted AND datname = current_database()";
+        let waits = || async { watcher.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == count };
+        support::eventually("they wait", waits).await;
+    };
+    let reading = reader.transaction().await.unwrap();
+    reading.query_one(DEFAULT, &[]).await.unwrap();
+    // Holds what it could get, and waits for the reader.
+    let made = tokio::spawn(async move { maker.query_one("SELECT greekd_make_partition('2030-01-01')", &[]).await });
+    waiting(1).await;
+    let sql = "INSERT INTO greek_ticks (event_time, seq, received_at, series_id, quantity) \
+               VALUES ('2030-01-15', 1, now(), 1, 1)";
+    let written = tokio::spawn(async move { writer.execute(sql, &[]).await });
+    waiting(2).await;
+    drop(reading);
+    assert!(made.await.unwrap().unwrap().get::<_, bool>(0));
+    assert_eq!(written.await.unwrap().unwrap(), 1);
+    assert_eq!((strays(&database).await, rows(&database).await), (0, 1));
+}
+
+#[tokio::test]
 async fn two_programs_that_need_the_same_months_refuse_each_other_nothing() {
     let database = Database::migrated().await;
     let now = at("2026-11-20T15:00:00Z");
