@@ -55,7 +55,8 @@ impl Running {
         self.sink.append(&rows).unwrap();
         self.appended += rows.len() as u64;
         let upto = Seq(self.appended);
-        self.status.wait_for(|status| status.durable >= upto).await.unwrap();
+        let stored = self.status.wait_for(|status| status.durable >= upto);
+        drop(tokio::time::timeout(Duration::from_secs(45), stored).await.unwrap().unwrap());
         begin.elapsed()
     }
 

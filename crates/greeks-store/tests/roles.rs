@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use greeks_model::{GapReason, GapRecord, PositionsRecord, Record, Seq, Series, ShedRecord, UnixNanos, testkit};
 use greeks_store::private::{PrivateConfig, PrivateServer};
@@ -36,9 +37,17 @@ async fn with_roles() -> Database {
     database
 }
 
+/// A right that is missing makes the committer wait for a person, for ever.
+const ENOUGH: Duration = Duration::from_secs(45);
+
 async fn store(config: DatabaseConfig, records: Vec<Record>) -> Seq {
     let log = Box::new(testkit::MemoryLog::new(records));
-    Committer::new(CommitterConfig::new(config, "test"), log, Box::new(()), Arc::new(WallClock)).0.run().await.unwrap()
+    let config = CommitterConfig::new(config, "test");
+    let (committer, status) = Committer::new(config, log, Box::new(()), Arc::new(WallClock));
+    match tokio::time::timeout(ENOUGH, committer.run()).await {
+        Ok(stored) => stored.unwrap(),
+        Err(_) => panic!("{:?}", status.borrow()),
+    }
 }
 
 /// Ticks of an old and a coming month, positions, a gap that ends, shed events, and a row the database refuses.

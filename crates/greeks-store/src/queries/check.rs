@@ -53,10 +53,10 @@ const CHECK: &str = "SELECT current_setting('server_version'), current_setting('
 const VERSION: &str = "SELECT max(version) FROM refinery_schema_history";
 
 /// Counting is exact and reads an index; `reltuples` would be cheap and wrong for hours.
-const PARTITIONS: &str = "SELECT c.relname::text, pg_total_relation_size(c.oid), \
-    coalesce((SELECT n FROM (SELECT tableoid, count(*) AS n FROM greek_ticks GROUP BY tableoid) k WHERE k.tableoid = c.oid), 0) \
-    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass('greek_ticks') \
-    ORDER BY c.relname";
+const PARTITIONS: &str = "SELECT c.relname::text, pg_total_relation_size(c.oid), coalesce(k.n, 0) \
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+    LEFT JOIN (SELECT tableoid, count(*) AS n FROM greek_ticks GROUP BY tableoid) k ON k.tableoid = c.oid \
+    WHERE i.inhparent = to_regclass('greek_ticks') ORDER BY c.relname";
 
 impl Queries {
     /// Looks at the server and the schema.
