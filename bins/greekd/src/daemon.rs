@@ -182,6 +182,10 @@ impl Daemon {
             pipeline.pricing = Some(PricingInputs { rate, ..PricingInputs::default() });
         }
         (pipeline.seeds, pipeline.open_gaps) = memory.into_parts();
+        #[cfg(feature = "failpoints")]
+        {
+            pipeline.accepted = crate::failpoints::ledger();
+        }
         let mut supervisor = Supervisor::new(config);
         let mut handles = Vec::new();
         for source in sources {

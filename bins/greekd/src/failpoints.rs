@@ -39,7 +39,6 @@ pub(crate) fn set_up() -> Result<bool, Failure> {
 /// `row SOURCE ACCOUNT EVENT_TIME RECEIVED_AT CONTRACT`, the times in microseconds and the contract with `_` for each
 /// space, then the bits of delta, gamma, theta, vega, rho, implied volatility, option price and the underlying's price in
 /// hexadecimal, `-` for unknown. Other records have a line as well, for they have numbers: `other`.
-#[allow(dead_code, reason = "for the wiring of the journal")]
 pub(crate) fn ledger() -> Option<AcceptedHook> {
     let descriptor = variable("GREEKD_LEDGER")?;
     let opened = OpenOptions::new().append(true).open(format!("/dev/fd/{descriptor}"));
@@ -64,7 +63,6 @@ pub(crate) fn ledger() -> Option<AcceptedHook> {
 }
 
 /// The length of the journal's segments, where the harness wants another one.
-#[allow(dead_code, reason = "for the wiring of the journal")]
 pub(crate) fn segment_bytes() -> Option<u64> {
     variable("GREEKD_SEGMENT_BYTES")?.parse().ok()
 }

@@ -34,6 +34,8 @@ pub(crate) fn directory(data_dir: &Path) -> PathBuf {
 /// left: on a thread of its own, since that takes as long as the disk does.
 pub(crate) async fn open(settings: &Settings) -> Result<Journal, Failure> {
     let (data_dir, options) = (settings.data_dir.clone(), options(&settings.journal));
+    #[cfg(feature = "failpoints")]
+    let options = crate::failpoints::shrink(options);
     let opened = tokio::task::spawn_blocking(move || open_in(&data_dir, options)).await;
     opened.unwrap_or_else(|error| Err(Failure::new(Code::Runtime, format!("the journal cannot be opened: {error}"))))
 }

@@ -39,7 +39,7 @@ pub(crate) async fn run(settings: &Settings, directory: &Path) -> Result<ExitCod
             let (records, rows) = replay(&database, left).await?;
             all = (all.0 + records, all.1 + rows);
         }
-        say(format_args!("{} records, {} rows were not stored yet and are now: {}", all.0, all.1, database.place()))
+        say(format_args!("{} records read, {} rows stored that were not there yet: {}", all.0, all.1, database.place()))
     };
     let replayed = tokio::select! {
         replayed = replaying => replayed,
