@@ -57,6 +57,11 @@ impl Cluster {
         Database { url, client }
     }
 
+    /// The process id of the server.
+    pub fn server_pid(&self) -> u32 {
+        self.server.pid()
+    }
+
     /// Whether nobody accepts connections there.
     pub async fn is_gone(url: &str) -> bool {
         greeks_store::tokio_postgres::connect(url, NoTls).await.is_err()

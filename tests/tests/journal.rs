@@ -211,6 +211,7 @@ async fn a_second_greekd_stands_by_and_takes_over() {
     succeeded(&second.stop().await);
     // The first comes back and stores what it had accepted.
     let first = start(&["run"], here.path(), &one, &database.url, &[]);
+    until("it has begun", PATIENCE, async || says(&first.stderr(), "database connected").then_some(())).await;
     let sims = [&one, &two];
     let wanted: usize = sims
         .iter()

@@ -79,6 +79,8 @@ pub(crate) struct Figures {
     /// Accepted records, in the journal and not in the database yet.
     pub(crate) waiting: u64,
     pub(crate) latency: Percentiles,
+    /// From receipt to acceptance by the journal.
+    pub(crate) accepted: Percentiles,
     pub(crate) database: CommitterStatus,
     /// As in [`View::sources`].
     pub(crate) sources: Vec<(SourceId, &'static str, Option<String>)>,
@@ -92,6 +94,7 @@ impl Figures {
             stored: 0,
             waiting: 0,
             latency: Percentiles::default(),
+            accepted: Percentiles::default(),
             database: CommitterStatus::default(),
             sources: Vec::new(),
         }
@@ -120,6 +123,7 @@ impl View {
             stored: database.rows_written,
             waiting: self.durable.waiting(),
             latency: self.latency.percentiles(self.clock.now()),
+            accepted: self.stats.receive_to_accepted(self.clock.now()),
             sources: self.sources(),
             database,
         }

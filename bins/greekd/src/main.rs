@@ -11,9 +11,9 @@ mod db;
 mod demo;
 mod durable;
 mod exit;
-mod journal;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod journal;
 mod logging;
 mod memory;
 mod out;

@@ -29,6 +29,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
         p50_ms = millis(latency.p50),
         p95_ms = millis(latency.p95),
         p99_ms = millis(latency.p99),
+        accepted_p99_ms = millis(figures.accepted.p99),
+        waiting = figures.waiting,
         "stopped"
     );
     Ok(ExitCode::SUCCESS)

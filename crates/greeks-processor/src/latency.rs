@@ -38,11 +38,13 @@ pub struct Percentiles {
 #[derive(Default)]
 pub struct Latency {
     sources: Mutex<Vec<Lane>>,
+    /// Only the percentiles: somebody else keeps the histogram of the metrics.
+    unmetered: bool,
 }
 
 struct Lane {
     source: SourceId,
-    histogram: metrics::Histogram,
+    histogram: Option<metrics::Histogram>,
     window: Window,
 }
 
@@ -51,6 +53,11 @@ impl Latency {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nothing recorded yet, and nothing will be but the percentiles.
+    pub(crate) fn unmetered() -> Self {
+        Self { unmetered: true, ..Self::default() }
     }
 
     /// Records one row of `source`: its frame was received at the first time, its commit acknowledged at the second.
@@ -71,8 +78,8 @@ impl Latency {
         let mut lanes = self.lock();
         for (source, received_at) in rows {
             let took = committed_at.saturating_since(received_at);
-            if let Some(lane) = lane(&mut lanes, source) {
-                lane.histogram.record(took.as_secs_f64());
+            if let Some(lane) = lane(&mut lanes, source, !self.unmetered) {
+                lane.histogram.iter().for_each(|histogram| histogram.record(took.as_secs_f64()));
                 lane.window.record(took, committed_at);
             }
         }
@@ -101,11 +108,11 @@ impl fmt::Debug for Latency {
     }
 }
 
-fn lane<'a>(lanes: &'a mut Vec<Lane>, source: &SourceId) -> Option<&'a mut Lane> {
+fn lane<'a>(lanes: &'a mut Vec<Lane>, source: &SourceId, metered: bool) -> Option<&'a mut Lane> {
     let place = lanes.iter().position(|lane| lane.source == *source);
     if place.is_none() {
         let labels = [("source", source.to_string()), ("stage", RECEIVE_TO_DURABLE.to_owned())];
-        let histogram = metrics::histogram!(EVENT_LATENCY_SECONDS, &labels);
+        let histogram = metered.then(|| metrics::histogram!(EVENT_LATENCY_SECONDS, &labels));
         lanes.push(Lane { source: source.clone(), histogram, window: Window::new()? });
     }
     match place {

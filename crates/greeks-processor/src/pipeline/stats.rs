@@ -2,14 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use greeks_model::SourceId;
+use greeks_model::{SourceId, UnixNanos};
 
-use crate::Counts;
+use crate::{Counts, Latency, Percentiles};
 
 /// What each source's events have led to; readable at any time.
 #[derive(Debug)]
 pub struct PipelineStats {
     sources: Vec<(SourceId, Cells)>,
+    /// From receipt to acceptance.
+    pub(super) accepted: Latency,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +51,8 @@ impl Cells {
 
 impl PipelineStats {
     pub(super) fn new<'a>(sources: impl Iterator<Item = &'a SourceId>) -> Self {
-        Self { sources: sources.map(|source| (source.clone(), Cells::default())).collect() }
+        let sources = sources.map(|source| (source.clone(), Cells::default())).collect();
+        Self { sources, accepted: Latency::unmetered() }
     }
 
     /// Notes the counts of the source with this number.
@@ -68,6 +71,12 @@ impl PipelineStats {
     #[must_use]
     pub fn of(&self, source: &SourceId) -> Option<Counts> {
         self.by_source().find(|(id, _)| *id == source).map(|(_, counts)| counts)
+    }
+
+    /// How long rows took from receipt to acceptance by the sink, over the last minute and all sources.
+    #[must_use]
+    pub fn receive_to_accepted(&self, now: UnixNanos) -> Percentiles {
+        self.accepted.percentiles(now)
     }
 
     /// The counts of all sources together.

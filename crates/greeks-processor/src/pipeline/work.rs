@@ -140,6 +140,7 @@ impl Work {
 
     fn observe(&mut self, records: &[Record], sources: &[usize]) {
         let now = self.clock.now();
+        self.stats.accepted.record_commit(records, now);
         for (record, number) in records.iter().zip(sources) {
             let Some(lane) = self.lanes.get_mut(*number) else { continue };
             match record {

@@ -3,14 +3,19 @@
 //! `bench latency` lets the unmodified `greekd run` stream from the double of the broker into a private PostgreSQL and
 //! compares received -> durable with what one committed row costs on the same server and, with `--baseline`, with the
 //! Python design at the same rate. Everything is measured in turns, so that a busy minute of the machine meets all.
+//!
+//! `bench journal` shows what the journal costs beside the way to the database, and how soon a row is accepted; `bench
+//! outage` streams for an hour, or less, without a database, and shows memory, disk and how soon all is stored after it.
 // A benchmark talks to the person who started it.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod baseline;
 mod floor;
+mod journal;
 mod latency;
 mod machine;
 mod options;
+mod outage;
 mod process;
 mod product;
 mod report;
@@ -18,7 +23,7 @@ mod stats;
 
 use std::process::ExitCode;
 
-use options::{Options, USAGE};
+use options::{Bench, USAGE};
 
 /// What can go wrong in a benchmark is for a person to read.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -26,8 +31,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 #[tokio::main]
 async fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let options = match Options::parse(&args) {
-        Ok(Some(options)) => options,
+    let bench = match Bench::parse(&args) {
+        Ok(Some(bench)) => bench,
         Ok(None) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -37,8 +42,15 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let running = async {
+        match bench {
+            Bench::Latency(options) => latency::run(&options).await,
+            Bench::Journal(options) => journal::run(&options).await,
+            Bench::Outage(options) => outage::run(&options).await,
+        }
+    };
     let outcome = tokio::select! {
-        outcome = latency::run(&options) => outcome,
+        outcome = running => outcome,
         // Dropping the run stops what it has started.
         _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
     };

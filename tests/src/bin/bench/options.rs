@@ -4,18 +4,109 @@ use std::path::PathBuf;
 
 pub(crate) const USAGE: &str = "\
 usage: bench latency [--baseline DIR] [--rates LIST] [--seconds N] [--rounds N]
+       bench journal [--rows N] [--seconds N] [--rounds N]
+       bench outage [--minutes N] [--rate N]
 
   --baseline DIR   also measure the Python design in DIR (baseline_writer.py, requirements.txt)
   --rates LIST     events per second, between commas [5,50,500,5000,20000]
   --seconds N      how long each turn streams, at most 50 [20]; twice as long below 20 events/s, but never above 50
-  --rounds N       turns of each [3]";
+  --rounds N       turns of each [3]
+  --rows N         rows written to a journal and to the database [1000000]
+  --minutes N      how long the database is away [60]
+  --rate N         events per second meanwhile [5000]";
 
 /// What greekd reports covers a minute, of which the newest 55 seconds are certain.
 const LONGEST: u32 = 50;
 /// Below this rate a turn is twice as long: percentiles need events.
 const SLOW: f64 = 20.0;
 
-/// What to measure.
+/// Which benchmark.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Bench {
+    Latency(Options),
+    Journal(JournalOptions),
+    Outage(OutageOptions),
+}
+
+/// How `bench journal` measures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct JournalOptions {
+    pub(crate) rows: u32,
+    pub(crate) seconds: u32,
+    pub(crate) rounds: u32,
+}
+
+/// How `bench outage` measures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct OutageOptions {
+    pub(crate) minutes: f64,
+    pub(crate) rate: f64,
+}
+
+impl Bench {
+    /// Reads the command line; `None` when help is asked for.
+    pub(crate) fn parse(args: &[String]) -> Result<Option<Self>, String> {
+        let mut args = args.iter().map(String::as_str);
+        let name = args.next().ok_or("which benchmark?")?;
+        let rest: Vec<&str> = args.collect();
+        if rest.iter().any(|arg| ["--help", "-h"].contains(arg)) {
+            return Ok(None);
+        }
+        match name {
+            "latency" => Options::parse(&rest).map(Self::Latency).map(Some),
+            "journal" => JournalOptions::parse(&rest).map(Self::Journal).map(Some),
+            "outage" => OutageOptions::parse(&rest).map(Self::Outage).map(Some),
+            "help" | "--help" | "-h" => Ok(None),
+            other => Err(format!("there is no benchmark {other}")),
+        }
+    }
+}
+
+impl JournalOptions {
+    fn parse(args: &[&str]) -> Result<Self, String> {
+        let mut options = Self { rows: 1_000_000, seconds: 20, rounds: 3 };
+        each(args, |name, value| {
+            match name {
+                "--rows" => options.rows = whole(name, value, 100_000_000)?,
+                "--seconds" => options.seconds = whole(name, value, LONGEST)?,
+                "--rounds" => options.rounds = whole(name, value, 1_000)?,
+                other => return Err(format!("unknown option {other}")),
+            }
+            Ok(())
+        })?;
+        Ok(options)
+    }
+}
+
+impl OutageOptions {
+    fn parse(args: &[&str]) -> Result<Self, String> {
+        let mut options = Self { minutes: 60.0, rate: 5_000.0 };
+        each(args, |name, value| {
+            match name {
+                "--minutes" => {
+                    let minutes = value.parse().ok().filter(|minutes| (0.1..=1_440.0).contains(minutes));
+                    options.minutes =
+                        minutes.ok_or_else(|| format!("{value} is not a number of minutes up to a day"))?;
+                }
+                "--rate" => options.rate = rate(value)?,
+                other => return Err(format!("unknown option {other}")),
+            }
+            Ok(())
+        })?;
+        Ok(options)
+    }
+}
+
+/// Calls `take` with each option and its value.
+fn each(args: &[&str], mut take: impl FnMut(&str, &str) -> Result<(), String>) -> Result<(), String> {
+    args.chunks(2).try_for_each(|pair| match pair {
+        [name, value] => take(name, value),
+        [name, ..] => Err(format!("{name} needs a value")),
+        [] => Ok(()),
+    })
+}
+
+/// How `bench latency` measures.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Options {
     pub(crate) baseline: Option<PathBuf>,
@@ -25,29 +116,20 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Reads the command line; `None` when help is asked for.
-    pub(crate) fn parse(args: &[String]) -> Result<Option<Self>, String> {
-        let mut args = args.iter().map(String::as_str);
-        match args.next() {
-            Some("latency") => {}
-            Some("help" | "--help" | "-h") => return Ok(None),
-            Some(other) => return Err(format!("there is no benchmark {other}")),
-            None => return Err("which benchmark?".into()),
-        }
+    fn parse(args: &[&str]) -> Result<Self, String> {
         let rates = vec![5.0, 50.0, 500.0, 5_000.0, 20_000.0];
         let mut options = Self { baseline: None, rates, seconds: 20, rounds: 3 };
-        while let Some(name) = args.next() {
-            let mut value = || args.next().ok_or_else(|| format!("{name} needs a value"));
+        each(args, |name, value| {
             match name {
-                "--baseline" => options.baseline = Some(value()?.into()),
-                "--rates" => options.rates = value()?.split(',').map(rate).collect::<Result<_, _>>()?,
-                "--seconds" => options.seconds = whole(name, value()?, LONGEST)?,
-                "--rounds" => options.rounds = whole(name, value()?, 1_000)?,
-                "--help" | "-h" => return Ok(None),
+                "--baseline" => options.baseline = Some(value.into()),
+                "--rates" => options.rates = value.split(',').map(rate).collect::<Result<_, _>>()?,
+                "--seconds" => options.seconds = whole(name, value, LONGEST)?,
+                "--rounds" => options.rounds = whole(name, value, 1_000)?,
                 other => return Err(format!("unknown option {other}")),
             }
-        }
-        Ok(Some(options))
+            Ok(())
+        })?;
+        Ok(options)
     }
 
     /// How long a turn at this rate streams.
@@ -74,8 +156,25 @@ fn whole(name: &str, text: &str, most: u32) -> Result<u32, String> {
 mod tests {
     use super::*;
 
+    fn bench(line: &str) -> Result<Option<Bench>, String> {
+        Bench::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
     fn parse(line: &str) -> Result<Option<Options>, String> {
-        Options::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        bench(line).map(|bench| match bench {
+            Some(Bench::Latency(options)) => Some(options),
+            Some(other) => panic!("{other:?}"),
+            None => None,
+        })
+    }
+
+    #[test]
+    fn each_benchmark_has_its_options() {
+        let journal = JournalOptions { rows: 5, seconds: 20, rounds: 1 };
+        assert_eq!(bench("journal --rows 5 --rounds 1"), Ok(Some(Bench::Journal(journal))));
+        let outage = OutageOptions { minutes: 0.5, rate: 20_000.0 };
+        assert_eq!(bench("outage --minutes 0.5 --rate 20000"), Ok(Some(Bench::Outage(outage))));
+        assert_eq!(bench("outage"), Ok(Some(Bench::Outage(OutageOptions { minutes: 60.0, rate: 5_000.0 }))));
     }
 
     #[test]
@@ -103,8 +202,11 @@ mod tests {
             "latency --seconds 51",
             "latency --rounds 0",
             "latency --quick",
+            "journal --rates 5",
+            "outage --minutes 0",
+            "outage --minutes",
         ] {
-            assert!(parse(line).is_err(), "{line:?}");
+            assert!(bench(line).is_err(), "{line:?}");
         }
     }
 }

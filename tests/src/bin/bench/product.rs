@@ -31,6 +31,8 @@ pub(crate) struct Sample {
     pub(crate) p50: f64,
     pub(crate) p95: f64,
     pub(crate) p99: f64,
+    /// Received -> accepted by the journal.
+    pub(crate) accepted_p99: f64,
     /// The source's stamp to the start of the transaction that stored the row: sees what waited before the socket.
     pub(crate) due_p95: Option<f64>,
     /// Events per second that the double sent.
@@ -102,6 +104,7 @@ pub(crate) async fn measure(cluster: &Cluster, name: &str, load: Load) -> Result
         p50: figures.p50,
         p95: figures.p95,
         p99: figures.p99,
+        accepted_p99: figures.accepted_p99,
         due_p95: due_p95(&database.client).await?,
         events_per_second: sent / took,
         client_cpu: per_100k((cpu_before.0, cpu_after.0)),
@@ -155,6 +158,7 @@ struct Figures {
     p50: f64,
     p95: f64,
     p99: f64,
+    accepted_p99: f64,
 }
 
 impl Figures {
@@ -164,7 +168,8 @@ impl Figures {
         let fields = &line["fields"];
         let millis = |name: &str| fields[name].as_f64();
         let rows = fields["rows"].as_u64()?;
-        Some(Self { rows, p50: millis("p50_ms")?, p95: millis("p95_ms")?, p99: millis("p99_ms")? })
+        let (p50, p95, p99) = (millis("p50_ms")?, millis("p95_ms")?, millis("p99_ms")?);
+        Some(Self { rows, p50, p95, p99, accepted_p99: millis("accepted_p99_ms")? })
     }
 }
 
@@ -174,9 +179,9 @@ mod tests {
 
     #[test]
     fn figures_are_those_of_the_last_line() {
-        let stopped = r#"{"level":"INFO","fields":{"message":"stopped","events":9,"rows":7,"p50_ms":0.9,"p95_ms":1.7,"p99_ms":2.0},"target":"greekd::run"}"#;
+        let stopped = r#"{"level":"INFO","fields":{"message":"stopped","events":9,"rows":7,"p50_ms":0.9,"p95_ms":1.7,"p99_ms":2.0,"accepted_p99_ms":0.2},"target":"greekd::run"}"#;
         let log = ["not JSON", stopped, r#"{"fields":{"message":"something else"}}"#].map(str::to_owned);
-        assert_eq!(Figures::of(&log), Some(Figures { rows: 7, p50: 0.9, p95: 1.7, p99: 2.0 }));
+        assert_eq!(Figures::of(&log), Some(Figures { rows: 7, p50: 0.9, p95: 1.7, p99: 2.0, accepted_p99: 0.2 }));
         assert_eq!(
             Figures::of(&[r#"{"fields":{"message":"stopped","rows":0}}"#.to_owned()]),
             None,
