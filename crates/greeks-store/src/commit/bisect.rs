@@ -9,14 +9,18 @@ pub(super) struct Bisect {
     limit: usize,
     /// Refused one after the other, with nothing stored between.
     in_a_row: u32,
+    /// Failed in a row for reasons that may be the server's own.
+    doubtful: u32,
 }
 
 /// So many refusals in a row mean that not the data is at fault.
 const TOO_MANY: u32 = 100;
+/// So often the server may fail by itself before the data is suspected.
+const DOUBTFUL: u32 = 5;
 
 impl Bisect {
     pub(super) fn new() -> Self {
-        Self { suspects: 0, limit: usize::MAX, in_a_row: 0 }
+        Self { suspects: 0, limit: usize::MAX, in_a_row: 0, doubtful: 0 }
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -28,6 +32,13 @@ impl Bisect {
         self.suspects = tried;
         self.limit = (tried / 2).max(1);
         tried <= 1
+    }
+
+    /// The server failed, be it by itself, be it because of the data. `true` when it has done so often enough for the data to
+    /// be suspected.
+    pub(super) fn doubtful(&mut self) -> bool {
+        self.doubtful = self.doubtful.saturating_add(1);
+        self.doubtful > DOUBTFUL
     }
 
     /// `tried` records were stored.
@@ -42,13 +53,19 @@ impl Bisect {
         self.cleared(1);
     }
 
+    /// Whether the next refusal is one too many.
     pub(super) fn too_many(&self) -> bool {
         self.in_a_row >= TOO_MANY
     }
 
     fn cleared(&mut self, records: usize) {
         self.suspects = self.suspects.saturating_sub(records);
-        self.limit = if self.suspects == 0 { usize::MAX } else { (self.suspects / 2).max(1) };
+        if self.suspects > 0 {
+            self.limit = (self.suspects / 2).max(1);
+            return;
+        }
+        self.limit = usize::MAX;
+        self.doubtful = 0;
     }
 }
 
@@ -101,5 +118,19 @@ mod tests {
         assert!(bisect.too_many());
         bisect.stored(1);
         assert!(!bisect.too_many());
+    }
+
+    #[test]
+    fn a_fault_of_the_server_is_tried_five_times_and_then_bisected_at_once() {
+        let mut bisect = Bisect::new();
+        assert_eq!(
+            (0..7).map(|_| bisect.doubtful()).collect::<Vec<_>>(),
+            [false, false, false, false, false, true, true]
+        );
+        bisect.refused(8);
+        bisect.stored(4);
+        assert!(bisect.doubtful(), "half of the suspects are left");
+        bisect.stored(4);
+        assert!(!bisect.doubtful(), "all is stored");
     }
 }

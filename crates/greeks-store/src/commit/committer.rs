@@ -6,60 +6,61 @@ use std::time::Duration;
 
 use greeks_model::{Batch, Clock, LogError, Record, Seq, SnapshotLog};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::bisect::Bisect;
 use super::pacer::{CommitPolicy, Pacer};
 use super::retry::Retry;
 use super::status::{Commit, CommitObserver, CommitterState, CommitterStatus};
+use super::survey::LARGE;
+use super::trouble::{OPEN_DEADLINE, WRITE_DEADLINE};
 use super::writer::{Refusal, WriteError, Writer, Written};
 use crate::database::DatabaseConfig;
 use crate::failure::{Failure, chain};
-use crate::metrics::{COMMIT_ROWS, COMMIT_SECONDS, ROWS_QUARANTINED, ROWS_WRITTEN};
-
-const OPEN_DEADLINE: Duration = Duration::from_secs(30);
-/// Longer than every time-out of the session, so that the server's own, better message comes first.
-const WRITE_DEADLINE: Duration = Duration::from_secs(90);
-const KEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
-const KEEP_AGAIN: Duration = Duration::from_secs(3600);
+use crate::metrics::{COMMIT_ROWS, COMMIT_SECONDS, ROWS_WRITTEN};
 
 /// What a committer works with.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CommitterConfig {
-    /// Where the rows go; its schema must be migrated.
+    /// Where the rows go.
     pub database: DatabaseConfig,
     /// Shown in `ingest_progress.instance`.
     pub instance: String,
     /// When to commit.
     pub policy: CommitPolicy,
+    /// Whether an older schema, an empty one included, is brought up to date at every connection; otherwise it waits for
+    /// somebody to do so. A newer one always does.
+    pub migrate: bool,
 }
 
 impl CommitterConfig {
-    /// The default policy, for the database; `instance` names the program and host.
+    /// The default policy and no migrations, for the database; `instance` names the program and host.
     pub fn new(database: DatabaseConfig, instance: impl Into<String>) -> Self {
-        Self { database, instance: instance.into(), policy: CommitPolicy::default() }
+        Self { database, instance: instance.into(), policy: CommitPolicy::default(), migrate: false }
     }
 }
 
 /// Stores what a log holds, in order, each record once, over lost connections, restarts of the server and refused rows.
 pub struct Committer {
-    config: CommitterConfig,
-    log: Box<dyn SnapshotLog>,
+    pub(super) config: CommitterConfig,
+    pub(super) log: Box<dyn SnapshotLog>,
     observer: Box<dyn CommitObserver>,
-    clock: Arc<dyn Clock>,
-    status: watch::Sender<CommitterStatus>,
-    writer: Option<Writer>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) status: watch::Sender<CommitterStatus>,
+    pub(super) writer: Option<Writer>,
     /// Everything up to here is acknowledged to the log and the observer.
-    durable: Seq,
+    pub(super) durable: Seq,
     /// The mark that was found at the first connection.
     began: Option<Seq>,
     pacer: Pacer,
-    bisect: Bisect,
+    pub(super) bisect: Bisect,
     /// The next record alone was refused: it goes to quarantine.
-    refusal: Option<Refusal>,
-    retry: Retry,
-    keep_at: Instant,
+    pub(super) refusal: Option<Refusal>,
+    pub(super) retry: Retry,
+    /// The last failure was one of writing: that a connection can be made does not mean that it is over.
+    pub(super) unproven: bool,
+    pub(super) keep_at: Instant,
 }
 
 impl fmt::Debug for Committer {
@@ -103,6 +104,7 @@ impl Committer {
             bisect: Bisect::new(),
             refusal: None,
             retry: Retry::default(),
+            unproven: false,
             keep_at: Instant::now(),
         };
         (committer, watched)
@@ -157,7 +159,7 @@ impl Committer {
             biased;
             batch = self.log.next(self.durable, max) => batch,
             () = writer.closed() => {
-                self.lost("the database closed the connection");
+                self.retry_after(Failure::Transient, "the database closed the connection");
                 return Ok(None);
             }
             () = tokio::time::sleep_until(self.keep_at) => {
@@ -197,6 +199,7 @@ impl Committer {
 
     /// Stores a batch, however long it takes.
     async fn store(&mut self, batch: &Batch) -> Result<(), CommitError> {
+        let mut surveyed = batch.records.len() < LARGE;
         loop {
             let done = usize::try_from((self.durable.0 + 1).saturating_sub(batch.first.0)).unwrap_or(usize::MAX);
             let rest = batch.records.get(done..).unwrap_or_default();
@@ -205,7 +208,11 @@ impl Committer {
                 return Ok(());
             }
             self.connect().await;
-            self.store_chunk(batch.first.plus(done as u64), chunk).await?;
+            let first = batch.first.plus(done as u64);
+            self.store_chunk(first, chunk).await?;
+            if self.refusal.is_some() && !surveyed {
+                surveyed = self.survey(batch.records.len(), first, rest).await;
+            }
         }
     }
 
@@ -220,6 +227,7 @@ impl Committer {
             tracing::info!(records = known.len(), "found stored already");
             self.bisect.stored(known.len());
             self.refusal = None;
+            self.well();
             return self.acknowledge(first, known, Duration::ZERO).await;
         }
         if writer.stored().plus(1) < first {
@@ -238,6 +246,7 @@ impl Committer {
         match written {
             Ok(Written::Stored { ticks }) => {
                 self.retry.stored();
+                self.well();
                 self.refusal = None;
                 match refusal {
                     None => self.bisect.stored(chunk.len()),
@@ -273,119 +282,6 @@ impl Committer {
         metrics::histogram!(COMMIT_ROWS).record(records as f64);
         metrics::histogram!(COMMIT_SECONDS).record(took.as_secs_f64());
         self.status.send_modify(|status| status.rows_written += ticks);
-    }
-
-    fn note_quarantined(&mut self, refusal: &Refusal) {
-        self.bisect.quarantined();
-        let reason = refusal.sqlstate.clone();
-        tracing::error!(
-            sqlstate = reason,
-            message = refusal.message,
-            "record refused by the database: kept in quarantine"
-        );
-        metrics::counter!(ROWS_QUARANTINED, "reason" => reason).increment(1);
-        self.status.send_modify(|status| status.quarantined += 1);
-    }
-
-    /// Decides what to do differently. But for refused data the connection is given up: whether its transaction was
-    /// committed is what the next one finds out from the mark.
-    async fn failed(&mut self, error: &WriteError, tried: usize) {
-        let kind = error.failure();
-        if kind == Failure::Data && self.refusal.is_none() {
-            if let Some(writer) = &self.writer
-                && !writer.roll_back().await
-            {
-                self.writer = None;
-            }
-            tracing::debug!(records = tried, error = chain(error), "refused: looking for the record");
-            if self.bisect.refused(tried) {
-                self.refusal = Some(error.refusal());
-                if self.bisect.too_many() {
-                    self.retry_after(Failure::Operator, "too many records in a row are refused");
-                }
-            }
-            return;
-        }
-        // A record that cannot even be kept in quarantine.
-        let kind = if kind == Failure::Data { Failure::Operator } else { kind };
-        self.retry_after(kind, &chain(error));
-    }
-
-    fn lost(&mut self, reason: &str) {
-        self.retry_after(Failure::Transient, reason);
-    }
-
-    fn retry_after(&mut self, kind: Failure, reason: &str) {
-        self.writer = None;
-        self.retry.failed(kind);
-        let state = match kind {
-            Failure::Operator => CommitterState::NeedsOperator,
-            Failure::Transient | Failure::Data => CommitterState::Retrying,
-        };
-        let mut news = false;
-        self.status.send_modify(|status| {
-            news = status.state != state || status.last_error.as_deref() != Some(reason);
-            status.state = state;
-            status.last_error = Some(reason.to_owned());
-        });
-        // An outage of hours is one line, not one every five seconds.
-        if news {
-            tracing::warn!(reason, retry_in = ?self.retry.wait(), "database not available");
-        } else {
-            tracing::debug!(reason, retry_in = ?self.retry.wait(), "database still not available");
-        }
-    }
-
-    /// Another session is the writer: waits for its end.
-    fn stand_by(&mut self, error: &WriteError) {
-        let reason = chain(error);
-        if self.retry.held(Instant::now()) {
-            tracing::warn!(reason, "standing by until it ends");
-        }
-        self.status.send_modify(|status| {
-            status.state = CommitterState::Standby;
-            status.last_error = Some(reason);
-        });
-    }
-
-    /// Connects unless connected, as often as it takes.
-    async fn connect(&mut self) {
-        while self.writer.is_none() {
-            sleep(self.retry.wait()).await;
-            let CommitterConfig { database, instance, .. } = &self.config;
-            let opening = Writer::open(database, self.log.incarnation(), instance, self.durable);
-            match timeout(OPEN_DEADLINE, opening).await.unwrap_or(Err(WriteError::Deadline(OPEN_DEADLINE.as_secs()))) {
-                Ok(writer) => {
-                    self.writer = Some(writer);
-                    self.retry.connected();
-                    let before = self.status.borrow().state;
-                    if before != CommitterState::Connected {
-                        tracing::info!(database = %self.config.database.address(), "database connected");
-                    }
-                    self.status.send_modify(|status| status.state = CommitterState::Connected);
-                    if self.keep_at <= Instant::now() {
-                        self.keep_partitions().await;
-                    }
-                }
-                Err(error @ WriteError::Held { .. }) => self.stand_by(&error),
-                // Data cannot be at fault where none was sent.
-                Err(error) => self.retry_after(
-                    if error.failure() == Failure::Operator { Failure::Operator } else { Failure::Transient },
-                    &chain(&error),
-                ),
-            }
-        }
-    }
-
-    async fn keep_partitions(&mut self) {
-        let Some(writer) = &mut self.writer else { return };
-        let kept = timeout(WRITE_DEADLINE, writer.keep_partitions(self.clock.now()))
-            .await
-            .unwrap_or(Err(WriteError::Deadline(WRITE_DEADLINE.as_secs())));
-        match kept {
-            Ok(complete) => self.keep_at = Instant::now() + if complete { KEEP_EVERY } else { KEEP_AGAIN },
-            Err(error) => self.retry_after(Failure::Transient, &chain(&error)),
-        }
     }
 
     /// Everything is stored: says so, once, because it does not matter much.

@@ -9,6 +9,8 @@ mod rows;
 mod series;
 mod session;
 mod status;
+mod survey;
+mod trouble;
 mod writer;
 
 pub use committer::{CommitError, Committer, CommitterConfig};

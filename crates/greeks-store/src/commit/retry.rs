@@ -6,9 +6,11 @@ use tokio::time::Instant;
 
 use crate::failure::Failure;
 
-/// From the first to the last the delay doubles. There is no jitter and no more than 5 s: a database has one writer, so
-/// there is no herd to scatter, and what was received during an outage should be stored soon after it.
+/// From the first to the last the delay doubles. There is no jitter and never more than 5 s: a database has one writer, so
+/// there is no herd to scatter, one attempt in 5 s burdens no server, and what was received in an outage should be stored
+/// soon after it.
 const TRANSIENT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+const FULL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 const OPERATOR: Duration = Duration::from_secs(60);
 /// Most often the session of a writer that was killed a moment ago.
 const HELD: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -36,7 +38,8 @@ impl Retry {
     pub(super) fn failed(&mut self, kind: Failure) {
         self.failed = match kind {
             Failure::Operator => OPERATOR,
-            Failure::Transient | Failure::Data => grow(self.failed, TRANSIENT),
+            Failure::Full => grow(self.failed, FULL),
+            Failure::Transient | Failure::Internal | Failure::Data => grow(self.failed, TRANSIENT),
         };
         self.wait = self.failed;
     }
@@ -83,12 +86,14 @@ mod tests {
         let mut retry = Retry::default();
         assert_eq!(retry.wait(), Duration::ZERO);
         assert_eq!(waits(&mut retry, Failure::Transient, 9), [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        assert_eq!(waits(&mut retry, Failure::Full, 5), [10_000, 20_000, 40_000, 60_000, 60_000]);
         assert_eq!(waits(&mut retry, Failure::Operator, 2), [60_000, 60_000]);
         assert_eq!(waits(&mut retry, Failure::Transient, 1), [5000]);
         retry.connected();
         assert_eq!(waits(&mut retry, Failure::Transient, 1), [5000], "a connection alone is no success");
         retry.stored();
         assert_eq!(waits(&mut retry, Failure::Transient, 1), [50]);
+        assert_eq!(waits(&mut retry, Failure::Full, 1), [5000]);
     }
 
     #[test]

@@ -6,11 +6,35 @@
 use std::sync::Arc;
 
 use greeks_model::{Flags, GapRecord, GreekSnapshot, PositionsRecord, Record, Series, ShedRecord, UnixNanos};
+use tokio_postgres::types::Type;
 
-/// The columns of [`encode`], in order. `persisted_at` is the database's.
-pub(super) const COPY: &str = "COPY greek_ticks (event_time, seq, received_at, series_id, flags, quantity, delta, gamma, \
-                               theta, vega, rho, implied_volatility, option_price, underlying_price, source_payload) \
-                               FROM STDIN (FORMAT binary)";
+/// The columns of [`encode`], in order, and the types of the values it writes. `persisted_at` is the database's.
+pub(super) const COLUMNS: [(&str, Type); 15] = [
+    ("event_time", Type::TIMESTAMPTZ),
+    ("seq", Type::INT8),
+    ("received_at", Type::TIMESTAMPTZ),
+    ("series_id", Type::INT4),
+    ("flags", Type::INT2),
+    ("quantity", Type::FLOAT8),
+    ("delta", Type::FLOAT8),
+    ("gamma", Type::FLOAT8),
+    ("theta", Type::FLOAT8),
+    ("vega", Type::FLOAT8),
+    ("rho", Type::FLOAT8),
+    ("implied_volatility", Type::FLOAT8),
+    ("option_price", Type::FLOAT8),
+    ("underlying_price", Type::FLOAT8),
+    ("source_payload", Type::JSONB),
+];
+
+/// The names of the columns, for a list in SQL.
+pub(super) fn names() -> String {
+    COLUMNS.map(|(name, _)| name).join(", ")
+}
+
+pub(super) fn copy() -> String {
+    format!("COPY greek_ticks ({}) FROM STDIN (FORMAT binary)", names())
+}
 
 const FIELDS: i16 = 15;
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";

@@ -3,6 +3,7 @@
 use greeks_model::Uuid;
 use tokio_postgres::Client;
 
+use super::rows;
 use super::writer::WriteError;
 use crate::connection::Connection;
 use crate::database::DatabaseConfig;
@@ -45,6 +46,18 @@ pub(super) async fn open(database: &DatabaseConfig, incarnation: Uuid) -> Result
         return Err(WriteError::Held { holder });
     }
     Ok(connection)
+}
+
+/// The binary form of COPY names no types: bytes meant for another type may be taken for a value that nobody sent.
+pub(super) async fn check_columns(client: &Client) -> Result<(), WriteError> {
+    let found = client.prepare(&format!("SELECT {} FROM greek_ticks LIMIT 0", rows::names())).await?;
+    for ((column, expected), found) in rows::COLUMNS.iter().zip(found.columns()) {
+        if found.name() != *column || found.type_() != expected {
+            let (found, expected) = (found.type_().to_string(), expected.to_string());
+            return Err(WriteError::Column { column, found, expected });
+        }
+    }
+    Ok(())
 }
 
 /// Lets the next writer in without waiting for the server to notice the end of the connection.

@@ -33,6 +33,8 @@ pub enum CommitterState {
     Connected,
     /// The database failed in a way that may pass; it tries again within seconds.
     Retrying,
+    /// The server is out of disk or memory; it tries again every 5 s at first, then every minute.
+    Full,
     /// The database failed in a way that needs a person; it tries again every minute.
     NeedsOperator,
     /// Another program writes to this database; nothing is written until it ends. So it is for a moment, too, when the

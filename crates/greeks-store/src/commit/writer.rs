@@ -78,6 +78,8 @@ pub(super) enum WriteError {
     Held { holder: String },
     #[error("the database has schema version {found}, this program needs {known}")]
     Schema { found: i32, known: i32 },
+    #[error("column {column} of greek_ticks is {found} in the database, and {expected} is needed")]
+    Column { column: &'static str, found: String, expected: String },
     #[error("the database took longer than {0} s")]
     Deadline(u64),
     #[error("{sent} rows were sent and {stored} stored")]
@@ -94,7 +96,7 @@ impl WriteError {
             Self::Connect(error) => Failure::of(error.code()),
             Self::Sql(error) => Failure::of_error(error),
             Self::Held { .. } | Self::Deadline(_) | Self::NoMark => Failure::Transient,
-            Self::Schema { .. } | Self::Miscount { .. } | Self::Series(_) => Failure::Operator,
+            Self::Schema { .. } | Self::Column { .. } | Self::Miscount { .. } | Self::Series(_) => Failure::Operator,
         }
     }
 
@@ -120,16 +122,16 @@ impl Writer {
         if found != known {
             return Err(WriteError::Schema { found, known });
         }
-        let known = read_mark(&connection, incarnation).await?;
-        let (stream, stored) = match known {
-            Some(known) => known,
+        session::check_columns(&connection).await?;
+        let (stream, stored) = match read_mark(&connection, incarnation).await? {
+            Some(registered) => registered,
             None => {
                 connection.execute(REGISTER, &[&incarnation, &to_i64(believed), &instance]).await?;
                 read_mark(&connection, incarnation).await?.ok_or(WriteError::NoMark)?
             }
         };
         let mark = connection.prepare(MARK).await?;
-        let copy = connection.prepare(rows::COPY).await?;
+        let copy = connection.prepare(&rows::copy()).await?;
         let partitions = Partitions::load(&connection).await?;
         Ok(Self { connection, incarnation, stream, mark, copy, series: SeriesIds::default(), partitions, stored })
     }
@@ -169,18 +171,37 @@ impl Writer {
         if let (Some(refusal), [record]) = (refusal, records) {
             return self.write_refused(first, record, refusal).await;
         }
-        let parts = Parts::of(first.0, records);
-        self.series.resolve(&self.connection, parts.series()).await?;
-        let months: BTreeSet<Month> = parts.ticks.iter().map(|(_, tick)| Month::of(tick.event_time)).collect();
-        self.partitions.ensure(&self.connection, months).await?;
-        let chunks = rows::encode(self.stream, &parts.ticks, |series: &Arc<_>| self.series.get(series))?;
-        let ticks = parts.ticks.len() as u64;
+        let (parts, ticks, chunks) = self.prepare(first, records).await?;
         let moved = if parts.is_plain() {
             self.write_ticks(last, ticks, chunks).await?
         } else {
             self.write_mixed(last, &parts, ticks, chunks).await?
         };
         self.outcome(moved, last, ticks).await
+    }
+
+    /// Whether the database would take the records: they are sent and rolled back. An error as of [`write`](Self::write).
+    pub(super) async fn probe(&mut self, first: Seq, records: &[Record]) -> Result<(), WriteError> {
+        let (parts, ticks, chunks) = self.prepare(first, records).await?;
+        self.connection.batch_execute("BEGIN").await?;
+        self.fill(&parts, ticks, chunks).await?;
+        self.connection.batch_execute("SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK").await?;
+        Ok(())
+    }
+
+    /// What stands outside of the transaction: ids of series and partitions; and the rows, how many and encoded.
+    async fn prepare<'a>(
+        &mut self,
+        first: Seq,
+        records: &'a [Record],
+    ) -> Result<(Parts<'a>, u64, Vec<Vec<u8>>), WriteError> {
+        let parts = Parts::of(first.0, records);
+        self.series.resolve(&self.connection, parts.series()).await?;
+        let months: BTreeSet<Month> = parts.ticks.iter().map(|(_, tick)| Month::of(tick.event_time)).collect();
+        self.partitions.ensure(&self.connection, months).await?;
+        let chunks = rows::encode(self.stream, &parts.ticks, |series: &Arc<_>| self.series.get(series))?;
+        let ticks = parts.ticks.len() as u64;
+        Ok((parts, ticks, chunks))
     }
 
     /// Ends the transaction in which data was refused: the server has said so, hence nothing of it is stored. `false` when
@@ -235,6 +256,14 @@ impl Writer {
         if !self.move_mark(last).await? {
             return Ok(false);
         }
+        self.fill(parts, ticks, chunks).await?;
+        client.batch_execute("COMMIT").await?;
+        Ok(true)
+    }
+
+    /// Everything of a batch but the mark, in the transaction under way.
+    async fn fill(&self, parts: &Parts<'_>, ticks: u64, chunks: Vec<Vec<u8>>) -> Result<(), WriteError> {
+        let client = &self.connection;
         extras::positions(client, self.stream, &parts.positions).await?;
         extras::gaps(client, self.stream, &parts.gaps).await?;
         extras::sheds(client, self.stream, &parts.shed).await?;
@@ -250,8 +279,7 @@ impl Writer {
                 return Err(WriteError::Miscount { sent: ticks, stored });
             }
         }
-        client.batch_execute("COMMIT").await?;
-        Ok(true)
+        Ok(())
     }
 
     async fn write_refused(&mut self, number: Seq, record: &Record, refusal: &Refusal) -> Result<Written, WriteError> {
