@@ -161,6 +161,10 @@ pub(crate) struct SimArgs {
 pub(crate) enum DbCommand {
     /// Bring the schema up to date.
     Migrate,
+    /// List the monthly partitions with their rows and bytes.
+    Partitions,
+    /// Make the group roles greekd_ingest, greekd_maintenance and greekd_read, with the least rights each needs.
+    Roles,
     /// Open psql on the database, starting the private server for as long as it is needed.
     Psql {
         /// Arguments for psql, after `--`.

@@ -78,6 +78,9 @@ impl Database {
         match migrate(&self.config).await {
             Ok(migrated) => Ok(migrated.version),
             Err(error @ MigrateError::Newer { .. }) => Err(Failure::new(Code::Config, error)),
+            Err(error @ MigrateError::NotAllowed { .. }) => {
+                Err(Failure::new(Code::Config, error).remedy("have the owner of the tables run `greekd db migrate`"))
+            }
             Err(error) => Err(self.unreachable(&error)),
         }
     }

@@ -96,6 +96,8 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Db(DbCommand::Migrate) => db::migrate(&settings).await,
             Command::Journal(JournalCommand::Inspect(args)) => journal::inspect::run(&settings, &args),
             Command::Journal(JournalCommand::Replay { directory }) => journal::replay::run(&settings, &directory).await,
+            Command::Db(DbCommand::Partitions) => db::partitions(&settings).await,
+            Command::Db(DbCommand::Roles) => db::roles(&settings).await,
             Command::Db(DbCommand::Psql { args }) => db::psql(&settings, args).await,
         }
     });
