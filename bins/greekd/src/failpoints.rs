@@ -5,11 +5,12 @@
 //!   `list` prints the names of all points instead of running.
 //! * `GREEKD_LEDGER`: the number of a file descriptor to which each accepted row is written, see [`ledger`].
 //! * `GREEKD_FORGETFUL`: the ledger claims one row that was never accepted. A harness that does not notice is worthless.
-//! * `GREEKD_SEGMENT_BYTES`: the length of the journal's segments.
+//! * `GREEKD_SEGMENT_BYTES`, `GREEKD_QUOTA_BYTES`: a journal smaller than anybody would want it.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 
+use greeks_journal::Options;
 use greeks_model::{GreekSnapshot, Record};
 use greeks_processor::AcceptedHook;
 
@@ -62,9 +63,12 @@ pub(crate) fn ledger() -> Option<AcceptedHook> {
     }))
 }
 
-/// The length of the journal's segments, where the harness wants another one.
-pub(crate) fn segment_bytes() -> Option<u64> {
-    variable("GREEKD_SEGMENT_BYTES")?.parse().ok()
+/// Makes the journal as small as the harness wants it.
+pub(crate) fn shrink(mut options: Options) -> Options {
+    let bytes = |name| variable(name).and_then(|value| value.parse().ok());
+    options.segment_bytes = bytes("GREEKD_SEGMENT_BYTES").unwrap_or(options.segment_bytes);
+    options.max_bytes = bytes("GREEKD_QUOTA_BYTES").unwrap_or(options.max_bytes);
+    options
 }
 
 fn names() -> impl Iterator<Item = &'static str> {

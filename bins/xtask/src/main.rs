@@ -1,7 +1,7 @@
 //! Project tasks: install what the machine lacks, then build and run.
 //!
 //! `cargo xtask demo [ARGS]` runs `greekd demo ARGS`; `cargo xtask test [ARGS]` runs every test of the workspace;
-//! `cargo xtask bench latency [ARGS]` measures the whole product.
+//! `cargo xtask bench latency [ARGS]` measures the whole product; `cargo xtask torture [ARGS]` kills it again and again.
 //! Depends on the standard library only, so that it is built in a second on a fresh machine.
 // A task runner talks to the person who typed the command.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -23,7 +23,9 @@ usage: cargo xtask TASK [ARGS]
   demo [ARGS]            install what is missing, build, and run `greekd demo ARGS`
   test [ARGS]            install what is missing, and run every test: `cargo test --workspace ARGS`
   bench latency [ARGS]   p95 of received -> durable next to the price of one committed row, in the release profile
-                         (--dev: in the dev profile, for a quick look); --help for what else can be said";
+                         (--dev: in the dev profile, for a quick look); --help for what else can be said
+  torture [ARGS]         kill greekd, crash PostgreSQL and cut connections for ten minutes (--minutes N), then say what
+                         was lost and what was stored twice; --help for what else can be said";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -45,6 +47,11 @@ fn main() -> ExitCode {
             println!("building greekd and the benchmark: some minutes the first time, seconds later on");
             cargo.args(["run", "--quiet", "--package", "greekd-tests", "--bin", "bench"]);
             cargo.args(if dev { ["--"].as_slice() } else { &["--release", "--"] });
+        }
+        // So does the fault harness, with the points at which a run can end; only in the dev profile there are any.
+        Some("torture") => {
+            println!("building greekd and the fault harness: some minutes the first time, seconds later on");
+            cargo.args(["run", "--quiet", "--package", "greekd-tests", "--bin", "torture", "--"]);
         }
         Some("help" | "--help" | "-h") => {
             println!("{USAGE}");

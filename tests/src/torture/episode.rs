@@ -23,8 +23,7 @@ const REACH: Duration = Duration::from_secs(4);
 /// For the last run to store all that the others have left.
 const DRAIN: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(20);
-/// Without a journal greekd needs a database to start; see [`Trouble::Down`].
-const UNAVAILABLE: &str = "exit status: 69";
+/// Four segments.
 const FULL_JOURNAL: &str = "131072";
 
 /// What an episode is played with.
@@ -40,6 +39,8 @@ pub struct Script {
     pub environment: Vec<(String, String)>,
     /// Events per second.
     pub rate: f64,
+    /// What is done to the database before it is judged, to see whether the judge sees it.
+    pub tamper: Option<String>,
 }
 
 /// What came of it.
@@ -139,7 +140,7 @@ impl Stage<'_> {
             Trouble::Cut(cut, every) => drop(self.proxy.set(Rule::Cut(*cut, *every))),
             Trouble::SlowCommit if !self.lane.slow_commits(&self.script.name, 0.15).await => trouble = Trouble::None,
             Trouble::Down if !self.down => self.lane.stop().await,
-            Trouble::Full => environment.push(("GREEKD_JOURNAL_MAX_BYTES".to_owned(), FULL_JOURNAL.to_owned())),
+            Trouble::Full => environment.push(("GREEKD_QUOTA_BYTES".to_owned(), FULL_JOURNAL.to_owned())),
             _ => {}
         }
         let undisturbed =
@@ -149,7 +150,7 @@ impl Stage<'_> {
         for cut in self.proxy.set(Rule::Pass) {
             self.totals.fault(cut.name());
         }
-        self.note(plan, &trouble, fate, note);
+        self.note(plan, fate, note);
         Ok(())
     }
 
@@ -229,14 +230,11 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn note(&mut self, plan: &Plan, trouble: &Trouble, fate: Fate, mut note: RunNote) {
+    fn note(&mut self, plan: &Plan, fate: Fate, mut note: RunNote) {
         match (&fate, &plan.ending) {
             (Fate::Killed, _) => self.totals.fault("kill -9"),
             (Fate::Aborted, Ending::Point(point, _)) => self.totals.point(point),
             (Fate::Stopped | Fate::NotYetListening, _) => self.totals.fault("SIGTERM"),
-            (Fate::Unexpected(what), _) if may_refuse(trouble, note, what) => {
-                self.totals.fault("start without database")
-            }
             (fate, _) => self.violations.push(("ended", format!("run {} {plan:?}: {fate:?}", note.number))),
         }
         if matches!(fate, Fate::Killed | Fate::Aborted) {
@@ -319,6 +317,9 @@ impl Stage<'_> {
         }
         records::write_sent(&self.directory.join("sent"), &self.sim.positions(), &ledger.entries)?;
         records::write_runs(&self.directory.join("runs"), &self.runs)?;
+        if let Some(sql) = &self.script.tamper {
+            self.lane.connect(&self.script.name).await?.batch_execute(sql).await?;
+        }
         judging::ask(self.directory, &self.lane.url(&self.script.name)).await
     }
 
@@ -330,12 +331,6 @@ impl Stage<'_> {
         all.extend(self.script.environment.iter().cloned());
         all
     }
-}
-
-/// Without a journal in the daemon a database that is away at the start is a reason to exit.
-fn may_refuse(trouble: &Trouble, note: RunNote, what: &str) -> bool {
-    let away = !note.undisturbed || matches!(trouble, Trouble::Cut(..));
-    away && what.starts_with(UNAVAILABLE)
 }
 
 fn micros() -> i64 {

@@ -35,6 +35,8 @@ pub struct Options {
     pub sweep: bool,
     /// More settings for greekd.
     pub environment: Vec<(String, String)>,
+    /// It is enough when each of these faults was inflicted so often.
+    pub wanted: Vec<(&'static str, u64)>,
 }
 
 impl Options {
@@ -48,6 +50,7 @@ impl Options {
             rate: 300.0,
             sweep: true,
             environment: Vec::new(),
+            wanted: Vec::new(),
         }
     }
 

@@ -93,8 +93,8 @@ impl Session {
     fn script(&self) -> Option<(u64, Script)> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let options = &self.options;
-        let enough = options.episodes.is_some_and(|wanted| number >= wanted) || self.began.elapsed() >= options.time;
-        if enough {
+        let enough = options.episodes.is_some_and(|wanted| number >= wanted) || self.has_all_wanted();
+        if enough || self.began.elapsed() >= options.time {
             return None;
         }
         let seed = options.seed.wrapping_add(number);
@@ -104,10 +104,14 @@ impl Session {
             fault::episode(&mut Rng::with_seed(seed), &self.points)
         };
         let environment = options.environment.clone();
-        Some((
-            number,
-            Script { name: format!("episode_{seed}_{number}"), seed, plans, environment, rate: options.rate },
-        ))
+        let name = format!("episode_{seed}_{number}");
+        Some((number, Script { name, seed, plans, environment, rate: options.rate, tamper: None }))
+    }
+
+    fn has_all_wanted(&self) -> bool {
+        let wanted = &self.options.wanted;
+        let totals = self.report().totals;
+        !wanted.is_empty() && wanted.iter().all(|(fault, count)| totals.of(fault) >= *count)
     }
 
     fn note(&self, number: u64, script: &Script, outcome: &Outcome, took: Duration) {

@@ -1,0 +1,45 @@
+//! The fault harness for three minutes: kills, crashes of PostgreSQL and cut connections, every point once; nothing that
+//! was accepted is lost or stored twice. `cargo xtask torture --minutes N` goes on for longer.
+// A test says what it expected by panicking.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use greekd_tests::torture::options::Options;
+use greekd_tests::torture::proxy::Cut;
+use greekd_tests::torture::{judging, session};
+
+const WANTED: [(&str, u64); 5] = [
+    ("kill -9", 200),
+    ("PostgreSQL stopped at once", 20),
+    (Cut::BeforeCommit.name(), 20),
+    (Cut::AfterCommit.name(), 20),
+    (Cut::MidCopy.name(), 20),
+];
+
+/// Seeds that once showed a broken promise.
+fn known_seeds() -> Vec<u64> {
+    let lines = include_str!("../torture-seeds.txt").lines();
+    lines.filter(|line| !line.starts_with('#')).map(|line| line.trim().parse().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_is_stored_once_whatever_ends() {
+    judging::use_program(Path::new(env!("CARGO_BIN_EXE_torture")));
+    for seed in known_seeds() {
+        let options = Options { episodes: Some(1), sweep: false, ..Options::new(seed) };
+        let report = session::run(options).await.unwrap();
+        assert!(report.totals.is_clean(), "SEED={seed}\n{}", report.totals);
+    }
+    // Another seed each time: in the long run this is a session of its own.
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let options = Options { time: Duration::from_secs(140), wanted: WANTED.to_vec(), ..Options::new(seed) };
+    let report = session::run(options).await.unwrap();
+    println!("\n{}", report.totals);
+    assert!(report.totals.is_clean(), "seeds {:?}\n{}", report.failed, report.totals);
+    assert_eq!(report.totals.never_hit(&report.points), Vec::<&str>::new());
+    for (fault, count) in WANTED {
+        assert!(report.totals.of(fault) >= count, "only {} times {fault}", report.totals.of(fault));
+    }
+}
