@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use greekd_tests::torture::episode::{self, Outcome, Script};
-use greekd_tests::torture::fault::{Ending, Plan, Trouble};
+use greekd_tests::torture::fault::{Ending, Moment, Plan, Trouble};
 use greekd_tests::torture::judging;
 use greekd_tests::torture::lane::Lane;
 
@@ -16,10 +16,11 @@ const LAST: &str = "(event_time, series_id, seq) =
 
 /// One kill, one undisturbed run, and then this is done to the database.
 async fn play(lane: &mut Lane, name: &str, tamper: Option<&str>, environment: &[(&str, &str)]) -> Outcome {
-    let plan = Plan { trouble: Trouble::None, ending: Ending::Kill(Duration::from_millis(1_500)) };
+    let plan = Plan { trouble: Trouble::None, ending: Ending::Kill(Moment::FirstRow(Duration::from_millis(200))) };
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let tamper = tamper.map(|sql| sql.replace("LAST", LAST));
-    let script = Script { name: name.to_owned(), seed: 5, plans: vec![plan], environment, rate: 300.0, tamper };
+    let script =
+        Script { name: name.to_owned(), seed: 5, plans: vec![plan], environment, rate: 300.0, tamper, verbose: false };
     let outcome = episode::play(lane, &script).await.unwrap();
     if let Some(kept) = &outcome.kept {
         std::fs::remove_dir_all(kept).unwrap();

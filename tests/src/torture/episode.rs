@@ -1,5 +1,7 @@
 //! A chain of runs of greekd on one directory and one database, each ended by a fault; then the judge.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +9,7 @@ use broker_sim::{Disconnect, MarketConfig, SimConfig, SimulatedMarket, TastySim}
 use greeks_store::greeks_journal::Archive;
 use tokio::time::sleep;
 
-use super::fault::{Ending, Plan, Trouble};
+use super::fault::{Ending, Moment, Plan, Trouble};
 use super::lane::Lane;
 use super::oracle::Verdict;
 use super::process::{Fate, Process};
@@ -41,6 +43,8 @@ pub struct Script {
     pub rate: f64,
     /// What is done to the database before it is judged, to see whether the judge sees it.
     pub tamper: Option<String>,
+    /// Whether each run is told.
+    pub verbose: bool,
 }
 
 /// What came of it.
@@ -145,12 +149,25 @@ impl Stage<'_> {
         }
         let undisturbed =
             !self.down && matches!(trouble, Trouble::None | Trouble::Disk(..) | Trouble::SlowCommit | Trouble::Cut(..));
+        let began = Instant::now();
         let (mut process, note) = self.start(&environment, undisturbed)?;
         let fate = self.inflict(&trouble, &plan.ending, &mut process).await?;
         for cut in self.proxy.set(Rule::Pass) {
             self.totals.fault(cut.name());
         }
+        self.tell(&format!("run {}, {:.2} s: {plan:?} -> {fate:?}", note.number, began.elapsed().as_secs_f64()))?;
         self.note(plan, fate, note);
+        Ok(())
+    }
+
+    /// Writes down what happened, for whoever has to find out why.
+    fn tell(&self, line: &str) -> Result<(), Error> {
+        let path = self.directory.join("story");
+        let mut story = OpenOptions::new().create(true).append(true).open(path)?;
+        writeln!(story, "{line}")?;
+        if self.script.verbose {
+            super::session::say(format_args!("{}: {line}", self.script.name));
+        }
         Ok(())
     }
 
@@ -165,25 +182,26 @@ impl Stage<'_> {
     async fn inflict(&mut self, trouble: &Trouble, ending: &Ending, process: &mut Process) -> Result<Fate, Error> {
         let (lane, script) = (&mut *self.lane, self.script);
         let comes_back = std::mem::take(&mut self.down) && *trouble != Trouble::Down;
+        let watch = process.watch();
         let trouble_runs = async {
             if comes_back {
                 lane.restart().await?;
             }
             match trouble {
                 Trouble::Immediate { at, pause } => {
-                    sleep(*at).await;
+                    watch.until(*at).await;
                     lane.crash_for("QUIT", *pause).await?;
                 }
                 Trouble::Postmaster { at, pause } => {
-                    sleep(*at).await;
+                    watch.until(*at).await;
                     lane.crash_for("KILL", *pause).await?;
                 }
                 Trouble::Terminate(at) => {
-                    sleep(*at).await;
+                    watch.until(*at).await;
                     return Ok(lane.terminate(&script.name).await);
                 }
                 Trouble::Full => {
-                    sleep(Duration::from_millis(500)).await;
+                    watch.until(Moment::FirstRow(Duration::ZERO)).await;
                     lane.crash_for("INT", Duration::from_millis(800)).await?;
                 }
                 _ => {}
@@ -192,8 +210,8 @@ impl Stage<'_> {
         };
         let ends = async {
             match ending {
-                Ending::Kill(at) => process.kill_after(*at).await,
-                Ending::Term(at) => process.stop_after(*at).await,
+                Ending::Kill(at) => process.kill_at(*at).await,
+                Ending::Term(at) => process.stop_at(*at).await,
                 Ending::Point(..) => process.reach(REACH).await,
             }
         };
@@ -248,7 +266,7 @@ impl Stage<'_> {
         if std::mem::take(&mut self.down) {
             self.lane.restart().await?;
         }
-        let left = self.left()?;
+        let (began, left) = (Instant::now(), self.left()?);
         let environment = self.environment();
         let (mut process, note) = self.start(&environment, true)?;
         if let Err(why) = self.drains(&mut process, &left).await {
@@ -258,7 +276,8 @@ impl Stage<'_> {
         control.pause().await?;
         control.refuse_connections(true);
         control.disconnect_all(Disconnect::Orderly).await?;
-        let fate = process.stop_after(Duration::from_millis(100)).await;
+        let fate = process.stop_at(Moment::FirstRow(Duration::from_millis(100))).await;
+        self.tell(&format!("the last run, {:.2} s: {fate:?}", began.elapsed().as_secs_f64()))?;
         if fate != Fate::Stopped {
             self.violations.push(("ended", format!("the last run: {fate:?}")));
         }

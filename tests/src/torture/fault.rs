@@ -6,13 +6,22 @@ use fastrand::Rng;
 
 use super::proxy::Cut;
 
+/// When something happens in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// So long after its start.
+    Start(Duration),
+    /// So long after it has accepted its first row.
+    FirstRow(Duration),
+}
+
 /// How a run ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// SIGKILL so long after the start.
-    Kill(Duration),
-    /// SIGTERM so long after the start: it has to end in order, in ten seconds.
-    Term(Duration),
+    /// SIGKILL.
+    Kill(Moment),
+    /// SIGTERM: it has to end in order, in ten seconds.
+    Term(Moment),
     /// By itself at this point, having passed it so many times.
     Point(String, u32),
 }
@@ -24,22 +33,22 @@ pub enum Trouble {
     None,
     /// PostgreSQL ends at once without writing anything out, and comes back after a pause.
     Immediate {
-        /// After the start of the run.
-        at: Duration,
+        /// When.
+        at: Moment,
         /// How long it is gone.
         pause: Duration,
     },
     /// The same by `kill -9`.
     Postmaster {
-        /// After the start of the run.
-        at: Duration,
+        /// When.
+        at: Moment,
         /// How long it is gone.
         pause: Duration,
     },
     /// PostgreSQL ends at once together with greekd, and comes back while the next run starts.
     Together,
     /// The server ends greekd's connections.
-    Terminate(Duration),
+    Terminate(Moment),
     /// Connections are cut, every so many transactions.
     Cut(Cut, u32),
     /// Each COMMIT takes its time: a killed writer's last transaction outlives it.
@@ -69,9 +78,9 @@ pub fn episode(rng: &mut Rng, points: &[String]) -> Vec<Plan> {
 
 /// Every point in turn, each in the middle of a chain, so that each recovers from the one before.
 pub fn sweep(points: &[String]) -> Vec<Plan> {
-    let plan = |point: &String| {
-        let passes = if is_rare(point) { 0 } else { 3 };
-        Plan { trouble: needed(point), ending: Ending::Point(point.clone(), passes) }
+    let plan = |point: &String| Plan {
+        trouble: needed(point),
+        ending: Ending::Point(point.clone(), (often(point) - 1).min(3)),
     };
     points.iter().map(plan).collect()
 }
@@ -81,23 +90,30 @@ fn plan(rng: &mut Rng, points: &[String]) -> Plan {
         0..60 => Ending::Kill(moment(rng)),
         60..88 if !points.is_empty() => {
             let point = points[rng.usize(..points.len())].clone();
-            let passes = if is_rare(&point) { rng.u32(0..3) } else { rng.u32(0..40) };
+            let passes = rng.u32(..often(&point));
             return Plan { trouble: needed(&point), ending: Ending::Point(point, passes) };
         }
         _ => Ending::Term(moment(rng)),
     };
-    Plan { trouble: trouble(rng), ending }
+    let trouble = trouble(rng);
+    match (&trouble, ending) {
+        // Connections are cut where something is committed.
+        (Trouble::Cut(..) | Trouble::SlowCommit, Ending::Kill(Moment::Start(_))) => {
+            Plan { trouble, ending: Ending::Kill(Moment::FirstRow(millis(rng, 100..900))) }
+        }
+        (_, ending) => Plan { trouble, ending },
+    }
 }
 
 fn trouble(rng: &mut Rng) -> Trouble {
     let pause = |rng: &mut Rng| millis(rng, 0..300);
     match rng.u32(0..100) {
-        0..40 => Trouble::None,
-        40..50 => Trouble::Immediate { at: millis(rng, 0..900), pause: pause(rng) },
-        50..54 => Trouble::Postmaster { at: millis(rng, 0..900), pause: pause(rng) },
-        54..59 => Trouble::Together,
-        59..64 => Trouble::Terminate(millis(rng, 200..900)),
-        64..79 => Trouble::Cut(Cut::ALL[rng.usize(..Cut::ALL.len())], rng.u32(2..8)),
+        0..35 => Trouble::None,
+        35..47 => Trouble::Immediate { at: moment(rng), pause: pause(rng) },
+        47..51 => Trouble::Postmaster { at: moment(rng), pause: pause(rng) },
+        51..55 => Trouble::Together,
+        55..59 => Trouble::Terminate(Moment::FirstRow(millis(rng, 0..400))),
+        59..79 => Trouble::Cut(Cut::ALL[rng.usize(..Cut::ALL.len())], rng.u32(2..6)),
         79..87 => Trouble::SlowCommit,
         87..92 => Trouble::Down,
         92..96 => {
@@ -117,15 +133,22 @@ fn needed(point: &str) -> Trouble {
     }
 }
 
-/// Passed once or a few times in a run.
-fn is_rare(point: &str) -> bool {
-    !["before_write", "after_write", "before_sync", "after_sync"].iter().any(|name| point == format!("journal.{name}"))
-        && !point.starts_with("db.")
+/// How often a run passes a point in a second or two, at least.
+fn often(point: &str) -> u32 {
+    match point {
+        "journal.before_write" | "journal.after_write" | "journal.before_sync" | "journal.after_sync" => 40,
+        "journal.recover" | "journal.give_up" => 1,
+        _ => 3,
+    }
 }
 
-/// Mostly within the first 900 ms: about half of them until the first rows come, half of them after.
-fn moment(rng: &mut Rng) -> Duration {
-    if rng.u32(0..8) == 0 { millis(rng, 900..2_500) } else { millis(rng, 0..900) }
+/// Half of them any time while it starts, half of them while it streams, and some of those later.
+fn moment(rng: &mut Rng) -> Moment {
+    match rng.u32(0..8) {
+        0..4 => Moment::Start(millis(rng, 0..900)),
+        4..7 => Moment::FirstRow(millis(rng, 0..500)),
+        _ => Moment::FirstRow(millis(rng, 500..2_000)),
+    }
 }
 
 fn millis(rng: &mut Rng, range: std::ops::Range<u64>) -> Duration {

@@ -13,6 +13,7 @@ Runs greekd again and again and ends each run by a fault; then every accepted ro
   --seed S        the first episode's seed; the next has S + 1 (by the clock)
   --lanes L       episodes at a time, each with a PostgreSQL of its own (3)
   --rate R        events per second (300)
+  --verbose       tell every run
   --no-sweep      without the episode that ends at every point in turn
   --env NAME=V    a setting more for greekd
 
@@ -33,6 +34,8 @@ pub struct Options {
     pub rate: f64,
     /// Whether every point is met in turn first.
     pub sweep: bool,
+    /// Whether every run is told.
+    pub verbose: bool,
     /// More settings for greekd.
     pub environment: Vec<(String, String)>,
     /// It is enough when each of these faults was inflicted so often.
@@ -49,6 +52,7 @@ impl Options {
             lanes: 3,
             rate: 300.0,
             sweep: true,
+            verbose: false,
             environment: Vec::new(),
             wanted: Vec::new(),
         }
@@ -65,8 +69,12 @@ impl Options {
             if matches!(arg.as_str(), "--help" | "-h") {
                 return Ok(None);
             }
-            if arg == "--no-sweep" {
-                options.sweep = false;
+            match arg.as_str() {
+                "--no-sweep" => options.sweep = false,
+                "--verbose" => options.verbose = true,
+                _ => {}
+            }
+            if matches!(arg.as_str(), "--no-sweep" | "--verbose") {
                 continue;
             }
             let value = args.next().ok_or_else(|| format!("{arg} wants a value, or is not known"))?;

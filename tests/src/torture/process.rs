@@ -8,14 +8,18 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::fault::Moment;
 use crate::daemon::{program, signal};
 
 /// Segments are small, so that they change often.
 const SEGMENT_BYTES: &str = "32768";
 /// Until a process that was told to end in order is late.
 const STOP: Duration = Duration::from_secs(10);
+/// For a first row, where one is waited for: with a database that is away there may be none.
+const FIRST_ROW: Duration = Duration::from_secs(8);
+const STEP: Duration = Duration::from_millis(2);
 const SIGTERM: i32 = 15;
 const SIGABRT: i32 = 6;
 
@@ -24,7 +28,33 @@ const SIGABRT: i32 = 6;
 pub struct Process {
     child: Child,
     log: PathBuf,
+    watch: Watch,
+}
+
+/// How far a run has come.
+#[derive(Clone, Debug)]
+pub struct Watch {
     ledger: PathBuf,
+    started: Instant,
+}
+
+impl Watch {
+    /// Waits until then, or until a first row is too long in coming.
+    pub async fn until(&self, moment: Moment) {
+        match moment {
+            Moment::Start(delay) => tokio::time::sleep_until(self.started + delay).await,
+            Moment::FirstRow(delay) => {
+                while self.accepted() == 0 && self.started.elapsed() < FIRST_ROW {
+                    tokio::time::sleep(STEP).await;
+                }
+                tokio::time::sleep(delay).await;
+            }
+        }
+    }
+
+    fn accepted(&self) -> u64 {
+        self.ledger.metadata().map_or(0, |metadata| metadata.len())
+    }
 }
 
 /// How a run ended.
@@ -59,12 +89,18 @@ impl Process {
         let ledger_file = OpenOptions::new().create_new(true).append(true).open(&ledger)?;
         command.env("GREEKD_LEDGER", "0").stdin(ledger_file);
         command.stdout(Stdio::null()).stderr(File::create(&log)?);
-        Ok(Self { child: command.spawn()?, log, ledger })
+        let watch = Watch { ledger, started: Instant::now() };
+        Ok(Self { child: command.spawn()?, log, watch })
+    }
+
+    /// What tells how far it has come, for others.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     /// How much it has accepted so far, in bytes of its ledger.
     pub fn accepted(&self) -> u64 {
-        self.ledger.metadata().map_or(0, |metadata| metadata.len())
+        self.watch.accepted()
     }
 
     /// Whether it still runs.
@@ -72,12 +108,21 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Kills it after so long.
-    pub async fn kill_after(&mut self, delay: Duration) -> Fate {
-        if let Ok(status) = timeout(delay, self.child.wait()).await {
-            return self.unexpected(status);
+    /// Kills it then.
+    pub async fn kill_at(&mut self, moment: Moment) -> Fate {
+        match self.lives_until(moment).await {
+            Ok(()) => self.kill().await,
+            Err(fate) => fate,
         }
-        self.kill().await
+    }
+
+    async fn lives_until(&mut self, moment: Moment) -> Result<(), Fate> {
+        let watch = self.watch.clone();
+        let status = tokio::select! {
+            status = self.child.wait() => status,
+            () = watch.until(moment) => return Ok(()),
+        };
+        Err(self.unexpected(status))
     }
 
     /// Kills it.
@@ -90,10 +135,10 @@ impl Process {
         }
     }
 
-    /// Asks it to end after so long.
-    pub async fn stop_after(&mut self, delay: Duration) -> Fate {
-        if let Ok(status) = timeout(delay, self.child.wait()).await {
-            return self.unexpected(status);
+    /// Asks it to end then.
+    pub async fn stop_at(&mut self, moment: Moment) -> Fate {
+        if let Err(fate) = self.lives_until(moment).await {
+            return fate;
         }
         if let Some(pid) = self.child.id() {
             signal(pid, "TERM");

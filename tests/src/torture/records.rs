@@ -4,6 +4,7 @@
 //! EPISODE/ledger/007   what run 7 has accepted, written by greekd itself
 //! EPISODE/sent         what the broker's double held and sent, in order
 //! EPISODE/runs         one line per run
+//! EPISODE/story        the same for people
 //! EPISODE/log/007      the log of run 7
 //! EPISODE/data         the data directory of greekd
 //! ```

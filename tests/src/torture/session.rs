@@ -105,7 +105,10 @@ impl Session {
         };
         let environment = options.environment.clone();
         let name = format!("episode_{seed}_{number}");
-        Some((number, Script { name, seed, plans, environment, rate: options.rate, tamper: None }))
+        Some((
+            number,
+            Script { name, seed, plans, environment, rate: options.rate, tamper: None, verbose: options.verbose },
+        ))
     }
 
     fn has_all_wanted(&self) -> bool {
@@ -141,6 +144,6 @@ impl Session {
 
 /// For the person who started it.
 #[allow(clippy::print_stdout)]
-fn say(line: impl std::fmt::Display) {
+pub(super) fn say(line: impl std::fmt::Display) {
     println!("{line}");
 }
