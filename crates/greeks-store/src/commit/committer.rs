@@ -32,12 +32,15 @@ pub struct CommitterConfig {
     /// Whether an older schema, an empty one included, is brought up to date at every connection; otherwise it waits for
     /// somebody to do so. A newer one always does.
     pub migrate: bool,
+    /// Whether it is the only writer of its database as long as it is connected, and stands by while another one is. What
+    /// only stores records that nobody else has may share: the mark keeps each of them single all the same.
+    pub exclusive: bool,
 }
 
 impl CommitterConfig {
-    /// The default policy and no migrations, for the database; `instance` names the program and host.
+    /// The default policy, no migrations and no other writer, for the database; `instance` names the program and host.
     pub fn new(database: DatabaseConfig, instance: impl Into<String>) -> Self {
-        Self { database, instance: instance.into(), policy: CommitPolicy::default(), migrate: false }
+        Self { database, instance: instance.into(), policy: CommitPolicy::default(), migrate: false, exclusive: true }
     }
 }
 
@@ -284,8 +287,11 @@ impl Committer {
         self.status.send_modify(|status| status.rows_written += ticks);
     }
 
-    /// Everything is stored: says so, once, because it does not matter much.
+    /// Everything is stored: nothing need be kept. Says so, once, because it does not matter much.
     async fn finish(&mut self) {
+        if let Err(error) = self.log.release(self.durable).await {
+            tracing::warn!(error = chain(&error), "the log keeps records that are stored");
+        }
         if let Some(writer) = &self.writer {
             match timeout(OPEN_DEADLINE, writer.finish()).await {
                 Ok(Ok(())) => {}

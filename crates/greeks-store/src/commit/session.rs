@@ -3,10 +3,10 @@
 use greeks_model::Uuid;
 use tokio_postgres::Client;
 
+use super::committer::CommitterConfig;
 use super::rows;
 use super::writer::WriteError;
 use crate::connection::Connection;
-use crate::database::DatabaseConfig;
 
 /// `greekd` in ASCII, then 4: one program writes at a time. The mark needs no such lock; it is there for two programs that
 /// both live and would store what both receive.
@@ -26,9 +26,9 @@ const HOLDER: &str = "SELECT concat_ws(' ', nullif(a.application_name, ''), 'pid
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
       AND l.classid = ($1::bigint >> 32)::oid AND l.objid = ($1::bigint & 4294967295)::oid";
 
-/// Connects and becomes the writer of the database, for as long as the connection lasts.
-pub(super) async fn open(database: &DatabaseConfig, incarnation: Uuid) -> Result<Connection, WriteError> {
-    let connection = Connection::open(database, true).await?;
+/// Connects and becomes the writer of the database, unless it may be shared, for as long as the connection lasts.
+pub(super) async fn open(config: &CommitterConfig, incarnation: Uuid) -> Result<Connection, WriteError> {
+    let connection = Connection::open(&config.database, true).await?;
     // A UUID is digits and dashes.
     connection.batch_execute(&format!("SET application_name = 'greekd writer {incarnation}'; {SETTINGS}")).await?;
     match connection.batch_execute(CHECK_CLIENT).await {
@@ -40,7 +40,9 @@ pub(super) async fn open(database: &DatabaseConfig, incarnation: Uuid) -> Result
     if durable == "off" {
         connection.batch_execute("SET synchronous_commit = on").await?;
     }
-    if !connection.query_one("SELECT pg_try_advisory_lock($1)", &[&WRITER_LOCK]).await?.get::<_, bool>(0) {
+    if config.exclusive
+        && !connection.query_one("SELECT pg_try_advisory_lock($1)", &[&WRITER_LOCK]).await?.get::<_, bool>(0)
+    {
         let holder = connection.query_opt(HOLDER, &[&WRITER_LOCK]).await?;
         let holder = holder.map_or_else(|| "a session that has just ended".to_owned(), |row| row.get(0));
         return Err(WriteError::Held { holder });

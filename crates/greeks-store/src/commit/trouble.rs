@@ -5,7 +5,7 @@ use std::time::Duration;
 use greeks_model::{Record, Seq};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::committer::{Committer, CommitterConfig};
+use super::committer::Committer;
 use super::status::CommitterState;
 use super::survey;
 use super::writer::{Refusal, WriteError, Writer};
@@ -24,8 +24,7 @@ impl Committer {
     pub(super) async fn connect(&mut self) {
         while self.writer.is_none() {
             sleep(self.retry.wait()).await;
-            let CommitterConfig { database, instance, .. } = &self.config;
-            let opening = Writer::open(database, self.log.incarnation(), instance, self.durable);
+            let opening = Writer::open(&self.config, self.log.incarnation(), self.durable);
             match timeout(OPEN_DEADLINE, opening).await.unwrap_or(Err(WriteError::Deadline(OPEN_DEADLINE.as_secs()))) {
                 Ok(writer) => {
                     self.writer = Some(writer);

@@ -18,12 +18,12 @@ use greeks_model::{Record, Seq, UnixNanos, Uuid};
 use tokio::time::timeout;
 use tokio_postgres::{CopyInSink, Statement};
 
+use super::committer::CommitterConfig;
 use super::extras;
 use super::rows::{self, Parts, UnknownSeries};
 use super::series::SeriesIds;
 use super::session;
 use crate::connection::{ConnectError, Connection};
-use crate::database::DatabaseConfig;
 use crate::failure::Failure;
 use crate::migrate;
 use crate::month::Month;
@@ -111,13 +111,8 @@ impl WriteError {
 
 impl Writer {
     /// Connects, becomes the only writer, registers the incarnation and reads its mark.
-    pub(super) async fn open(
-        database: &DatabaseConfig,
-        incarnation: Uuid,
-        instance: &str,
-        believed: Seq,
-    ) -> Result<Self, WriteError> {
-        let connection = session::open(database, incarnation).await?;
+    pub(super) async fn open(config: &CommitterConfig, incarnation: Uuid, believed: Seq) -> Result<Self, WriteError> {
+        let connection = session::open(config, incarnation).await?;
         let (found, known) = (migrate::version(&connection).await?.unwrap_or(0), migrate::known_version());
         if found != known {
             return Err(WriteError::Schema { found, known });
@@ -126,7 +121,7 @@ impl Writer {
         let (stream, stored) = match read_mark(&connection, incarnation).await? {
             Some(registered) => registered,
             None => {
-                connection.execute(REGISTER, &[&incarnation, &to_i64(believed), &instance]).await?;
+                connection.execute(REGISTER, &[&incarnation, &to_i64(believed), &config.instance]).await?;
                 read_mark(&connection, incarnation).await?.ok_or(WriteError::NoMark)?
             }
         };
@@ -155,6 +150,7 @@ impl Writer {
     pub(super) async fn finish(&self) -> Result<(), WriteError> {
         let sql = "UPDATE ingest_progress SET closed_at = clock_timestamp() WHERE incarnation = $1";
         self.connection.execute(sql, &[&self.incarnation]).await?;
+        // Without the lock the server only warns.
         Ok(session::release(&self.connection).await?)
     }
 
