@@ -26,6 +26,9 @@
 //! # }
 //! ```
 
+#[macro_use]
+mod failpoint;
+
 mod commit;
 mod connection;
 mod database;
@@ -46,6 +49,8 @@ pub use commit::{
 };
 pub use connection::ConnectError;
 pub use database::{DatabaseConfig, DatabaseConfigError, SslMode};
+#[cfg(feature = "failpoints")]
+pub use failpoint::FAILPOINTS;
 /// Re-exported because its types appear in public interfaces.
 pub use greeks_journal;
 pub use journal_log::{JournalLog, JournalLogWriter, JournalLogs, JournalMonitor, Leftover, journal_log};

@@ -94,6 +94,7 @@ impl Partitions {
         if self.waits(month) {
             return Ok(false);
         }
+        fail_point!("partition.before_create");
         match create(client, month).await {
             Ok(()) => {
                 tracing::info!(%month, "partition made");

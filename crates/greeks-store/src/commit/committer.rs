@@ -248,6 +248,7 @@ impl Committer {
         let took = begin.elapsed();
         match written {
             Ok(Written::Stored { ticks }) => {
+                fail_point!("db.after_commit");
                 self.retry.stored();
                 self.well();
                 self.refusal = None;
@@ -275,7 +276,9 @@ impl Committer {
             status.last_commit_at = Some(at);
         });
         self.observer.committed(Commit { records, upto, at, took });
+        fail_point!("db.before_release");
         self.log.release(upto).await?;
+        fail_point!("db.after_release");
         Ok(())
     }
 

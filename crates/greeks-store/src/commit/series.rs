@@ -74,6 +74,7 @@ async fn insert(client: &Client, series: &[&Arc<Series>]) -> Result<(), Error> {
     let expirations: Vec<Date> = series.iter().map(|series| series.contract.expiration()).collect();
     let strikes: Vec<Decimal> = series.iter().map(|series| series.contract.strike()).collect();
     let types: Vec<String> = series.iter().map(|series| series.contract.option_type().to_string()).collect();
+    fail_point!("series.before_insert");
     let made = client
         .execute(
             INSERT,

@@ -24,6 +24,7 @@ use super::rows::{self, Parts, UnknownSeries};
 use super::series::SeriesIds;
 use super::session;
 use crate::connection::{ConnectError, Connection};
+use crate::failpoint;
 use crate::failure::Failure;
 use crate::migrate;
 use crate::month::Month;
@@ -218,6 +219,7 @@ impl Writer {
 
     /// The steady state. `false` when the mark was not where it was believed; the transaction is open then.
     async fn write_ticks(&self, last: Seq, rows: u64, chunks: Vec<Vec<u8>>) -> Result<bool, WriteError> {
+        fail_point!("db.before_begin");
         let client = &self.connection;
         let (from, to) = (to_i64(self.stored), to_i64(last));
         let params: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&self.incarnation, &from, &to];
@@ -232,6 +234,7 @@ impl Writer {
             // Dropping the sink ends the COPY.
             return Ok(false);
         }
+        fail_point!("db.after_mark");
         let stored = send_and(copy?, chunks, client.batch_execute("COMMIT")).await?;
         if stored != rows {
             return Err(WriteError::Miscount { sent: rows, stored });
@@ -249,10 +252,12 @@ impl Writer {
     ) -> Result<bool, WriteError> {
         let client = &self.connection;
         client.batch_execute("BEGIN").await?;
+        fail_point!("db.mixed.after_begin");
         if !self.move_mark(last).await? {
             return Ok(false);
         }
         self.fill(parts, ticks, chunks).await?;
+        fail_point!("db.mixed.before_commit");
         client.batch_execute("COMMIT").await?;
         Ok(true)
     }
@@ -268,6 +273,7 @@ impl Writer {
             extras::quarantine(client, self.incarnation, Seq(*number), record, "0A000", "unknown kind of record")
                 .await?;
         }
+        fail_point!("db.mixed.after_extras");
         if ticks > 0 {
             let copy = client.copy_in::<_, Cursor<Vec<u8>>>(&self.copy).await?;
             let stored = send_and(copy, chunks, std::future::ready(Ok(()))).await?;
@@ -284,6 +290,7 @@ impl Writer {
         if moved {
             let Refusal { sqlstate, message } = refusal;
             extras::quarantine(&self.connection, self.incarnation, number, record, sqlstate, message).await?;
+            fail_point!("quarantine.before_commit");
             self.connection.batch_execute("COMMIT").await?;
         }
         self.outcome(moved, number, 0).await
@@ -305,6 +312,13 @@ async fn send_and(
     let mut copy = pin!(copy);
     for chunk in chunks {
         copy.feed(Cursor::new(chunk)).await?;
+        fail_point!("db.mid_copy");
+    }
+    if failpoint::is_set("db.after_copy") {
+        let stored = copy.as_mut().finish().await?;
+        fail_point!("db.after_copy");
+        then.await?;
+        return Ok(stored);
     }
     let (stored, then) = join(copy.as_mut().finish(), then).await;
     let stored = stored?;
