@@ -143,6 +143,7 @@ impl Stage<'_> {
         match &trouble {
             Trouble::Cut(cut, every) => drop(self.proxy.set(Rule::Cut(*cut, *every))),
             Trouble::SlowCommit if !self.lane.slow_commits(&self.script.name, 0.15).await => trouble = Trouble::None,
+            Trouble::Poison if !self.lane.poison(&self.script.name, true).await => trouble = Trouble::None,
             Trouble::Down if !self.down => self.lane.stop().await,
             Trouble::Full => environment.push(("GREEKD_QUOTA_BYTES".to_owned(), FULL_JOURNAL.to_owned())),
             _ => {}
@@ -236,6 +237,12 @@ impl Stage<'_> {
             Trouble::SlowCommit => {
                 self.lane.normal_commits(&self.script.name).await;
                 self.totals.fault("slow COMMIT");
+            }
+            Trouble::Poison => {
+                if !self.lane.poison(&self.script.name, false).await {
+                    return Err("the database stays poisoned".into());
+                }
+                self.totals.fault("rows refused");
             }
             Trouble::Down => {
                 self.totals.fault("no database");

@@ -57,6 +57,8 @@ pub enum Trouble {
     Down,
     /// The disk refuses a write, a sync or a segment once, after so many.
     Disk(String, u32),
+    /// The database refuses some rows for what they are, until the run has ended.
+    Poison,
     /// The journal has hardly any room, and the database goes away for a while.
     Full,
 }
@@ -76,13 +78,17 @@ pub fn episode(rng: &mut Rng, points: &[String]) -> Vec<Plan> {
     (0..runs).map(|_| plan(rng, points)).collect()
 }
 
-/// Every point in turn, each in the middle of a chain, so that each recovers from the one before.
+/// Every point in turn, each in the middle of a chain, so that each recovers from the one before. What only a new
+/// database needs comes first.
 pub fn sweep(points: &[String]) -> Vec<Plan> {
+    let is_first = |point: &&String| ["partition.", "series."].iter().any(|kind| point.starts_with(kind));
+    let (mut first, rest): (Vec<_>, Vec<_>) = points.iter().partition(is_first);
+    first.sort();
     let plan = |point: &String| Plan {
         trouble: needed(point),
         ending: Ending::Point(point.clone(), (often(point) - 1).min(3)),
     };
-    points.iter().map(plan).collect()
+    first.into_iter().chain(rest).map(plan).collect()
 }
 
 fn plan(rng: &mut Rng, points: &[String]) -> Plan {
@@ -129,6 +135,7 @@ fn trouble(rng: &mut Rng) -> Trouble {
 fn needed(point: &str) -> Trouble {
     match point {
         "journal.give_up" => Trouble::Disk("journal.before_sync".to_owned(), 3),
+        "quarantine.before_commit" => Trouble::Poison,
         _ => Trouble::None,
     }
 }
@@ -137,7 +144,10 @@ fn needed(point: &str) -> Trouble {
 fn often(point: &str) -> u32 {
     match point {
         "journal.before_write" | "journal.after_write" | "journal.before_sync" | "journal.after_sync" => 40,
-        "journal.recover" | "journal.give_up" => 1,
+        "journal.recover" | "journal.give_up" | "quarantine.before_commit" => 1,
+        // The first rows of all need them.
+        "series.before_insert" | "partition.before_create" => 1,
+        "db.before_begin" | "db.after_mark" | "db.mid_copy" | "db.after_copy" | "db.after_commit" => 20,
         _ => 3,
     }
 }

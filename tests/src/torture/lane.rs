@@ -131,6 +131,21 @@ impl Lane {
         }
     }
 
+    /// From now on every seventh row is refused for what it is, or none any more; `false` when there is no table yet.
+    pub async fn poison(&self, database: &str, poisoned: bool) -> bool {
+        let sql = if poisoned {
+            "CREATE OR REPLACE FUNCTION torture_poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE EXCEPTION 'poison' USING ERRCODE = 'check_violation';
+             END $$;
+             CREATE TRIGGER torture_poison BEFORE INSERT ON greek_ticks
+                 FOR EACH ROW WHEN (NEW.seq % 7 = 0) EXECUTE FUNCTION torture_poison()"
+        } else {
+            "DROP TRIGGER IF EXISTS torture_poison ON greek_ticks"
+        };
+        let Ok(client) = self.connect(database).await else { return false };
+        client.batch_execute(sql).await.is_ok()
+    }
+
     /// How many records of this run of numbers are stored.
     pub async fn mark(&self, client: &Client, incarnation: &str) -> i64 {
         let sql = "SELECT last_seq FROM ingest_progress WHERE incarnation::text = $1";
