@@ -72,7 +72,7 @@ pub(crate) fn shrink(mut options: Options) -> Options {
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
-    greeks_journal::FAILPOINTS.iter().copied()
+    greeks_journal::FAILPOINTS.iter().chain(greeks_store::FAILPOINTS).copied()
 }
 
 fn variable(name: &str) -> Option<String> {
