@@ -37,7 +37,7 @@ async fn execute(config: &greeks_store::tokio_postgres::Config, sql: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_are_listed_and_roles_are_made() {
     let home = scratch();
-    let server = PrivateServer::start(PrivateConfig::throwaway(&home.path().join("data"))).await.unwrap();
+    let server = PrivateServer::start(PrivateConfig::throwaway(home.path().join("data"))).await.unwrap();
     migrate(&server.database()).await.unwrap();
     let admin = server.config();
     let sql = "SELECT greekd_make_partition('2026-11-01'); \
