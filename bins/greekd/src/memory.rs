@@ -38,6 +38,21 @@ impl Memory {
         self.gaps.values().filter(|gap| gap.to.is_none()).map(|gap| gap.from).min()
     }
 
+    /// States, once each, where runs that were killed have stopped receiving: one that ended in order has left an open gap
+    /// for each of its sources, one that was killed could not. From the last row it accepted on, nothing is known.
+    pub(crate) fn note_crashes(&mut self) -> Vec<GapRecord> {
+        let mut last: BTreeMap<SourceId, UnixNanos> = BTreeMap::new();
+        for row in self.rows.values() {
+            let at = last.entry(row.series.broker.clone()).or_insert(row.received_at);
+            *at = row.received_at.max(*at);
+        }
+        last.retain(|source, _| self.gaps.values().all(|gap| gap.to.is_some() || gap.source != *source));
+        let crash = |(source, from)| GapRecord { source, from, to: None, reason: GapReason::Crashed, count: None };
+        let crashes: Vec<GapRecord> = last.into_iter().map(crash).collect();
+        self.gaps.extend(crashes.iter().map(|gap| (key(gap), gap.clone())));
+        crashes
+    }
+
     /// Of two rows the one received later, which the journal's is where both have the same: the database rounds.
     fn note_row(&mut self, row: GreekSnapshot) {
         if let Some(known) = self.rows.get_mut(&row.series) {
@@ -49,23 +64,10 @@ impl Memory {
         self.rows.insert(Arc::clone(&row.series), row);
     }
 
-    /// The rows, and the gaps that are open. A run that ended in order has left an open gap for each of its sources; one
-    /// that was killed could not: from the last row it accepted on, nothing is known.
-    pub(crate) fn into_parts(self) -> (Vec<GreekSnapshot>, Vec<GapRecord>) {
-        let mut open: Vec<GapRecord> = self.gaps.into_values().filter(|gap| gap.to.is_none()).collect();
-        let mut last: BTreeMap<SourceId, UnixNanos> = BTreeMap::new();
-        for row in self.rows.values() {
-            let at = last.entry(row.series.broker.clone()).or_insert(row.received_at);
-            *at = row.received_at.max(*at);
-        }
-        last.retain(|source, _| open.iter().all(|gap| gap.source != *source));
-        open.extend(last.into_iter().map(|(source, from)| GapRecord {
-            source,
-            from,
-            to: None,
-            reason: GapReason::Crashed,
-            count: None,
-        }));
+    /// The rows, and the gaps that are open, what the database alone knows of a crash included.
+    pub(crate) fn into_parts(mut self) -> (Vec<GreekSnapshot>, Vec<GapRecord>) {
+        self.note_crashes();
+        let open = self.gaps.into_values().filter(|gap| gap.to.is_none()).collect();
         (self.rows.into_values().collect(), open)
     }
 }
@@ -114,6 +116,19 @@ mod tests {
         assert_eq!(rows.iter().map(|row| row.delta.unwrap()).collect::<Vec<_>>(), [0.2, 0.4]);
         let crashed = |broker, from| gap(broker, from, None, GapReason::Crashed);
         assert_eq!(gaps, [crashed("a", 7_123), crashed("b", 9_000)]);
+    }
+
+    #[test]
+    fn a_crash_is_stated_once_and_not_where_a_gap_is_open() {
+        let mut memory = Memory::default();
+        for (broker, received) in [("a", 5_000), ("a", 9_000), ("b", 7_000)] {
+            memory.note(&Record::Snapshot(row(broker, received, 0.1)));
+        }
+        memory.note(&Record::Gap(gap("b", 7_000, None, GapReason::Stopped)));
+        let crashed = gap("a", 9_000, None, GapReason::Crashed);
+        assert_eq!(memory.note_crashes(), [crashed.clone()]);
+        assert_eq!(memory.note_crashes(), []);
+        assert_eq!(memory.into_parts().1, [crashed, gap("b", 7_000, None, GapReason::Stopped)]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ pub(crate) mod replay;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use greeks_model::Record;
+use greeks_model::{Record, SnapshotSink};
 use greeks_store::greeks_journal::{Error, Options};
 use greeks_store::{JournalLogs, journal_log};
 
@@ -42,7 +42,7 @@ pub(crate) async fn open(settings: &Settings) -> Result<Journal, Failure> {
 
 fn open_in(data_dir: &Path, options: Options) -> Result<Journal, Failure> {
     make_private(data_dir).map_err(|error| unusable(data_dir, &error))?;
-    let logs = journal_log(&directory(data_dir), options).map_err(|error| refused(&error))?;
+    let mut logs = journal_log(&directory(data_dir), options).map_err(|error| refused(&error))?;
     let mut memory = Memory::default();
     for left in &logs.leftovers {
         let found = &left.found;
@@ -62,6 +62,12 @@ fn open_in(data_dir: &Path, options: Options) -> Result<Journal, Failure> {
         );
         let read = left.scan(|record| memory.note(record));
         read.map_err(|error| Failure::new(Code::Disk, format!("the journal cannot be read: {}", chain(&error))))?;
+    }
+    // Before anything is let go: should the database be away at the next start, only the journal can tell.
+    let crashes: Vec<Record> = memory.note_crashes().into_iter().map(Record::Gap).collect();
+    match logs.writer.append(&crashes) {
+        Ok(()) => {}
+        Err(error) => tracing::error!(error = chain(&error), "the end of an earlier run cannot be stated"),
     }
     Ok(Journal { logs, memory })
 }
