@@ -4,7 +4,8 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use greeks_model::{Record, Seq, Uuid, testkit};
@@ -17,23 +18,25 @@ const KILLS: u32 = 20;
 /// Rows that each life of a writer finds anew.
 const ROWS: u32 = 10;
 
-/// A COMMIT that moves the mark takes 150 ms, and nothing but the mark keeps a row from being stored twice.
+/// A COMMIT that moves the mark takes 300 ms, and nothing but the mark keeps a row from being stored twice.
 async fn slow_database() -> Database {
     let database = Database::migrated().await;
     let sql = "ALTER TABLE greek_ticks DROP CONSTRAINT greek_ticks_pkey; \
                CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-                   PERFORM pg_sleep(0.15); RETURN NULL; END $$; \
+                   PERFORM pg_sleep(0.3); RETURN NULL; END $$; \
                CREATE CONSTRAINT TRIGGER slowly AFTER UPDATE OF last_seq ON ingest_progress \
                    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slowly()";
     database.client().await.batch_execute(sql).await.unwrap();
     database
 }
 
-/// Waits until a transaction that moved the mark is in its COMMIT.
-async fn committing(database: &Database, client: &tokio_postgres::Client) {
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event = 'PgSleep'";
+/// Waits until a writer that was not seen before is in its COMMIT; those before it may still be in theirs.
+async fn committing(database: &Database, client: &tokio_postgres::Client, seen: &Mutex<HashSet<i32>>) {
+    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND wait_event = 'PgSleep'";
     eventually("a slow COMMIT", || async {
-        client.query_one(sql, &[&database.config.database()]).await.unwrap().get::<_, i64>(0) > 0
+        let sleeping = client.query(sql, &[&database.config.database()]).await.unwrap();
+        let mut seen = seen.lock().unwrap();
+        sleeping.iter().any(|row| seen.insert(row.get(0)))
     })
     .await;
 }
@@ -55,12 +58,12 @@ async fn a_writer_killed_in_its_commit_and_started_again_stores_each_row_once() 
         let config = CommitterConfig::new(database.config.clone(), "test");
         tokio::spawn(Committer::new(config, Box::new(log), Box::new(()), Arc::new(WallClock)).0.run())
     };
-    let mut found = 0;
+    let (mut found, seen) = (0, Mutex::default());
     for kill in 1..=KILLS {
         let run = start(kill * ROWS);
-        committing(&database, &watcher).await;
-        // At another point of the 150 ms each time, the last of them close to the end.
-        tokio::time::sleep(Duration::from_millis(u64::from(kill) * 7)).await;
+        committing(&database, &watcher, &seen).await;
+        // At another point of the COMMIT each time.
+        tokio::time::sleep(Duration::from_millis(u64::from(kill) * 10)).await;
         run.abort();
         assert!(run.await.is_err(), "killed in its COMMIT");
         // The next one starts at once, beside the backend that is still committing.
@@ -108,9 +111,10 @@ async fn without_the_fence_rows_are_doubled() {
     watcher.execute(register, &[&incarnation]).await.unwrap();
     let series = series("5WT00001", CALL);
     let start = |rows: u32| tokio::spawn(naive(database.driver.clone(), incarnation, ticks(&series, 0..rows)));
+    let seen = Mutex::default();
     for kill in 1..=KILLS {
         let run = start(kill * ROWS);
-        committing(&database, &watcher).await;
+        committing(&database, &watcher, &seen).await;
         run.abort();
         assert!(run.await.is_err(), "killed in its COMMIT");
     }
