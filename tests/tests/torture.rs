@@ -35,6 +35,8 @@ async fn what_was_accepted_is_stored_once_whatever_ends() {
     // Another seed each time: in the long run this is a session of its own.
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let options = Options { time: Duration::from_secs(140), wanted: WANTED.to_vec(), ..Options::new(seed) };
+    // Most of a run is waiting: for connections, for the disk, for its end.
+    let options = Options { lanes: 6, ..options };
     let report = session::run(options).await.unwrap();
     println!("\n{}", report.totals);
     assert!(report.totals.is_clean(), "seeds {:?}\n{}", report.failed, report.totals);

@@ -210,11 +210,13 @@ impl Stage<'_> {
             Ok::<_, Error>(0)
         };
         let ends = async {
-            match ending {
+            let fate = match ending {
                 Ending::Kill(at) => process.kill_at(*at).await,
                 Ending::Term(at) => process.stop_at(*at).await,
                 Ending::Point(..) => process.reach(REACH).await,
-            }
+            };
+            watch.is_over();
+            fate
         };
         let (terminated, fate) = tokio::join!(trouble_runs, ends);
         self.totals.add(&Totals {

@@ -147,6 +147,8 @@ fn often(point: &str) -> u32 {
         "journal.recover" | "journal.give_up" | "quarantine.before_commit" => 1,
         // The first rows of all need them.
         "series.before_insert" | "partition.before_create" => 1,
+        // So does a gap or a position.
+        "db.mixed.after_begin" | "db.mixed.after_extras" | "db.mixed.before_commit" => 1,
         "db.before_begin" | "db.after_mark" | "db.mid_copy" | "db.after_copy" | "db.after_commit" => 20,
         _ => 3,
     }

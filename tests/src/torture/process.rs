@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
@@ -36,6 +38,7 @@ pub struct Process {
 pub struct Watch {
     ledger: PathBuf,
     started: Instant,
+    over: Arc<AtomicBool>,
 }
 
 impl Watch {
@@ -44,12 +47,18 @@ impl Watch {
         match moment {
             Moment::Start(delay) => tokio::time::sleep_until(self.started + delay).await,
             Moment::FirstRow(delay) => {
-                while self.accepted() == 0 && self.started.elapsed() < FIRST_ROW {
+                let waits = || self.started.elapsed() < FIRST_ROW && !self.over.load(Ordering::Relaxed);
+                while self.accepted() == 0 && waits() {
                     tokio::time::sleep(STEP).await;
                 }
                 tokio::time::sleep(delay).await;
             }
         }
+    }
+
+    /// There will be no more rows.
+    pub fn is_over(&self) {
+        self.over.store(true, Ordering::Relaxed);
     }
 
     fn accepted(&self) -> u64 {
@@ -89,7 +98,7 @@ impl Process {
         let ledger_file = OpenOptions::new().create_new(true).append(true).open(&ledger)?;
         command.env("GREEKD_LEDGER", "0").stdin(ledger_file);
         command.stdout(Stdio::null()).stderr(File::create(&log)?);
-        let watch = Watch { ledger, started: Instant::now() };
+        let watch = Watch { ledger, started: Instant::now(), over: Arc::default() };
         Ok(Self { child: command.spawn()?, log, watch })
     }
 
