@@ -22,17 +22,21 @@ pub(super) fn numbers(evidence: &Evidence, stored: &Stored, verdict: &mut Verdic
     in_order(evidence, stored, verdict);
 }
 
-/// What a run has accepted has the numbers 1, 2, 3 of one stream. Statements about rows given up have numbers too, and are
+/// A run may begin with the statement that the one before was killed, one for each source.
+const SOURCES: i64 = 2;
+
+/// What a run has accepted has the numbers 1, 2, 3 of one stream, or those behind what it begins with. Statements about rows given up have numbers too, and are
 /// not in the ledger: with them it is the order that counts.
 fn in_order(evidence: &Evidence, stored: &Stored, verdict: &mut Verdict) {
     let exact = stored.gaps.iter().all(|gap| gap.kind != "shed" && gap.reason != "corrupt");
     let place: HashMap<&Row, (i64, i64)> = stored.rows.iter().map(|s| (&s.row, (s.stream, s.number))).collect();
     for (run, accepted) in evidence.runs.iter().zip(&evidence.accepted) {
-        let mut before: Option<(i64, i64)> = None;
+        let (mut before, mut ahead): (Option<(i64, i64)>, Option<i64>) = (None, None);
         for (ordinal, row) in (1_i64..).zip(accepted) {
             let Some((stream, number)) = row.as_ref().and_then(|row| place.get(row).copied()) else { continue };
             let follows = before.is_none_or(|(same, last)| same == stream && last < number);
-            if !follows || (exact && number != ordinal) {
+            let ahead = *ahead.get_or_insert(number - ordinal);
+            if !follows || (exact && (!(0..=SOURCES).contains(&ahead) || number != ordinal + ahead)) {
                 let what = format!("run {}: record {ordinal} has number {number} of stream {stream}", run.number);
                 verdict.add(Breach::Numbered, format!("{what}, before it was {before:?}"));
                 // What follows is off by as much.
