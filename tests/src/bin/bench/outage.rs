@@ -7,7 +7,6 @@ use greekd_tests::cluster::Cluster;
 use greekd_tests::daemon::{Daemon, tail};
 use greekd_tests::scratch::scratch;
 use greekd_tests::tasty::{environment, settle};
-use greekd_tests::wait::until;
 
 use crate::options::OutageOptions;
 use crate::process::resident_bytes;
@@ -18,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const NORMAL: Duration = Duration::from_secs(20);
 /// Contracts in the book.
 const POSITIONS: usize = 400;
+/// More would be slower than the outage.
+const LONGEST_DRAIN: Duration = Duration::from_secs(7_200);
 const MIB: f64 = 1_048_576.0;
 
 /// Streams, takes the database away, gives it back, and counts.
@@ -72,12 +73,18 @@ pub(crate) async fn run(options: &OutageOptions) -> Result<()> {
     // Whatever is sent meanwhile has to be stored as well: caught up is when the newest row is a second old.
     let fresh =
         "SELECT max(received_at) > now() - interval '1 s' FROM greek_ticks WHERE received_at > now() - interval '10 s'";
-    until("the journal is drained", Duration::from_secs(7_200), async || {
+    let end = Instant::now() + LONGEST_DRAIN;
+    loop {
         memory.look();
-        let row = database.client.query_one(fresh, &[]).await.ok()?;
-        row.get::<_, Option<bool>>(0).unwrap_or(false).then_some(())
-    })
-    .await;
+        let row = database.client.query_one(fresh, &[]).await;
+        if row.ok().and_then(|row| row.get::<_, Option<bool>>(0)).unwrap_or(false) {
+            break;
+        }
+        if Instant::now() > end {
+            return Err(format!("not drained after {LONGEST_DRAIN:?}\n{}", tail(&daemon.stderr())).into());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     let (took, after) = (begin.elapsed().as_secs_f64(), stored().await);
     let drained = memory.take();
     let per_second = (after - before) as f64 / took;
