@@ -110,16 +110,42 @@ async fn a_stop_without_a_database_leaves_everything_to_the_next_start() {
 /// At its quota the journal gives up the newest rows, and exactly those are missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_journal_counts_to_the_row_what_it_gives_up() {
+    gives_up_exactly(scratch().path(), "1MiB").await;
+}
+
+/// The same where the quota is more than the disk has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_costs_the_newest_rows_and_counts_them() {
+    let directory = scratch();
+    let disk = directory.path().join("greekd-data");
+    std::fs::create_dir(&disk).unwrap();
+    let mount = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=3m,mode=0700", "none"])
+        .arg(&disk)
+        .output();
+    if !mount.is_ok_and(|output| output.status.success()) {
+        println!("not tested: this account may not mount a small disk");
+        return;
+    }
+    let outcome = tokio::spawn({
+        let directory = directory.path().to_owned();
+        async move { gives_up_exactly(&directory, "8MiB").await }
+    });
+    let outcome = outcome.await;
+    assert!(std::process::Command::new("umount").arg("-l").arg(&disk).status().unwrap().success());
+    outcome.unwrap();
+}
+
+async fn gives_up_exactly(directory: &Path, quota: &str) {
     let mut cluster = Cluster::start().await;
     let url = cluster.database("full").await.url;
     let sim = TastySim::start(config(5_000.0)).await.unwrap();
-    let directory = scratch();
     let mut daemon = None;
     cluster
         .restart_after(async {
             until("the database is gone", PATIENCE, async || Cluster::is_gone(&url).await.then_some(())).await;
-            let started = start(&["run"], directory.path(), &sim, &url, &[("GREEKD_JOURNAL_MAX_BYTES", "1MiB")]);
-            streams(&sim, 15_000, &started).await;
+            let started = start(&["run"], directory, &sim, &url, &[("GREEKD_JOURNAL_MAX_BYTES", quota)]);
+            streams(&sim, 25_000, &started).await;
             assert!(says(&started.stderr(), "the journal is full"), "{}", tail(&started.stderr()));
             daemon = Some(started);
         })
@@ -222,6 +248,53 @@ async fn a_second_greekd_stands_by_and_takes_over() {
         .await;
     succeeded(&first.stop().await);
     assert_eq!(rows(&database).await, wanted as i64);
+    for sim in [one, two] {
+        sim.shutdown().await;
+    }
+}
+
+/// A greekd that was asleep while another took over neither writes on nor stores what both may have received: it says so,
+/// keeps its rows, and leaves the rest to a person.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_greekd_that_lost_the_database_while_asleep_keeps_its_rows_and_ends() {
+    let cluster = Cluster::start().await;
+    let database: Database = cluster.database("asleep").await;
+    let (one, two) = (TastySim::start(config(200.0)).await.unwrap(), TastySim::start(config(200.0)).await.unwrap());
+    let (here, there) = (scratch(), scratch());
+    let first = start(&["run"], here.path(), &one, &database.url, &[]);
+    streams(&one, 200, &first).await;
+    let second = start(&["run"], there.path(), &two, &database.url, &[]);
+    held_by_another(&second).await;
+    first.signal("STOP");
+    let end =
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'greekd writer%'";
+    assert!(database.client.query_one(end, &[]).await.unwrap().get::<_, i64>(0) >= 1);
+    streams(&two, 200, &second).await;
+    settle(&two).await;
+    let stored = until("the second has stored all", PATIENCE, async || {
+        let wanted = expected::from_ledger(&two.ledger().snapshot().entries, &two.positions());
+        let wanted = wanted.values().map(Vec::len).sum::<usize>() as i64;
+        let stored = rows(&database).await;
+        (stored > wanted).then_some(stored)
+    });
+    stored.await;
+    first.signal("CONT");
+    let ended = first.wait(PATIENCE).await;
+    assert_eq!(ended.status.code(), Some(1), "{}", tail(&ended.stderr));
+    assert!(says(&ended.stderr, "another greekd has taken over the database"), "{}", tail(&ended.stderr));
+    succeeded(&second.stop().await);
+    let before = rows(&database).await;
+    // What was kept is stored when a person says so, and only once.
+    let parked = here.path().join("greekd-data/journal.parked-1");
+    let replay = ["journal", "replay", parked.to_str().unwrap()];
+    let mut after = before;
+    for _ in 0..2 {
+        succeeded(&start(&replay, here.path(), &one, &database.url, &[]).wait(PATIENCE).await);
+        let now = rows(&database).await;
+        assert!(now > before && (after == before || after == now), "{before} rows, then {after}, then {now}");
+        after = now;
+    }
+    println!("{before} rows without those of the sleeper, {after} with them");
     for sim in [one, two] {
         sim.shutdown().await;
     }

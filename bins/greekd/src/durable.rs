@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use greeks_model::{Clock, Seq};
+use greeks_model::{Clock, Seq, SnapshotLog};
 use greeks_store::{
     CommitError, CommitObserver, Committer, CommitterConfig, CommitterState, CommitterStatus, JournalLog,
     JournalMonitor, Leftover,
@@ -17,8 +17,6 @@ use tokio::time::{Instant, timeout_at};
 const FIRST_WORD: Duration = Duration::from_secs(5);
 /// A predecessor that was killed holds its lock for a moment.
 const PREDECESSOR: Duration = Duration::from_secs(4);
-/// Longer than any session of ours lives on after its connection was given up.
-const OWN_REMAINS: Duration = Duration::from_secs(90);
 
 /// Committers at work.
 #[derive(Debug)]
@@ -34,6 +32,8 @@ pub(crate) struct DurableView {
     pub(crate) monitor: JournalMonitor,
     /// Records of earlier runs not yet looked at.
     earlier: Arc<AtomicU64>,
+    /// The incarnations that this process writes for: its sessions are named after them.
+    own: Arc<[String]>,
 }
 
 /// Whether this process may stream.
@@ -59,10 +59,12 @@ impl Durable {
     ) -> Self {
         let count = |left: &Leftover| left.found.last - left.found.first + 1;
         let earlier = Arc::new(AtomicU64::new(leftovers.iter().map(count).sum()));
+        let incarnations = leftovers.iter().map(|left| left.found.id).chain([log.incarnation()]);
+        let own = incarnations.map(|id| id.to_string()).collect();
         let (sender, status) = watch::channel(CommitterStatus::default());
         let chain = Chain { config, clock, sender, rows_before: 0 };
         let task = tokio::spawn(chain.run(leftovers, log, observer, Arc::clone(&earlier)));
-        Self { view: DurableView { status, monitor, earlier }, task }
+        Self { view: DurableView { status, monitor, earlier, own }, task }
     }
 
     /// Waits until `deadline` for everything to be stored. What is not stays in the journal.
@@ -125,16 +127,20 @@ impl DurableView {
         drop(status.wait_for(|status| !held(status)).await);
     }
 
-    /// Resolves when another greekd has had the database for so long that it is no remnant of ours; says who.
+    /// Resolves when another greekd writes to the database, and not a session that ours have left; says who.
     pub(crate) async fn superseded(&self) -> String {
         let mut status = self.status.clone();
+        let taken = |status: &CommitterStatus| {
+            let holder = status.last_error.as_deref().unwrap_or_default();
+            status.state == CommitterState::Standby && !self.own.iter().any(|own| holder.contains(own.as_str()))
+        };
         loop {
-            let held = status.wait_for(|status| status.state == CommitterState::Standby).await;
+            let held = status.wait_for(&taken).await;
             let Ok(holder) = held.map(|status| status.last_error.clone().unwrap_or_default()) else {
                 return std::future::pending().await;
             };
-            let freed = status.wait_for(|status| status.state != CommitterState::Standby);
-            if tokio::time::timeout(OWN_REMAINS, freed).await.is_err() {
+            let freed = status.wait_for(|status| !taken(status));
+            if tokio::time::timeout(PREDECESSOR, freed).await.is_err() {
                 return holder;
             }
         }
