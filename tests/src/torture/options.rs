@@ -28,6 +28,8 @@ pub struct Options {
     pub episodes: Option<u64>,
     /// Of the first.
     pub seed: u64,
+    /// Seeds of episodes played before.
+    pub known: Vec<u64>,
     /// At a time.
     pub lanes: usize,
     /// Events per second.
@@ -49,6 +51,7 @@ impl Options {
             time: Duration::from_secs(600),
             episodes: None,
             seed,
+            known: Vec::new(),
             lanes: 3,
             rate: 300.0,
             sweep: true,

@@ -40,6 +40,13 @@ struct Session {
     report: Mutex<Report>,
 }
 
+/// An episode of a session.
+struct Part {
+    script: Script,
+    /// Whether it meets every point in turn.
+    sweep: bool,
+}
+
 /// Plays episodes until time is up, and prints how each went.
 ///
 /// # Errors
@@ -80,35 +87,36 @@ fn points() -> Result<Vec<String>, Error> {
 
 async fn play(session: Arc<Session>) -> Result<(), Error> {
     let mut lane = Lane::start().await?;
-    while let Some((number, script)) = session.script() {
+    while let Some(part) = session.script() {
         let began = Instant::now();
-        let outcome = episode::play(&mut lane, &script).await?;
-        session.note(number, &script, &outcome, began.elapsed());
+        let outcome = episode::play(&mut lane, &part.script).await?;
+        session.note(&part, &outcome, began.elapsed());
     }
     Ok(())
 }
 
 impl Session {
     /// The next episode, unless enough were played.
-    fn script(&self) -> Option<(u64, Script)> {
+    fn script(&self) -> Option<Part> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let options = &self.options;
+        let known = usize::try_from(number).ok().and_then(|at| options.known.get(at).copied());
+        let number = number.saturating_sub(options.known.len() as u64);
         let enough = options.episodes.is_some_and(|wanted| number >= wanted) || self.has_all_wanted();
-        if enough || self.began.elapsed() >= options.time {
+        if known.is_none() && (enough || self.began.elapsed() >= options.time) {
             return None;
         }
-        let seed = options.seed.wrapping_add(number);
-        let plans = if options.sweep && number == 0 {
-            fault::sweep(&self.points)
-        } else {
-            fault::episode(&mut Rng::with_seed(seed), &self.points)
+        let sweep = known.is_none() && options.sweep && number == 0;
+        let seed = known.unwrap_or(options.seed.wrapping_add(number));
+        let plans = match sweep {
+            true => fault::sweep(&self.points),
+            false => fault::episode(&mut Rng::with_seed(seed), &self.points),
         };
+        let name = format!("episode_{seed}_{}", if sweep { "sweep" } else { "seed" });
         let environment = options.environment.clone();
-        let name = format!("episode_{seed}_{number}");
-        Some((
-            number,
-            Script { name, seed, plans, environment, rate: options.rate, tamper: None, verbose: options.verbose },
-        ))
+        let verbose = options.verbose;
+        let script = Script { name, seed, plans, environment, rate: options.rate, tamper: None, verbose };
+        Some(Part { script, sweep })
     }
 
     fn has_all_wanted(&self) -> bool {
@@ -117,16 +125,15 @@ impl Session {
         !wanted.is_empty() && wanted.iter().all(|(fault, count)| totals.of(fault) >= *count)
     }
 
-    fn note(&self, number: u64, script: &Script, outcome: &Outcome, took: Duration) {
+    fn note(&self, Part { script, sweep }: &Part, outcome: &Outcome, took: Duration) {
         let totals = &outcome.totals;
-        let sweep = self.options.sweep && number == 0;
-        let what = if sweep { "every point" } else { "episode" };
+        let what = if *sweep { "every point" } else { "episode" };
         say(format_args!("SEED={} {what} in {:.1} s: {totals}", script.seed, took.as_secs_f64()));
         for violation in outcome.violations.iter().take(SHOW) {
             say(format_args!("  {violation}"));
         }
         if let Some(kept) = &outcome.kept {
-            let (seed, sweep) = (script.seed, if sweep { "" } else { " --no-sweep" });
+            let (seed, sweep) = (script.seed, if *sweep { "" } else { " --no-sweep" });
             say(format_args!("  {} in all; kept in {}", outcome.violations.len(), kept.display()));
             say(format_args!("  again: cargo xtask torture --episodes 1 --seed {seed}{sweep}"));
         }
