@@ -150,7 +150,7 @@ pub fn judge(evidence: &Evidence, stored: &Stored) -> Verdict {
     verdict.accepted = evidence.accepted.iter().flatten().flatten().count();
     verdict.stored = stored.rows.len();
     truth::accepted_is_stored(evidence, stored, &mut verdict);
-    truth::stored_once(stored, &mut verdict);
+    truth::stored_once(evidence, stored, &mut verdict);
     order::numbers(evidence, stored, &mut verdict);
     stated::sent_or_stated(evidence, stored, &mut verdict);
     stated::ends_are_stated(evidence, stored, &mut verdict);
@@ -159,3 +159,6 @@ pub fn judge(evidence: &Evidence, stored: &Stored) -> Verdict {
     }
     verdict
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Numbers: none twice, none beyond the mark, and in the order of acceptance.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{Breach, Evidence, Stored, Verdict};
 use crate::torture::records::Row;
@@ -25,15 +25,20 @@ pub(super) fn numbers(evidence: &Evidence, stored: &Stored, verdict: &mut Verdic
 /// A run may begin with the statement that the one before was killed, one for each source.
 const SOURCES: i64 = 2;
 
-/// What a run has accepted has the numbers 1, 2, 3 of one stream, or those behind what it begins with. Statements about rows given up have numbers too, and are
-/// not in the ledger: with them it is the order that counts.
+/// What a run has accepted has the numbers 1, 2, 3 of one stream, or those behind what it begins with. Statements about
+/// rows given up have numbers too, and are not in the ledger: with them it is the order that counts.
 fn in_order(evidence: &Evidence, stored: &Stored, verdict: &mut Verdict) {
     let exact = stored.gaps.iter().all(|gap| gap.kind != "shed" && gap.reason != "corrupt");
-    let place: HashMap<&Row, (i64, i64)> = stored.rows.iter().map(|s| (&s.row, (s.stream, s.number))).collect();
+    // The same row may have been accepted more than once; see `stored_once`.
+    let mut places: HashMap<&Row, VecDeque<(i64, i64)>> = HashMap::new();
+    for stored in &stored.rows {
+        places.entry(&stored.row).or_default().push_back((stored.stream, stored.number));
+    }
     for (run, accepted) in evidence.runs.iter().zip(&evidence.accepted) {
         let (mut before, mut ahead): (Option<(i64, i64)>, Option<i64>) = (None, None);
         for (ordinal, row) in (1_i64..).zip(accepted) {
-            let Some((stream, number)) = row.as_ref().and_then(|row| place.get(row).copied()) else { continue };
+            let place = row.as_ref().and_then(|row| places.get_mut(row)?.pop_front());
+            let Some((stream, number)) = place else { continue };
             let follows = before.is_none_or(|(same, last)| same == stream && last < number);
             let ahead = *ahead.get_or_insert(number - ordinal);
             if !follows || (exact && (!(0..=SOURCES).contains(&ahead) || number != ordinal + ahead)) {

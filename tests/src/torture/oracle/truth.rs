@@ -18,27 +18,38 @@ pub(super) fn accepted_is_stored(evidence: &Evidence, stored: &Stored, verdict: 
     for stored in &stored.rows {
         by_key.entry(key(&stored.row)).or_default().push(&stored.row.values);
     }
+    let mut missing = Vec::new();
     for (run, accepted) in evidence.runs.iter().zip(&evidence.accepted) {
         for row in accepted.iter().flatten() {
-            match by_key.get(&key(row)) {
-                None => verdict.add(Breach::Lost, format!("run {} accepted {row}", run.number)),
-                Some(found) if !found.contains(&&row.values) => {
-                    let what = format!("run {} accepted {row}, stored is {:?}", run.number, found.first());
-                    verdict.add(Breach::Changed, what);
-                }
-                Some(_) => {}
+            let found = by_key.entry(key(row)).or_default();
+            match found.iter().position(|values| **values == row.values) {
+                // Taken away, for the same row may have been accepted once more.
+                Some(at) => drop(found.swap_remove(at)),
+                None => missing.push((run.number, row)),
             }
+        }
+    }
+    // What is left stands for nothing that was accepted.
+    for (run, row) in missing {
+        match by_key.get_mut(&key(row)).and_then(Vec::pop) {
+            None => verdict.add(Breach::Lost, format!("run {run} accepted {row}")),
+            Some(other) => verdict.add(Breach::Changed, format!("run {run} accepted {row}, stored is {other:?}")),
         }
     }
 }
 
-/// The same row, received at the same moment, is there once.
-pub(super) fn stored_once(stored: &Stored, verdict: &mut Verdict) {
+/// The same row, received at the same moment, is there once. A broker that is behind may send the same values at the same
+/// time twice, with others between them: then twice is right.
+pub(super) fn stored_once(evidence: &Evidence, stored: &Stored, verdict: &mut Verdict) {
+    let mut accepted: HashMap<&Row, usize> = HashMap::new();
+    for row in evidence.accepted.iter().flatten().flatten() {
+        *accepted.entry(row).or_default() += 1;
+    }
     let mut times: HashMap<&Row, usize> = HashMap::new();
     for stored in &stored.rows {
         let seen = times.entry(&stored.row).or_default();
         *seen += 1;
-        if *seen > 1 {
+        if *seen > accepted.get(&stored.row).copied().unwrap_or(1) {
             verdict.add(Breach::Duplicated, stored.to_string());
         }
     }
