@@ -155,7 +155,9 @@ async fn gives_up_exactly(directory: &Path, quota: &str) {
     until("there is room again", PATIENCE, async || says(&daemon.stderr(), "has room again").then_some(())).await;
     streams(&sim, 1_000, &daemon).await;
     settle(&sim).await;
-    succeeded(&daemon.stop().await);
+    let ended = daemon.stop().await;
+    succeeded(&ended);
+    assert!(!says(&ended.stderr, "records wait in the journal"), "{}", tail(&ended.stderr));
     let sql = "SELECT coalesce(sum(events), 0)::bigint, count(*) FROM ingest_gaps WHERE kind = 'shed'";
     let row = database.client.query_one(sql, &[]).await.unwrap();
     let (shed, statements): (i64, i64) = (row.get(0), row.get(1));

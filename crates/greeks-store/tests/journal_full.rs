@@ -83,6 +83,11 @@ async fn a_full_journal_gives_up_the_newest_rows_and_counts_each() {
             }
         }
         assert_eq!(monitor.given_up(), given_up.values().sum::<u64>());
+        // That the reserve takes something does not mean that there is room.
+        let alone = gap(UnixNanos::from_millis(i64::try_from(outage).unwrap()));
+        writer.append(std::slice::from_ref(&alone)).unwrap();
+        accepted.push(alone);
+        assert!(monitor.is_full());
         assert!(monitor.usage().used_bytes <= 4 * LARGE);
         // What is stated while it lasts lags by an eighth at most: a kill would leave that.
         let mut after = Seq(released);

@@ -30,12 +30,14 @@ pub struct JournalLogWriter {
     /// Reused, so that a steady stream allocates nothing.
     encoded: Vec<Vec<u8>>,
     tally: Tally,
+    /// Whether the last append found no room, and at most the reserve took something.
+    refused: bool,
     shedding: Arc<Shedding>,
 }
 
 impl JournalLogWriter {
     pub(super) fn new(journal: Journal, shedding: Arc<Shedding>) -> Self {
-        Self { journal, encoded: Vec::new(), tally: Tally::default(), shedding }
+        Self { journal, encoded: Vec::new(), tally: Tally::default(), refused: false, shedding }
     }
 
     /// Returns when everything accepted so far survives a power cut too.
@@ -73,6 +75,7 @@ impl JournalLogWriter {
 
     /// Keeps what fits into the reserve and counts the rest.
     fn give_up(&mut self, records: &[Record], place: usize, given_up: &mut Vec<usize>) {
+        self.refused = true;
         let is_row = |record: &&Record| matches!(record, Record::Snapshot(_));
         let others = encode(&mut self.encoded, records.iter().filter(|record| !is_row(record)));
         let kept = others.is_empty() || self.journal.append_marker(others).is_ok();
@@ -102,8 +105,9 @@ impl SnapshotSink for JournalLogWriter {
             return Ok(());
         }
         let mut given_up = Vec::new();
+        self.refused = false;
         self.accept(records, 0, &mut given_up)?;
-        let full = !given_up.is_empty();
+        let full = self.refused;
         self.shedding.total.fetch_add(given_up.len() as u64, Ordering::Relaxed);
         if self.shedding.now.swap(full, Ordering::Relaxed) != full {
             let total = self.shedding.total.load(Ordering::Relaxed);
@@ -112,7 +116,7 @@ impl SnapshotSink for JournalLogWriter {
                 false => tracing::info!(total, "the journal has room again"),
             }
         }
-        if full { Err(SinkError::Full { given_up }) } else { Ok(()) }
+        if given_up.is_empty() { Ok(()) } else { Err(SinkError::Full { given_up }) }
     }
 
     fn close(mut self: Box<Self>) -> Result<(), SinkError> {
