@@ -146,9 +146,8 @@ pub fn evidence(directory: &Path) -> Result<Evidence, String> {
 
 /// Judges an episode.
 pub fn judge(evidence: &Evidence, stored: &Stored) -> Verdict {
-    let mut verdict = Verdict::default();
-    verdict.accepted = evidence.accepted.iter().flatten().flatten().count();
-    verdict.stored = stored.rows.len();
+    let accepted = evidence.accepted.iter().flatten().flatten().count();
+    let mut verdict = Verdict { accepted, stored: stored.rows.len(), ..Verdict::default() };
     truth::accepted_is_stored(evidence, stored, &mut verdict);
     truth::stored_once(evidence, stored, &mut verdict);
     order::numbers(evidence, stored, &mut verdict);
