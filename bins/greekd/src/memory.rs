@@ -126,7 +126,7 @@ mod tests {
         }
         memory.note(&Record::Gap(gap("b", 7_000, None, GapReason::Stopped)));
         let crashed = gap("a", 9_000, None, GapReason::Crashed);
-        assert_eq!(memory.note_crashes(), [crashed.clone()]);
+        assert_eq!(memory.note_crashes(), std::slice::from_ref(&crashed));
         assert_eq!(memory.note_crashes(), []);
         assert_eq!(memory.into_parts().1, [crashed, gap("b", 7_000, None, GapReason::Stopped)]);
     }

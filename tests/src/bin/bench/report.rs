@@ -124,6 +124,7 @@ mod tests {
         let greekd = product::Sample {
             p50: 0.5,
             p95,
+            accepted_p99: 0.2,
             p99: 9.0,
             due_p95: None,
             events_per_second: rate,

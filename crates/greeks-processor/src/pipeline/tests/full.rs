@@ -93,8 +93,8 @@ async fn a_clock_that_is_set_is_a_stated_stretch_for_every_source() {
     let mut bench = bench(&["a", "b"]);
     let clock = Arc::new(TwoHands { wall: ManualClock::at(START), elapsed: Mutex::default() });
     bench.config.clock = Arc::clone(&clock) as Arc<dyn Clock>;
-    let (seen, mut was_seen) = mpsc::unbounded_channel();
-    bench.config.accepted = Some(Box::new(move |records| seen.send(records.to_vec()).unwrap()));
+    let (seen, mut was_seen) = mpsc::channel(16);
+    bench.config.accepted = Some(Box::new(move |records| seen.try_send(records.to_vec()).unwrap()));
     let recorded = Recorded::default();
     let (config, inbox) = (bench.config, bench.inbox);
     let pipeline = recorded.while_recording(|| Pipeline::spawn(config, inbox, Box::new(MemorySink::new())).unwrap());
