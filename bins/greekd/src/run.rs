@@ -10,9 +10,10 @@ use crate::watch::Watch;
 use crate::{simulated, sources, stream};
 
 pub(crate) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
+    // Before anything that takes its time: a stop at once is an orderly one, too.
+    let mut signals = Signals::install()?;
     settings.require_broker()?;
     let sources = sources::configured(settings)?;
-    let mut signals = Signals::install()?;
     simulated::keep_apart(settings, false)?;
     let Some(mut database) = stream::open(settings, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
     let until = std::future::pending();
