@@ -22,6 +22,8 @@ const STOP: Duration = Duration::from_secs(10);
 /// For a first row, where one is waited for: with a database that is away there may be none.
 const FIRST_ROW: Duration = Duration::from_secs(8);
 const STEP: Duration = Duration::from_millis(2);
+/// What greekd logs soon after it has begun to listen for signals.
+const LISTENS: &str = "rows go to the database";
 const SIGTERM: i32 = 15;
 const SIGABRT: i32 = 6;
 
@@ -158,8 +160,7 @@ impl Process {
         };
         match status {
             Ok(status) if status.success() => Fate::Stopped,
-            // Whoever has not logged anything has not begun to listen.
-            Ok(status) if status.signal() == Some(SIGTERM) && self.log().is_empty() => Fate::NotYetListening,
+            Ok(status) if status.signal() == Some(SIGTERM) && !self.log().contains(LISTENS) => Fate::NotYetListening,
             status => self.unexpected(status),
         }
     }
