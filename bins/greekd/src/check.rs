@@ -105,6 +105,11 @@ async fn check_database(settings: &Settings) -> Result<String, Failure> {
                 let what = format!("schema version {version}, this program knows {}", found.needed_version);
                 return Err(Failure::new(Code::Config, what).remedy("use a newer greekd"));
             }
+            Some(version) if !found.may_create => {
+                let needed = found.needed_version;
+                let what = format!("schema version {version}, {needed} is needed, and this user may not change it");
+                return Err(Failure::new(Code::Config, what).remedy("have the owner run `greekd db migrate`"));
+            }
             Some(version) => format!("schema version {version}, brought to {} at the start", found.needed_version),
             None if found.may_create => "empty; the schema is made at the start".into(),
             None => {

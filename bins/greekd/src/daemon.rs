@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use greeks_model::{Clock, OperatorReason, QuoteSource, Retry, SourceId};
+use greeks_model::{Clock, OperatorReason, QuoteSource, Retry, SnapshotSink, SourceId};
 use greeks_processor::{
     Counts, FirstOutcome, Latency, Percentiles, Pipeline, PipelineConfig, PipelineError, PipelineStats, PricingInputs,
     Slo, SloConfig, SloEvent, SourceHandle, Supervisor, SupervisorConfig, SystemClock,
@@ -16,12 +16,14 @@ use crate::backlog::Backlog;
 use crate::database::Database;
 use crate::durable::{Durable, DurableView, Verdict};
 use crate::exit::{Code, Failure, chain};
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 use crate::memory::Memory;
 use crate::settings::Settings;
 
 /// Events on their way from one source to the pipeline. A frame can hold hundreds; when it is full the socket waits.
 const SOURCE_CAPACITY: usize = 8_192;
+/// For the database to say what it has stored last.
+const RECALL: Duration = Duration::from_secs(10);
 /// For the sources to close their connections.
 const SOURCES_STOP: Duration = Duration::from_secs(4);
 /// For everything but the private server: a service manager that waits 10 s must not have to kill us.
@@ -158,6 +160,23 @@ impl Store {
             Durable::start(config, logs.leftovers, logs.log, logs.monitor, Box::new(observer), Arc::clone(&clock));
         Self { durable, writer: logs.writer, memory, latency, clock }
     }
+
+    /// Ends what never streamed; what waits stays in the journal.
+    pub(crate) async fn close(self) -> Figures {
+        let Self { durable, writer, .. } = self;
+        let figures = Figures { waiting: durable.view.waiting(), ..Figures::none() };
+        // Closing syncs, and a disk may take its time.
+        let closed = tokio::task::spawn_blocking(move || Box::new(writer).close());
+        match timeout_at(Instant::now() + SOURCES_STOP, closed).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::warn!(error = chain(&error), "the journal was not closed in good order"),
+            Ok(Err(_)) | Err(_) => tracing::warn!("the journal was not closed in time"),
+        }
+        if let Err(error) = durable.finish(Instant::now()).await {
+            tracing::warn!(error = chain(&error), "what waits in the journal could not be read");
+        }
+        figures
+    }
 }
 
 impl Daemon {
@@ -170,12 +189,12 @@ impl Daemon {
         verdict: &Verdict,
         sources: Vec<Box<dyn QuoteSource>>,
     ) -> Result<Self, Failure> {
-        let Store { durable, writer, mut memory, latency, clock } = store;
-        if *verdict == Verdict::Stored
-            && let Err(failure) = database.add_stored(&mut memory).await
-        {
-            tracing::warn!(error = %failure, "what is stored is not known: values sent again may be stored again");
+        let Store { durable, mut writer, mut memory, latency, clock } = store;
+        if *verdict == Verdict::Stored {
+            recall(database, &mut memory).await;
         }
+        // What only the database knew of a crash is in the journal as long as it lasts.
+        journal::state_crashes(&mut memory, &mut writer, clock.now());
         let config = SupervisorConfig {
             keep_payload: settings.keep_payload,
             clock: Arc::clone(&clock),
@@ -274,6 +293,17 @@ impl Daemon {
             }
             None => {}
         }
+    }
+}
+
+/// Asks the database what earlier runs have stored last; a busy one must not hold up the stream.
+async fn recall(database: &Database, memory: &mut Memory) {
+    let known = match tokio::time::timeout(RECALL, database.add_stored(memory)).await {
+        Ok(known) => known.map_err(|failure| failure.to_string()),
+        Err(_) => Err("it does not answer".into()),
+    };
+    if let Err(error) = known {
+        tracing::warn!(error, "what is stored is not known: values sent again may be stored again");
     }
 }
 

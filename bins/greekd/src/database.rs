@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use greeks_store::private::{PrivateConfig, PrivateError, PrivateServer, running_elsewhere};
-use greeks_store::{DatabaseConfig, MigrateError, Queries, QueryError, TlsSettings, migrate};
+use greeks_store::{
+    CommitterState, CommitterStatus, DatabaseConfig, MigrateError, Queries, QueryError, TlsSettings, migrate,
+};
 
 use crate::exit::{Code, Failure, chain};
 use crate::memory::Memory;
@@ -110,11 +112,14 @@ impl Database {
     }
 
     /// Says that rows wait in the journal because the database cannot be used, and what to do about it.
-    pub(crate) fn complain(&self, reason: &str) {
-        let remedy = match self.chosen_by {
-            PRIVATE => String::new(),
-            name => format!("start it, or correct {name}"),
+    pub(crate) fn complain(&self, status: &CommitterStatus) {
+        let remedy = match (self.chosen_by, status.state) {
+            (PRIVATE, _) => "see its log, pg.log in the data directory".to_owned(),
+            // It answers, and refuses: what to do depends on why.
+            (_, CommitterState::NeedsOperator) => "`greekd check` says what to do".to_owned(),
+            (name, _) => format!("start it, or correct {name}"),
         };
+        let reason = status.last_error.as_deref().unwrap_or("no answer yet");
         tracing::error!(
             database = %self.config.address(),
             reason,

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-/// A database that takes longer to say whether it is there is taken for one that is not.
-const FIRST_WORD: Duration = Duration::from_secs(5);
+/// A database that takes longer to say that it is there is taken for one that is not.
+const FIRST_WORD: Duration = Duration::from_secs(4);
 /// A predecessor that was killed holds its lock for a moment.
 const PREDECESSOR: Duration = Duration::from_secs(4);
 
@@ -95,7 +95,8 @@ impl DurableView {
         written.saturating_sub(self.status.borrow().durable.0) + self.earlier.load(Ordering::Relaxed)
     }
 
-    /// Waits until the database has been found or not, or belongs to somebody else.
+    /// Waits until the database has been found or not, or belongs to somebody else. A database that is being started, or its
+    /// schema made by somebody else, gets a moment.
     pub(crate) async fn verdict(&self) -> Verdict {
         let mut status = self.status.clone();
         let (first_word, patience) = (Instant::now() + FIRST_WORD, Instant::now() + PREDECESSOR);
@@ -106,7 +107,7 @@ impl DurableView {
             };
             let until = match state {
                 CommitterState::Connected | CommitterState::Finished => return Verdict::Stored,
-                CommitterState::Connecting => first_word,
+                CommitterState::Connecting | CommitterState::Retrying => first_word,
                 CommitterState::Standby => patience,
                 _ => return Verdict::Journalled,
             };
@@ -119,12 +120,12 @@ impl DurableView {
         }
     }
 
-    /// Resolves when nobody else writes to the database any more.
-    pub(crate) async fn no_longer_held(&self) {
+    /// Resolves when this process is the one that writes. That the database cannot be asked is no sign of it.
+    pub(crate) async fn taken_over(&self) {
         let mut status = self.status.clone();
-        let held = |status: &CommitterStatus| status.state == CommitterState::Standby;
+        let ours = |state| matches!(state, CommitterState::Connected | CommitterState::Finished);
         // An error means that the committer has ended, which others notice.
-        drop(status.wait_for(|status| !held(status)).await);
+        drop(status.wait_for(|status| ours(status.state)).await);
     }
 
     /// Resolves when another greekd writes to the database, and not a session that ours have left; says who.

@@ -17,7 +17,7 @@ impl Memory {
     /// Takes a record of the journal, in the order of the journal.
     pub(crate) fn note(&mut self, record: &Record) {
         match record {
-            Record::Snapshot(row) => self.note_row(row.clone()),
+            Record::Snapshot(row) => drop(self.rows.insert(Arc::clone(&row.series), row.clone())),
             Record::Gap(gap) => drop(self.gaps.insert(key(gap), gap.clone())),
             _ => {}
         }
@@ -40,14 +40,22 @@ impl Memory {
 
     /// States, once each, where runs that were killed have stopped receiving: one that ended in order has left an open gap
     /// for each of its sources, one that was killed could not. From the last row it accepted on, nothing is known.
-    pub(crate) fn note_crashes(&mut self) -> Vec<GapRecord> {
+    ///
+    /// A row from a time to come, by a clock that was set since, says no more than that it was before now.
+    pub(crate) fn note_crashes(&mut self, now: UnixNanos) -> Vec<GapRecord> {
         let mut last: BTreeMap<SourceId, UnixNanos> = BTreeMap::new();
         for row in self.rows.values() {
             let at = last.entry(row.series.broker.clone()).or_insert(row.received_at);
             *at = row.received_at.max(*at);
         }
         last.retain(|source, _| self.gaps.values().all(|gap| gap.to.is_some() || gap.source != *source));
-        let crash = |(source, from)| GapRecord { source, from, to: None, reason: GapReason::Crashed, count: None };
+        let crash = |(source, from): (SourceId, UnixNanos)| GapRecord {
+            source,
+            from: from.min(now),
+            to: None,
+            reason: GapReason::Crashed,
+            count: None,
+        };
         let crashes: Vec<GapRecord> = last.into_iter().map(crash).collect();
         self.gaps.extend(crashes.iter().map(|gap| (key(gap), gap.clone())));
         crashes
@@ -64,9 +72,8 @@ impl Memory {
         self.rows.insert(Arc::clone(&row.series), row);
     }
 
-    /// The rows, and the gaps that are open, what the database alone knows of a crash included.
-    pub(crate) fn into_parts(mut self) -> (Vec<GreekSnapshot>, Vec<GapRecord>) {
-        self.note_crashes();
+    /// The rows, and the gaps that are open.
+    pub(crate) fn into_parts(self) -> (Vec<GreekSnapshot>, Vec<GapRecord>) {
         let open = self.gaps.into_values().filter(|gap| gap.to.is_none()).collect();
         (self.rows.into_values().collect(), open)
     }
@@ -81,6 +88,19 @@ mod tests {
     use greeks_model::{AccountId, Decimal};
 
     use super::*;
+
+    const NOW: UnixNanos = UnixNanos::from_nanos(1_000_000);
+
+    #[test]
+    fn after_the_clock_was_set_back_the_journals_order_counts() {
+        let mut memory = Memory::default();
+        for (received, delta) in [(5_000_000, 0.1), (900_000, 0.2)] {
+            memory.note(&Record::Snapshot(row("a", received, delta)));
+        }
+        memory.note(&Record::Snapshot(row("b", 5_000_000, 0.3)));
+        let gaps = memory.note_crashes(NOW);
+        assert_eq!(gaps.iter().map(|gap| gap.from.as_nanos()).collect::<Vec<_>>(), [900_000, 1_000_000]);
+    }
 
     fn source(name: &str) -> SourceId {
         SourceId::new(name).unwrap()
@@ -111,6 +131,7 @@ mod tests {
         memory.note(&Record::Snapshot(row("a", 5_000, 0.1)));
         memory.note(&Record::Snapshot(row("a", 7_123, 0.2)));
         memory.add_stored(vec![row("a", 7_000, 0.3), row("b", 9_000, 0.4)], Vec::new());
+        memory.note_crashes(NOW);
         let (mut rows, gaps) = memory.into_parts();
         rows.sort_by_key(|row| row.received_at);
         assert_eq!(rows.iter().map(|row| row.delta.unwrap()).collect::<Vec<_>>(), [0.2, 0.4]);
@@ -126,8 +147,8 @@ mod tests {
         }
         memory.note(&Record::Gap(gap("b", 7_000, None, GapReason::Stopped)));
         let crashed = gap("a", 9_000, None, GapReason::Crashed);
-        assert_eq!(memory.note_crashes(), std::slice::from_ref(&crashed));
-        assert_eq!(memory.note_crashes(), []);
+        assert_eq!(memory.note_crashes(NOW), std::slice::from_ref(&crashed));
+        assert_eq!(memory.note_crashes(NOW), []);
         assert_eq!(memory.into_parts().1, [crashed, gap("b", 7_000, None, GapReason::Stopped)]);
     }
 

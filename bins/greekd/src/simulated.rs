@@ -16,7 +16,9 @@ pub(crate) fn keep_apart(settings: &Settings, simulated: bool) -> Result<(), Fai
         return Ok(());
     }
     let remedy = "choose another one with --data-dir";
-    match (has_database(directory), is_simulated(directory), simulated) {
+    // Rows may wait for another database in the journal.
+    let has_rows = has_database(directory) || crate::journal::directory(directory).is_dir();
+    match (has_rows, is_simulated(directory), simulated) {
         (_, true, false) => {
             let what = format!("{} holds rows of a demo, which must not mix with real ones", directory.display());
             Err(Failure::new(Code::Config, what).remedy(remedy))

@@ -37,9 +37,19 @@ pub(crate) async fn stream(
     until: impl Future<Output = ()>,
     each_second: impl FnMut(&View),
 ) -> Result<Figures, Failure> {
-    let store = Store::start(settings, database, journal::open(settings).await?);
-    let Some(verdict) = admitted(&store, database, signals).await? else { return Ok(Figures::none()) };
-    let mut daemon = Daemon::start(settings, database, store, &verdict, sources).await?;
+    let journal = tokio::select! {
+        journal = journal::open(settings) => journal?,
+        () = signals.next() => return Ok(Figures::none()),
+    };
+    let store = Store::start(settings, database, journal);
+    let Some(verdict) = admitted(&store, database, signals).await else {
+        return Ok(signals.or_at_once(store.close()).await);
+    };
+    let mut daemon = tokio::select! {
+        daemon = Daemon::start(settings, database, store, &verdict, sources) => daemon?,
+        // What is in the journal is safe there.
+        () = signals.next() => return Ok(Figures::none()),
+    };
     let mut keeping = std::pin::pin!(database.keep_running());
     let asked_to_stop = async {
         tokio::select! {
@@ -61,8 +71,22 @@ pub(crate) async fn stream(
     let figures = signals.or_at_once(stopping).await;
     match ended {
         Ended::Asked => figures,
-        Ended::Refused(failure) => Err(failure),
-        Ended::Superseded(holder) => Err(superseded(settings, &holder)),
+        Ended::Refused(failure) => {
+            if let Err(error) = figures {
+                complain(&error);
+            }
+            Err(failure)
+        }
+        Ended::Superseded(holder) => {
+            let everything_stored = match figures {
+                Ok(figures) => figures.waiting == 0,
+                Err(error) => {
+                    complain(&error);
+                    false
+                }
+            };
+            Err(superseded(settings, &holder, everything_stored))
+        }
         // The cause is in what the end of its parts says.
         Ended::Broken => match figures {
             Err(cause) => Err(cause),
@@ -72,36 +96,41 @@ pub(crate) async fn stream(
 }
 
 /// Waits until rows may be written, or until it is known that the database is not there; `None` when a signal came first.
-async fn admitted(store: &Store, database: &mut Database, signals: &mut Signals) -> Result<Option<Verdict>, Failure> {
+async fn admitted(store: &Store, database: &mut Database, signals: &mut Signals) -> Option<Verdict> {
     let view = &store.durable.view;
     let waiting = async {
-        loop {
-            match view.verdict().await {
-                Verdict::Held(holder) => {
-                    tracing::warn!(
-                        holder,
-                        "another greekd writes to this database: standing by, connected to no broker"
-                    );
-                    view.no_longer_held().await;
-                    tracing::info!("the other greekd has gone: taking over");
-                }
-                verdict => return verdict,
+        match view.verdict().await {
+            Verdict::Held(holder) => {
+                tracing::warn!(holder, "another greekd writes to this database: standing by, connected to no broker");
+                view.taken_over().await;
+                tracing::info!("the other greekd has gone: taken over");
+                Verdict::Stored
             }
+            verdict => verdict,
         }
     };
     let verdict = tokio::select! {
         verdict = waiting => verdict,
-        () = signals.next() => return Ok(None),
+        () = signals.next() => return None,
         never = database.keep_running() => match never {},
     };
     if verdict == Verdict::Journalled {
-        database.complain(view.status.borrow().last_error.as_deref().unwrap_or("no answer yet"));
+        database.complain(&view.status.borrow());
     }
-    Ok(Some(verdict))
+    Some(verdict)
+}
+
+/// Tells a failure that is not the one the program ends with.
+fn complain(failure: &Failure) {
+    tracing::error!(error = %failure, "the data path did not stop in good order");
 }
 
 /// What was not stored must not be by itself: the other greekd may have received the same events.
-fn superseded(settings: &Settings, holder: &str) -> Failure {
+fn superseded(settings: &Settings, holder: &str, everything_stored: bool) -> Failure {
+    if everything_stored {
+        let what = format!("another greekd has taken over the database ({holder}); everything was stored");
+        return Failure::new(Code::Runtime, what).remedy("stop one of the two");
+    }
     let parked = match journal::park(&settings.data_dir) {
         Ok(path) => format!("what it had not stored is kept in {}", path.display()),
         Err(error) => format!("its journal cannot be moved aside: {error}"),

@@ -81,9 +81,11 @@ impl Partitions {
     /// Makes the last, this and the next two months, and empties DEFAULT. `false` when something is left to do.
     pub(crate) async fn keep(&mut self, client: &Client, now: UnixNanos) -> Result<bool, Error> {
         (self.blocked, self.refused) = (None, HashMap::new());
-        self.look(client).await?;
+        self.ready = existing(client).await?;
         let this = Month::of(now);
+        // These first: a month that cannot be emptied must not stand in their way.
         let complete = self.ensure(client, (-1..=AHEAD).map(|by| this.plus(by))).await?;
+        self.look(client).await?;
         let ready = (0..).take_while(|by| self.ready.contains(&this.plus(*by))).count();
         #[allow(clippy::cast_precision_loss)]
         ::metrics::gauge!(PARTITIONS_READY).set(ready as f64);
@@ -125,7 +127,13 @@ impl Partitions {
             Err(error) if is_lost(client, &error) => Err(error),
             Err(error) => {
                 tracing::error!(%month, error = chain(&error), "rows are left in greek_ticks_default");
-                self.failed(month, &error);
+                // Too many to be moved in time: nobody's lock, and no other month's business.
+                if error.code() == Some(&SqlState::QUERY_CANCELED) {
+                    let pause = Pause::after(self.refused.get(&month));
+                    self.refused.insert(month, pause);
+                } else {
+                    self.failed(month, &error);
+                }
                 Ok(None)
             }
         }

@@ -6,9 +6,10 @@ pub(crate) mod replay;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use greeks_model::{Record, SnapshotSink};
+use greeks_model::{Clock, Record, SnapshotSink, UnixNanos};
+use greeks_processor::SystemClock;
 use greeks_store::greeks_journal::{Error, Options};
-use greeks_store::{JournalLogs, journal_log};
+use greeks_store::{JournalLogWriter, JournalLogs, Leftover, journal_log};
 
 use crate::exit::{Code, Failure, chain};
 use crate::memory::Memory;
@@ -17,6 +18,8 @@ use crate::settings::{Journal as JournalSettings, Settings};
 /// A segment is the unit in which room is taken and given back: small enough that a quota has some of them.
 const SEGMENTS_OF_A_QUOTA: u64 = 8;
 const LARGEST_SEGMENT: u64 = 64 << 20;
+/// How the names of journals begin that were moved aside.
+const PARKED: &str = "journal.parked-";
 
 /// An open journal, and what earlier runs have left in it.
 #[derive(Debug)]
@@ -45,15 +48,8 @@ fn open_in(data_dir: &Path, options: Options) -> Result<Journal, Failure> {
     let mut logs = journal_log(&directory(data_dir), options).map_err(|error| refused(&error))?;
     let mut memory = Memory::default();
     for left in &logs.leftovers {
+        understood(left)?;
         let found = &left.found;
-        if found.schema != u32::from(Record::VERSION) {
-            let what = format!(
-                "the journal holds records of version {}, this program knows {}",
-                found.schema,
-                Record::VERSION
-            );
-            return Err(Failure::new(Code::Config, what).remedy("start the greekd that wrote them, or a newer one"));
-        }
         tracing::info!(
             incarnation = %found.id,
             records = found.last - found.first + 1,
@@ -64,12 +60,39 @@ fn open_in(data_dir: &Path, options: Options) -> Result<Journal, Failure> {
         read.map_err(|error| Failure::new(Code::Disk, format!("the journal cannot be read: {}", chain(&error))))?;
     }
     // Before anything is let go: should the database be away at the next start, only the journal can tell.
-    let crashes: Vec<Record> = memory.note_crashes().into_iter().map(Record::Gap).collect();
-    match logs.writer.append(&crashes) {
-        Ok(()) => {}
-        Err(error) => tracing::error!(error = chain(&error), "the end of an earlier run cannot be stated"),
-    }
+    state_crashes(&mut memory, &mut logs.writer, SystemClock::new().now());
+    tell_of_parked(data_dir);
     Ok(Journal { logs, memory })
+}
+
+/// Writes down where runs that were killed have stopped receiving, as far as that was not stated before.
+pub(crate) fn state_crashes(memory: &mut Memory, writer: &mut JournalLogWriter, now: UnixNanos) {
+    let crashes: Vec<Record> = memory.note_crashes(now).into_iter().map(Record::Gap).collect();
+    if let Err(error) = writer.append(&crashes) {
+        tracing::error!(error = chain(&error), "the end of an earlier run cannot be stated");
+    }
+}
+
+/// Nobody stores what was moved aside but a person, who may have forgotten it.
+fn tell_of_parked(data_dir: &Path) {
+    let entries = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PARKED)) {
+        let directory = entry.path().display().to_string();
+        tracing::warn!(
+            directory,
+            "a journal was moved aside: `greekd journal replay` stores what it holds; then remove it"
+        );
+    }
+}
+
+/// Refuses records of another version, as after a downgrade.
+fn understood(left: &Leftover) -> Result<(), Failure> {
+    let (found, known) = (left.found.schema, u32::from(Record::VERSION));
+    if found == known {
+        return Ok(());
+    }
+    let what = format!("the journal holds records of version {found}, this program knows {known}");
+    Err(Failure::new(Code::Config, what).remedy("start the greekd that wrote them, or a newer one"))
 }
 
 fn options(settings: &JournalSettings) -> Options {
@@ -110,7 +133,7 @@ pub(crate) fn refused(error: &Error) -> Failure {
 /// Moves a journal aside whose records must not be stored without a person: another greekd has taken over, and may have
 /// received the same events. Tells where it is.
 pub(crate) fn park(data_dir: &Path) -> io::Result<PathBuf> {
-    let parked = |number: u32| data_dir.join(format!("journal.parked-{number}"));
+    let parked = |number: u32| data_dir.join(format!("{PARKED}{number}"));
     let aside = (1..).map(parked).find(|path| !path.exists()).ok_or(io::ErrorKind::AlreadyExists)?;
     std::fs::rename(directory(data_dir), &aside)?;
     Ok(aside)

@@ -8,13 +8,13 @@ use greeks_processor::SystemClock;
 use greeks_store::greeks_journal::Options;
 use greeks_store::{Committer, CommitterConfig, CommitterState, Leftover, journal_log};
 
-use super::refused;
+use super::{refused, understood};
 use crate::database::Database;
 use crate::exit::{Code, Failure, chain};
 use crate::out::say;
 use crate::settings::Settings;
 use crate::signals::Signals;
-use crate::stream;
+use crate::{simulated, stream};
 
 /// Nothing is written here: room for what the library keeps ready.
 const SEGMENT: u64 = 1 << 20;
@@ -28,6 +28,16 @@ pub(crate) async fn run(settings: &Settings, directory: &Path) -> Result<ExitCod
         return Err(Failure::new(Code::Unavailable, what)
             .remedy("`greekd journal inspect` shows the one of the data directory"));
     }
+    let mut files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    if !files.any(|file| file.path().extension().is_some_and(|kind| kind == "seg")) {
+        say(format_args!("{}: nothing waits", directory.display()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let invented = directory.canonicalize().is_ok_and(|path| path.parent().is_some_and(simulated::is_simulated));
+    if invented && !simulated::is_simulated(&settings.data_dir) {
+        let what = format!("{} holds rows of a demo, which must not mix with real ones", directory.display());
+        return Err(Failure::new(Code::Config, what).remedy("name the demo's directory with --data-dir"));
+    }
     let options = Options { segment_bytes: SEGMENT, ..Options::default() };
     let opening = directory.to_path_buf();
     let logs = tokio::task::spawn_blocking(move || journal_log(&opening, options)).await;
@@ -36,6 +46,7 @@ pub(crate) async fn run(settings: &Settings, directory: &Path) -> Result<ExitCod
     let replaying = async {
         let mut all = (0, 0);
         for left in logs.leftovers {
+            understood(&left)?;
             let (records, rows) = replay(&database, left).await?;
             all = (all.0 + records, all.1 + rows);
         }

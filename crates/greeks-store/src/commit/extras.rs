@@ -16,14 +16,18 @@ const CURRENT: &str = "SELECT DISTINCT ON (contract_key, multiplier) contract_ke
     FROM positions_history WHERE broker = $1 AND account_id = $2 \
     ORDER BY contract_key, multiplier, positions_history_id DESC";
 
+const NEWER: &str = "SELECT EXISTS (SELECT 1 FROM positions_history WHERE broker = $1 AND account_id = $2 \
+    AND observed_at > $3 AND (seq >> 40)::int <> $4)";
+
 const CHANGE: &str = "INSERT INTO positions_history \
     (observed_at, broker, account_id, contract_key, multiplier, underlying, quantity, previous_quantity, seq) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
+/// A gap that somebody has closed stays closed: whoever states that it is open knows less, as after a takeover.
 const GAP: &str = "INSERT INTO ingest_gaps (source, kind, gap_from, gap_to, reason, events, seq) \
     VALUES ($1, $2, $3, $4, $5, $6, $7) \
     ON CONFLICT (source, kind, gap_from) DO UPDATE \
-    SET gap_to = EXCLUDED.gap_to, reason = EXCLUDED.reason, events = EXCLUDED.events, seq = EXCLUDED.seq \
+    SET gap_to = coalesce(EXCLUDED.gap_to, ingest_gaps.gap_to), reason = EXCLUDED.reason, events = EXCLUDED.events, seq = EXCLUDED.seq \
     WHERE ingest_gaps.seq < EXCLUDED.seq";
 
 const QUARANTINE: &str = "INSERT INTO ingest_quarantine (incarnation, seq, received_at, sqlstate, message, record) \
@@ -37,6 +41,10 @@ pub(super) async fn positions(client: &Client, stream: i32, records: &[(u64, &Po
     client.execute("SELECT pg_advisory_xact_lock($1)", &[&POSITIONS_LOCK]).await?;
     for (number, record) in records {
         let seq = rows::seq(stream, *number);
+        if superseded(client, stream, record).await? {
+            tracing::info!(source = %record.source, "positions older than those of a later run are passed over");
+            continue;
+        }
         let held = current(client, record).await?;
         for change in changes(&held, record) {
             let line = &change.line;
@@ -59,6 +67,13 @@ pub(super) async fn positions(client: &Client, stream: i32, records: &[(u64, &Po
         }
     }
     Ok(())
+}
+
+/// Whether another run has seen the account later: what an earlier one has left, stored after it, changes nothing now.
+async fn superseded(client: &Client, stream: i32, record: &PositionsRecord) -> Result<bool, Error> {
+    let at = timestamp(record.observed_at);
+    let row = client.query_one(NEWER, &[&record.source.as_str(), &record.account_id.as_str(), &at, &stream]).await?;
+    Ok(row.get(0))
 }
 
 pub(super) async fn gaps(client: &Client, stream: i32, records: &[(u64, &GapRecord)]) -> Result<(), Error> {

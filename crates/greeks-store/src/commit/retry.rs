@@ -16,6 +16,9 @@ const OPERATOR: Duration = Duration::from_secs(60);
 const HELD: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// So long the end of such a session may take without a word about it.
 const HELD_QUIETLY: Duration = Duration::from_secs(3);
+/// Whoever has stood by lets the other one in again, should it only have lost its connection: longer than it waits between
+/// two tries.
+const YIELD: Duration = Duration::from_secs(6);
 
 /// The delays, by what happened.
 #[derive(Debug, Default)]
@@ -26,6 +29,8 @@ pub(super) struct Retry {
     held: Duration,
     held_since: Option<Instant>,
     told: bool,
+    /// The other writer was gone when last looked at.
+    yielded: bool,
 }
 
 impl Retry {
@@ -48,10 +53,21 @@ impl Retry {
     pub(super) fn held(&mut self, now: Instant) -> bool {
         self.held = grow(self.held, HELD);
         self.wait = self.held;
+        self.yielded = false;
         let since = *self.held_since.get_or_insert(now);
         let tell = !self.told && now.saturating_duration_since(since) >= HELD_QUIETLY;
         self.told |= tell;
         tell
+    }
+
+    /// The other writer is gone. `true` when it is to be given the time to come back, once: it may have lost its connection
+    /// only, and what it has accepted meanwhile should not be cut off by a takeover.
+    pub(super) fn yields(&mut self) -> bool {
+        let first = self.told && !self.yielded;
+        if first {
+            (self.yielded, self.wait) = (true, YIELD);
+        }
+        first
     }
 
     /// The connection is there; whether anything can be stored is another matter.
@@ -115,5 +131,17 @@ mod tests {
         retry.connected();
         assert_eq!(retry.wait(), Duration::from_millis(200), "as after the failure before");
         assert!(!retry.held(now), "the time is taken anew");
+    }
+
+    #[test]
+    fn who_has_stood_by_lets_the_other_one_back_in_once() {
+        let (mut retry, now) = (Retry::default(), Instant::now());
+        assert!(!retry.held(now) && !retry.yields(), "a writer that was killed a moment ago does not come back");
+        assert!(retry.held(now + HELD_QUIETLY) && retry.yields());
+        assert!(retry.wait() > TRANSIENT.1);
+        assert!(!retry.yields(), "it did not come");
+        retry.held(now + HELD_QUIETLY + YIELD);
+        retry.failed(Failure::Transient);
+        assert!(retry.yields(), "it came, and has gone again");
     }
 }

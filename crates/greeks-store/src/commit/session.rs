@@ -16,11 +16,19 @@ const WRITER_LOCK: i64 = 0x6772_6565_6b64_0004;
 const SETTINGS: &str = "SET lock_timeout = '30s'; SET statement_timeout = '60s'; \
                         SET idle_in_transaction_session_timeout = '15s'";
 
-/// A statement under way ends with its client, too. Not every platform can do it.
-const CHECK_CLIENT: &str = "SET client_connection_check_interval = '1s'";
+/// A statement under way ends with its client, and so does a session whose client's host has vanished: it would hold the
+/// lock for hours. Not every platform can do it; over a socket of the same host the last four mean nothing.
+const WATCH_CLIENT: [&str; 5] = [
+    "SET client_connection_check_interval = '1s'",
+    "SET tcp_keepalives_idle = 10",
+    "SET tcp_keepalives_interval = 5",
+    "SET tcp_keepalives_count = 3",
+    "SET tcp_user_timeout = 25000",
+];
 
 /// An advisory lock of one bigint shows its upper half as `classid`, the lower as `objid`, and 1 as `objsubid`.
-const HOLDER: &str = "SELECT concat_ws(' ', nullif(a.application_name, ''), 'pid', l.pid) \
+const HOLDER: &str = "SELECT concat_ws(' ', nullif(a.application_name, ''), 'pid', l.pid), \
+        CASE WHEN a.application_name = $2 THEN l.pid END \
     FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) \
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
@@ -30,11 +38,14 @@ const HOLDER: &str = "SELECT concat_ws(' ', nullif(a.application_name, ''), 'pid
 pub(super) async fn open(config: &CommitterConfig, incarnation: Uuid) -> Result<Connection, WriteError> {
     let connection = Connection::open(&config.database, true).await?;
     // A UUID is digits and dashes.
-    connection.batch_execute(&format!("SET application_name = 'greekd writer {incarnation}'; {SETTINGS}")).await?;
-    match connection.batch_execute(CHECK_CLIENT).await {
-        Err(error) if error.code().is_none() => return Err(error.into()),
-        Err(error) => tracing::debug!(%error, "the server cannot watch for clients that vanish"),
-        Ok(()) => {}
+    let name = format!("greekd writer {incarnation}");
+    connection.batch_execute(&format!("SET application_name = '{name}'; {SETTINGS}")).await?;
+    for setting in WATCH_CLIENT {
+        match connection.batch_execute(setting).await {
+            Err(error) if error.code().is_none() => return Err(error.into()),
+            Err(error) => tracing::debug!(%error, setting, "the server cannot watch for clients that vanish"),
+            Ok(()) => {}
+        }
     }
     let durable: String = connection.query_one("SHOW synchronous_commit", &[]).await?.get(0);
     if durable == "off" {
@@ -43,8 +54,12 @@ pub(super) async fn open(config: &CommitterConfig, incarnation: Uuid) -> Result<
     if config.exclusive
         && !connection.query_one("SELECT pg_try_advisory_lock($1)", &[&WRITER_LOCK]).await?.get::<_, bool>(0)
     {
-        let holder = connection.query_opt(HOLDER, &[&WRITER_LOCK]).await?;
-        let holder = holder.map_or_else(|| "a session that has just ended".to_owned(), |row| row.get(0));
+        let found = connection.query_opt(HOLDER, &[&WRITER_LOCK, &name]).await?;
+        let holder = found.as_ref().map_or_else(|| "a session that has just ended".to_owned(), |row| row.get(0));
+        // A connection that we have given up, and of which the server does not know that yet.
+        if let Some(ours) = found.and_then(|row| row.get::<_, Option<i32>>(1)) {
+            connection.execute("SELECT pg_terminate_backend($1)", &[&ours]).await?;
+        }
         return Err(WriteError::Held { holder });
     }
     Ok(connection)

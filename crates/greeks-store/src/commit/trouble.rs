@@ -27,6 +27,10 @@ impl Committer {
             let opening = Writer::open(&self.config, self.log.incarnation(), self.durable);
             match timeout(OPEN_DEADLINE, opening).await.unwrap_or(Err(WriteError::Deadline(OPEN_DEADLINE.as_secs()))) {
                 Ok(writer) => {
+                    if self.retry.yields() {
+                        tracing::info!("the other writer is gone: taking over unless it comes back");
+                        continue;
+                    }
                     self.writer = Some(writer);
                     self.retry.connected();
                     if !self.unproven {

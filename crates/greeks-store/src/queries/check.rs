@@ -21,7 +21,7 @@ pub struct DatabaseCheck {
     pub needed_version: i32,
     /// Whether it accepts writes: not a standby, not read-only.
     pub writable: bool,
-    /// Whether we may make tables, which partitions and migrations need.
+    /// Whether we may make tables, which migrations need.
     pub may_create: bool,
     /// `fsync`: without it an acknowledged row is not safe.
     pub fsync: bool,
