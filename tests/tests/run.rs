@@ -90,31 +90,6 @@ async fn a_private_database_needs_no_configuration() {
     sim.shutdown().await;
 }
 
-/// The database vanishes for good: a stop still ends within ten seconds, and says what could not be stored.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stop_without_a_database_ends_in_time_and_says_what_is_lost() {
-    let cluster = Cluster::start().await;
-    let database = cluster.database("gone").await;
-    let sim = TastySim::start(SimConfig::simulated(1)).await.unwrap();
-    let broker = broker(&sim);
-    let daemon = Daemon::start(&["run"], &environment(&broker, &[("DATABASE_URL", &database.url)]));
-    sim.wait_until(PATIENCE, |stats| stats.greeks_sent > 100).await.unwrap();
-    until("a row is durable", PATIENCE, async || {
-        let count = database.client.query_one("SELECT count(*) FROM greek_snapshots", &[]).await.ok()?;
-        (count.get::<_, i64>(0) > 0).then_some(())
-    })
-    .await;
-    drop(cluster);
-    let sent = sim.stats().greeks_sent;
-    sim.wait_until(PATIENCE, move |stats| stats.greeks_sent > sent + 50).await.unwrap();
-    let begin = Instant::now();
-    let ended = daemon.stop().await;
-    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
-    assert_eq!(ended.status.code(), Some(1));
-    assert!(tail(&ended.stderr).contains("accepted rows could not be stored"), "{ended:?}");
-    sim.shutdown().await;
-}
-
 /// The first signal asks for a graceful stop; who sends another does not want to wait for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_stops_at_once() {
