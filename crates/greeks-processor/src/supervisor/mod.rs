@@ -89,6 +89,7 @@ impl Supervisor {
         let (first, first_outcome) = watch::channel(None);
         let activity = Arc::new(SourceActivity::default());
         let retry_now = Arc::new(Notify::new());
+        let wanted = Arc::new(watch::Sender::new(true));
         let link = SourceLink {
             events,
             status,
@@ -98,11 +99,12 @@ impl Supervisor {
             clock: Arc::clone(&self.config.clock),
             keep_payload: self.config.keep_payload,
         };
-        let runner = Runner::new(id.clone(), link, self.config.retry, self.config.grace, first, Arc::clone(&retry_now));
+        let (retry, grace) = (self.config.retry, self.config.grace);
+        let runner = Runner::new(id.clone(), link, retry, grace, first, Arc::clone(&retry_now), Arc::clone(&wanted));
         let abort = self.tasks.spawn(runner.run(source));
         self.sources.push((id.clone(), abort));
         self.lanes.push((id.clone(), received));
-        Ok(SourceHandle { id, status: watched, activity, first_outcome, retry_now })
+        Ok(SourceHandle { id, status: watched, activity, first_outcome, retry_now, wanted })
     }
 
     /// The events of all sources started since the last call, for one pipeline.
@@ -166,6 +168,7 @@ pub struct SourceHandle {
     activity: Arc<SourceActivity>,
     first_outcome: watch::Receiver<Option<FirstOutcome>>,
     retry_now: Arc<Notify>,
+    wanted: Arc<watch::Sender<bool>>,
 }
 
 impl SourceHandle {
@@ -201,6 +204,23 @@ impl SourceHandle {
     /// runs.
     pub fn retry_now(&self) {
         self.retry_now.notify_waiters();
+    }
+
+    /// Ends the session, if there is one, and begins no other until [`start`](Self::start). What the source sent is
+    /// accepted first, and a gap says that it was stopped.
+    pub fn stop(&self) {
+        self.wanted.send_replace(false);
+    }
+
+    /// Lets a source that was stopped stream again.
+    pub fn start(&self) {
+        self.wanted.send_replace(true);
+    }
+
+    /// Whether the source is to stream: not after [`stop`](Self::stop).
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        *self.wanted.borrow()
     }
 }
 

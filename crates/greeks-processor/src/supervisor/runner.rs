@@ -31,6 +31,8 @@ pub(super) struct Runner {
     grace: Duration,
     first: watch::Sender<Option<FirstOutcome>>,
     retry_now: Arc<Notify>,
+    /// Whether anybody wants the source to stream.
+    wanted: Arc<watch::Sender<bool>>,
     /// When a source that was told to stop is out of time.
     stop_by: Option<Instant>,
     attempts: Attempts,
@@ -47,6 +49,8 @@ struct Ended {
     /// The last moment up to which the stream was whole, when there was one.
     whole_until: Option<UnixNanos>,
     was_stable: bool,
+    /// Whether the session was told to end.
+    asked: bool,
 }
 
 /// The time between two sessions.
@@ -65,6 +69,7 @@ impl Runner {
         grace: Duration,
         first: watch::Sender<Option<FirstOutcome>>,
         retry_now: Arc<Notify>,
+        wanted: Arc<watch::Sender<bool>>,
     ) -> Self {
         let reconnects = Outcome::LABELS.map(|reason| {
             let labels = [("source", id.to_string()), ("reason", reason.to_owned())];
@@ -79,6 +84,7 @@ impl Runner {
             grace,
             first,
             retry_now,
+            wanted,
             stop_by: None,
             attempts: Attempts::default(),
             random: fastrand::Rng::new(),
@@ -89,21 +95,22 @@ impl Runner {
 
     /// Runs until the source is told to stop or nobody takes its events any more.
     pub(super) async fn run(mut self, mut source: Box<dyn QuoteSource>) {
-        while self.begin().await {
+        while self.until_wanted().await && self.begin().await {
             let ended = self.session(&mut *source).await;
             let whole_until = ended.whole_until;
-            let stopping = self.link.cancel.is_cancelled();
-            let pause = if stopping { None } else { Some(self.settle(ended)) };
-            if stopping {
+            let asked = ended.asked || self.link.cancel.is_cancelled() || !self.is_wanted();
+            let pause = if asked { None } else { Some(self.settle(ended)) };
+            if asked {
                 self.change(|status| status.state = SessionState::Disconnected { retry_at: None });
             }
             // After the state: there may be no room for the event for a long time.
             if let Some(since) = whole_until {
-                let reason = if stopping { GapReason::Stopped } else { GapReason::Disconnected };
+                let reason = if asked { GapReason::Stopped } else { GapReason::Disconnected };
                 self.send(SourceEvent::Gap { since, reason }).await;
             }
-            let Some(pause) = pause else { break };
-            if !self.wait(&pause).await {
+            if let Some(pause) = pause
+                && !self.wait(&pause).await
+            {
                 break;
             }
         }
@@ -113,6 +120,33 @@ impl Runner {
             status.last_error = gone.or(status.last_error.take());
         });
         self.note_first(FirstOutcome::Stopped);
+    }
+
+    fn is_wanted(&self) -> bool {
+        *self.wanted.borrow()
+    }
+
+    /// Waits while the source is stopped on request. False when it is to stop for good.
+    async fn until_wanted(&mut self) -> bool {
+        if self.is_wanted() {
+            return true;
+        }
+        tracing::info!(source = %self.id, "stopped on request");
+        self.change(|status| {
+            *status = SourceStatus { last_error: Some("stopped on request".to_owned()), ..SourceStatus::default() };
+        });
+        let mut wanted = self.wanted.subscribe();
+        tokio::select! {
+            biased;
+            () = self.link.cancel.cancelled() => return false,
+            () = self.link.events.closed() => return false,
+            // The sender is ours: there is no error.
+            _ = wanted.wait_for(|wanted| *wanted) => {}
+        }
+        tracing::info!(source = %self.id, "started on request");
+        self.attempts.forget();
+        self.change(|status| status.last_error = None);
+        true
     }
 
     /// Announces a new connection epoch. False when the source is to stop.
@@ -145,7 +179,11 @@ impl Runner {
 
     /// Runs one session to its end and watches it meanwhile.
     async fn session(&mut self, source: &mut dyn QuoteSource) -> Ended {
-        let cx = SourceContext::new(self.link.clone());
+        // Ends with the source, or alone when the source is stopped on request.
+        let over = self.link.cancel.child_token();
+        let cx = SourceContext::new(SourceLink { cancel: over.clone(), ..self.link.clone() });
+        let mut wanted = self.wanted.subscribe();
+        let mut out_of_time: Option<Instant> = None;
         let mut watched = self.link.status.subscribe();
         let mut stream = Stream::new(&self.link);
         let cancel = self.link.cancel.clone();
@@ -155,7 +193,14 @@ impl Runner {
             let stable_at = stream.stable_at(self.policy.stable_after);
             tokio::select! {
                 biased;
-                () = cancel.cancelled(), if self.stop_by.is_none() => self.stop_by = Some(Instant::now() + self.grace),
+                () = cancel.cancelled(), if self.stop_by.is_none() => {
+                    let by = *self.stop_by.insert(Instant::now() + self.grace);
+                    out_of_time.get_or_insert(by);
+                }
+                _ = wanted.wait_for(|wanted| !*wanted), if !over.is_cancelled() => {
+                    over.cancel();
+                    out_of_time = Some(Instant::now() + self.grace);
+                }
                 Ok(()) = watched.changed() => {
                     let state = watched.borrow_and_update().state.clone();
                     self.gauges.show(&state);
@@ -170,7 +215,7 @@ impl Runner {
                         self.link.status.send_modify(|status| status.reconnect_attempt = 0);
                     }
                 }
-                () = sleep_until(self.stop_by.unwrap_or_else(Instant::now)), if self.stop_by.is_some() => break None,
+                () = sleep_until(out_of_time.unwrap_or_else(Instant::now)), if out_of_time.is_some() => break None,
             }
         };
         // A source may stream and end between two looks at its state.
@@ -178,7 +223,7 @@ impl Runner {
         if stream.note(&state, &self.link) {
             note_first(&self.first, FirstOutcome::Streaming);
         }
-        self.classify(result, &stream)
+        Ended { asked: over.is_cancelled(), ..self.classify(result, &stream) }
     }
 
     fn classify(&self, result: Option<std::thread::Result<Result<SessionEnd, SourceError>>>, stream: &Stream) -> Ended {
@@ -203,14 +248,15 @@ impl Runner {
             }
         };
         self.note_first(match &outcome {
-            Outcome::Closed if self.link.cancel.is_cancelled() => FirstOutcome::Stopped,
+            Outcome::Closed if self.link.cancel.is_cancelled() || !self.is_wanted() => FirstOutcome::Stopped,
             Outcome::Closed => FirstOutcome::Ended,
             Outcome::Failed(retry) => {
                 FirstOutcome::Failed { retry: retry.clone(), message: error.clone().unwrap_or_default() }
             }
             Outcome::Panicked => FirstOutcome::Panicked,
         });
-        Ended { outcome, error, whole_until: stream.whole_until(&self.link), was_stable: stream.is_stable() }
+        let (whole_until, was_stable) = (stream.whole_until(&self.link), stream.is_stable());
+        Ended { outcome, error, whole_until, was_stable, asked: false }
     }
 
     /// Says how the session ended, and decides when the next is due.
@@ -236,8 +282,9 @@ impl Runner {
         Pause { until: delay.map(|delay| Instant::now() + delay), reason }
     }
 
-    /// Waits until the next session is due. False when the source is to stop.
+    /// Waits until the next session is due, or the source is stopped on request. False when it is to stop for good.
     async fn wait(&self, pause: &Pause) -> bool {
+        let mut wanted = self.wanted.subscribe();
         let due = async {
             match pause.until {
                 Some(until) => sleep_until(until).await,
@@ -248,6 +295,7 @@ impl Runner {
             biased;
             () = self.link.cancel.cancelled() => return false,
             () = self.link.events.closed() => return false,
+            _ = wanted.wait_for(|wanted| !*wanted) => return true,
             () = self.retry_now.notified() => {}
             () = due => {}
         }

@@ -63,6 +63,54 @@ async fn a_session_that_streamed_leaves_a_gap_and_the_next_begins_a_new_epoch() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_stops_and_starts_on_request_and_its_neighbour_goes_on() {
+    let streaming = || vec![Step::State(SessionState::Connected), Step::UntilCancelled];
+    let mut supervisor = Supervisor::new(config());
+    let neighbour = supervisor.spawn(Box::new(ScriptedSource::new(id("b"), [streaming()])), 8).unwrap();
+    let source = ScriptedSource::new(id("a"), [streaming(), streaming(), streaming()]);
+    let handle = supervisor.spawn(Box::new(source), 8).unwrap();
+    let mut events = events(&mut supervisor);
+    for _ in 0..2 {
+        state(&handle, |status| status.state == SessionState::Connected).await;
+        handle.stop();
+        let stopped = state(&handle, |status| status.last_error.is_some()).await;
+        assert_eq!(stopped.state, SessionState::Disconnected { retry_at: None });
+        assert_eq!(stopped.last_error.as_deref(), Some("stopped on request"));
+        assert!(!handle.is_wanted());
+        assert_eq!([events.recv().await, events.recv().await], [Some(started()), Some(gap(GapReason::Stopped))]);
+        // Nothing begins by itself, however long one waits.
+        assert!(tokio::time::timeout(Duration::from_secs(86_400), events.recv()).await.is_err());
+        handle.start();
+    }
+    let status = state(&handle, |status| status.state == SessionState::Connected).await;
+    assert_eq!(status.last_error, None);
+    // Stopped and started before anybody looked: the session is another all the same, at once.
+    handle.stop();
+    handle.start();
+    assert_eq!(neighbour.status().borrow().state, SessionState::Connected);
+    assert_eq!(supervisor.stop(Duration::from_secs(10)).await, []);
+    assert_eq!(events.recv().await, Some(started()));
+}
+
+/// A stop on request ends the wait for another attempt, too, and the end of the process ends the stop.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_waits_can_be_stopped() {
+    let mut supervisor = Supervisor::new(config());
+    let refused = vec![failing(Retry::After(Duration::from_secs(1_800)))];
+    let source =
+        ScriptedSource::new(id("a"), [refused, vec![Step::State(SessionState::Connected), Step::UntilCancelled]]);
+    let handle = supervisor.spawn(Box::new(source), 8).unwrap();
+    state(&handle, |status| matches!(status.state, SessionState::Disconnected { retry_at: Some(_) })).await;
+    handle.stop();
+    state(&handle, |status| status.last_error.as_deref() == Some("stopped on request")).await;
+    handle.start();
+    state(&handle, |status| status.state == SessionState::Connected).await;
+    handle.stop();
+    state(&handle, |status| status.last_error.as_deref() == Some("stopped on request")).await;
+    assert_eq!(supervisor.stop(Duration::from_secs(10)).await, []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_gap_begins_at_the_last_sign_of_life() {
     #[derive(Debug)]
     struct Alive(SourceId);
