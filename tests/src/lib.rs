@@ -7,6 +7,7 @@ pub mod cross_broker;
 pub mod daemon;
 pub mod expected;
 pub mod ibkr;
+pub mod process;
 pub mod scene;
 pub mod scratch;
 pub mod tasty;

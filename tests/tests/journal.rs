@@ -10,6 +10,7 @@ use broker_sim::{MarketConfig, SimConfig, SimulatedMarket, TastySim};
 use greekd_tests::cluster::{Cluster, Database};
 use greekd_tests::daemon::{Daemon, Ended, tail};
 use greekd_tests::expected;
+use greekd_tests::process::resident_bytes;
 use greekd_tests::scratch::scratch;
 use greekd_tests::tasty::{PATIENCE, environment, rows, settle, stop_and_compare};
 use greekd_tests::wait::until;
@@ -104,6 +105,52 @@ async fn a_stop_without_a_database_leaves_everything_to_the_next_start() {
     // An orderly end with everything stored leaves nothing behind.
     let inspected = start(&["journal", "inspect"], directory.path(), &sim, &url, &[]).wait(PATIENCE).await;
     assert!(says(&inspected.stdout, "nothing waits"), "{inspected:?}");
+    sim.shutdown().await;
+}
+
+/// An outage of as many rows as minutes of a busy market give, in seconds: memory does not grow with what waits, and what
+/// waits is stored sooner than it came.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_costs_no_memory_and_is_made_up_for() {
+    const ROWS: u64 = 120_000;
+    let mut cluster = Cluster::start().await;
+    let url = cluster.database("outage").await.url;
+    let sim = TastySim::start(config(20_000.0)).await.unwrap();
+    let directory = scratch();
+    let daemon = start(&["run"], directory.path(), &sim, &url, &[]);
+    // The allocator keeps what bursts have needed: normal is what a busy market makes of it.
+    streams(&sim, 40_000, &daemon).await;
+    let resident = || resident_bytes(daemon.pid()).unwrap();
+    let normal = resident();
+    let (mut most, mut lasted) = (normal, Duration::ZERO);
+    cluster
+        .restart_after(async {
+            until("the database is gone", PATIENCE, async || Cluster::is_gone(&url).await.then_some(())).await;
+            let begin = Instant::now();
+            let end = sim.stats().greeks_sent + ROWS;
+            until("the market has gone on", PATIENCE, async || {
+                most = most.max(resident());
+                (sim.stats().greeks_sent >= end).then_some(())
+            })
+            .await;
+            settle(&sim).await;
+            lasted = begin.elapsed();
+        })
+        .await;
+    let begin = Instant::now();
+    let database = cluster.connect("outage").await;
+    let wanted = expected::from_ledger(&sim.ledger().snapshot().entries, &sim.positions());
+    let total = wanted.values().map(Vec::len).sum::<usize>() as i64;
+    until("everything is stored", PATIENCE, async || {
+        most = most.max(resident());
+        (rows(&database).await >= total).then_some(())
+    })
+    .await;
+    let grown = (most - normal) / f64::from(1 << 20);
+    println!("{ROWS} rows in {lasted:?} without a database: {grown:.1} MiB more; stored within {:?}", begin.elapsed());
+    succeeded(&daemon.stop().await);
+    assert_eq!(expected::difference(&wanted, &expected::from_database(&database.client).await), None);
+    assert!(grown < 10.0, "{grown} MiB");
     sim.shutdown().await;
 }
 

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::{GAP, GapRecord, POSITIONS, PositionsRecord, Record, SHED, SNAPSHOT, ShedRecord};
 use crate::{AccountId, Contract, Decimal, Flags, GapReason, GreekSnapshot, Series, SourceId, UnixNanos};
 
+/// A mantissa and a scale.
+const DECIMAL_BYTES: usize = 17;
+
 /// Bytes that are not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -43,15 +46,19 @@ pub enum DecodeError {
     },
 }
 
-pub(super) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
+/// `series` reads one series as the function of that name does.
+pub(super) fn record<'a>(
+    bytes: &'a [u8],
+    series: impl FnMut(&'a [u8]) -> Result<Arc<Series>, DecodeError>,
+) -> Result<Record, DecodeError> {
     let mut reader = Reader { rest: bytes, length: bytes.len() };
     let version = reader.byte("version")?;
     if version != Record::VERSION {
         return Err(DecodeError::UnknownVersion { version });
     }
     let record = match reader.byte("kind")? {
-        SNAPSHOT => Record::Snapshot(reader.snapshot()?),
-        POSITIONS => Record::Positions(reader.positions()?),
+        SNAPSHOT => Record::Snapshot(reader.snapshot(series)?),
+        POSITIONS => Record::Positions(reader.positions(series)?),
         GAP => Record::Gap(reader.gap()?),
         SHED => Record::Shed(ShedRecord {
             source: reader.source()?,
@@ -65,6 +72,17 @@ pub(super) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
         0 => Ok(record),
         extra => Err(DecodeError::TrailingBytes { extra }),
     }
+}
+
+/// The series that `bytes` are from beginning to end.
+pub(super) fn series(bytes: &[u8]) -> Result<Series, DecodeError> {
+    let mut reader = Reader { rest: bytes, length: bytes.len() };
+    let broker = reader.source()?;
+    let account_id = reader.account()?;
+    let key = reader.text("contract")?;
+    let contract: Contract = key.parse().map_err(|_| DecodeError::InvalidField { field: "contract" })?;
+    let underlying = reader.text("underlying")?.into();
+    Ok(Series { broker, account_id, contract, underlying, multiplier: reader.decimal("multiplier")? })
 }
 
 struct Reader<'a> {
@@ -130,17 +148,22 @@ impl<'a> Reader<'a> {
         Decimal::try_from_i128_with_scale(mantissa, u32::from(scale)).map_err(|_| DecodeError::InvalidField { field })
     }
 
-    fn series(&mut self) -> Result<Series, DecodeError> {
-        let broker = self.source()?;
-        let account_id = self.account()?;
-        let key = self.text("contract")?;
-        let contract: Contract = key.parse().map_err(|_| DecodeError::InvalidField { field: "contract" })?;
-        let underlying = self.text("underlying")?.into();
-        Ok(Series { broker, account_id, contract, underlying, multiplier: self.decimal("multiplier")? })
+    /// The bytes of a series, unread.
+    fn series_bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        let all = self.rest;
+        for field in ["source", "account", "contract", "underlying"] {
+            let length = u16::from_le_bytes(self.array(field)?);
+            self.take(usize::from(length), field)?;
+        }
+        self.take(DECIMAL_BYTES, "multiplier")?;
+        Ok(all.get(..all.len() - self.rest.len()).unwrap_or_default())
     }
 
-    fn snapshot(&mut self) -> Result<GreekSnapshot, DecodeError> {
-        let series = Arc::new(self.series()?);
+    fn snapshot(
+        &mut self,
+        mut series: impl FnMut(&'a [u8]) -> Result<Arc<Series>, DecodeError>,
+    ) -> Result<GreekSnapshot, DecodeError> {
+        let series = series(self.series_bytes()?)?;
         let event_time = self.time("event_time")?;
         let received_at = self.time("received_at")?;
         let flags = Flags::from_bits(u16::from_le_bytes(self.array("flags")?));
@@ -187,7 +210,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn positions(&mut self) -> Result<PositionsRecord, DecodeError> {
+    fn positions(
+        &mut self,
+        mut series: impl FnMut(&'a [u8]) -> Result<Arc<Series>, DecodeError>,
+    ) -> Result<PositionsRecord, DecodeError> {
         let source = self.source()?;
         let account_id = self.account()?;
         let observed_at = self.time("observed_at")?;
@@ -195,7 +221,7 @@ impl<'a> Reader<'a> {
         // Not reserved up front: a hostile count must not reserve memory that the bytes cannot fill.
         let mut positions = Vec::new();
         for _ in 0..count {
-            positions.push((Arc::new(self.series()?), self.float("quantity")?));
+            positions.push((series(self.series_bytes()?)?, self.float("quantity")?));
         }
         Ok(PositionsRecord { source, account_id, observed_at, positions })
     }

@@ -1,13 +1,17 @@
 //! Values to bytes; the form is described at [`Record`](super::Record).
 
+use std::sync::Arc;
+
 use super::{GAP, POSITIONS, Record, SHED, SNAPSHOT};
 use crate::{Decimal, GreekSnapshot, Series, UnixNanos};
 
-pub(super) fn record(record: &Record, out: &mut Vec<u8>) {
+/// `series` writes one series as the function of that name does.
+pub(super) fn record(record: &Record, out: &mut Vec<u8>, mut series: impl FnMut(&Arc<Series>, &mut Vec<u8>)) {
     out.push(Record::VERSION);
     match record {
         Record::Snapshot(value) => {
             out.push(SNAPSHOT);
+            series(&value.series, out);
             snapshot(value, out);
         }
         Record::Positions(value) => {
@@ -46,8 +50,8 @@ pub(super) fn record(record: &Record, out: &mut Vec<u8>) {
     }
 }
 
+/// All but the series, which comes first.
 fn snapshot(value: &GreekSnapshot, out: &mut Vec<u8>) {
-    series(&value.series, out);
     time(value.event_time, out);
     time(value.received_at, out);
     out.extend_from_slice(&value.flags.bits().to_le_bytes());
@@ -78,7 +82,7 @@ fn snapshot(value: &GreekSnapshot, out: &mut Vec<u8>) {
     }
 }
 
-fn series(value: &Series, out: &mut Vec<u8>) {
+pub(super) fn series(value: &Series, out: &mut Vec<u8>) {
     text(value.broker.as_str(), out);
     text(value.account_id.as_str(), out);
     // Written in place: a key has at most 64 bytes and needs no buffer of its own.

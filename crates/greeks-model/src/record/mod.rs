@@ -1,10 +1,12 @@
 //! Everything the database must learn, and its binary form.
 
+mod codec;
 mod decode;
 mod encode;
 
 use std::sync::Arc;
 
+pub use codec::{RecordDecoder, RecordEncoder};
 pub use decode::DecodeError;
 
 use crate::{AccountId, GapReason, GreekSnapshot, Series, SourceId, UnixNanos};
@@ -91,7 +93,7 @@ impl Record {
 
     /// Appends the binary form to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        encode::record(self, out);
+        encode::record(self, out, |series, out| encode::series(series, out));
     }
 
     /// Reads one binary form that fills `bytes` exactly.
@@ -99,7 +101,7 @@ impl Record {
     /// # Errors
     /// [`DecodeError`] when the bytes are not a record of a known version; hostile bytes never panic.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        decode::record(bytes)
+        decode::record(bytes, |bytes| decode::series(bytes).map(Arc::new))
     }
 
     /// The source the record is about.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use greeks_journal::{Cursor, Error, Gap, Handle, Next};
-use greeks_model::{Batch, LogError, Record, Seq, UnixNanos, Uuid};
+use greeks_model::{Batch, LogError, Record, RecordDecoder, Seq, UnixNanos, Uuid};
 
 use super::{corrupt, moment};
 
@@ -24,6 +24,7 @@ pub(super) struct Desk {
     began: UnixNanos,
     /// None until something is read, and after a failure.
     reading: Option<Reading>,
+    decoder: RecordDecoder,
     /// Read and not handed out.
     ready: VecDeque<Record>,
     /// The number before the first of `ready`.
@@ -49,7 +50,17 @@ struct Reading {
 impl Desk {
     pub(super) fn new(handle: Handle, incarnation: Uuid, first: u64, holes: Vec<Gap>, began: UnixNanos) -> Self {
         let holes = join(holes);
-        Self { handle, incarnation, first, holes, began, reading: None, ready: VecDeque::new(), after: 0 }
+        Self {
+            handle,
+            incarnation,
+            first,
+            holes,
+            began,
+            reading: None,
+            decoder: RecordDecoder::new(),
+            ready: VecDeque::new(),
+            after: 0,
+        }
     }
 
     pub(super) fn incarnation(&self) -> Uuid {
@@ -79,7 +90,7 @@ impl Desk {
         };
         let mut bytes = 0;
         while self.ready.len() < max.max(1) && bytes < BATCH_BYTES {
-            let Some(record) = reading.next(&mut self.holes)? else { break };
+            let Some(record) = reading.next(&mut self.decoder, &mut self.holes)? else { break };
             if reading.at > after {
                 bytes += reading.bytes;
                 self.ready.push_back(record);
@@ -105,7 +116,7 @@ impl Desk {
 }
 
 impl Reading {
-    fn next(&mut self, holes: &mut Vec<Gap>) -> Result<Option<Record>, LogError> {
+    fn next(&mut self, decoder: &mut RecordDecoder, holes: &mut Vec<Gap>) -> Result<Option<Record>, LogError> {
         loop {
             match &self.standing_in {
                 Some((upto, record)) if self.at < *upto => {
@@ -118,22 +129,22 @@ impl Reading {
                 self.at += 1;
                 return Ok(Some(record));
             }
-            match self.read()? {
+            match self.read(decoder)? {
                 Found::Record(record) => {
                     self.at += 1;
                     return Ok(Some(record));
                 }
-                Found::Hole(hole) => self.stand_in(hole, holes)?,
+                Found::Hole(hole) => self.stand_in(hole, decoder, holes)?,
                 Found::Nothing => return Ok(None),
             }
         }
     }
 
     /// Looks where the hole ends, and makes of it what is handed out instead.
-    fn stand_in(&mut self, mut hole: Gap, holes: &mut Vec<Gap>) -> Result<(), LogError> {
+    fn stand_in(&mut self, mut hole: Gap, decoder: &mut RecordDecoder, holes: &mut Vec<Gap>) -> Result<(), LogError> {
         let from = self.seen;
         let to = loop {
-            match self.read()? {
+            match self.read(decoder)? {
                 Found::Record(record) => {
                     self.behind = Some(record);
                     break Some(self.seen);
@@ -153,11 +164,11 @@ impl Reading {
         Ok(())
     }
 
-    fn read(&mut self) -> Result<Found, LogError> {
+    fn read(&mut self, decoder: &mut RecordDecoder) -> Result<Found, LogError> {
         match self.cursor.read().map_err(unreadable)? {
             Next::Record { seq, bytes } => {
                 self.bytes = bytes.len();
-                let record = decode(seq, bytes)?;
+                let record = decode(decoder, seq, bytes)?;
                 self.seen = moment(&record).unwrap_or(self.seen);
                 Ok(Found::Record(record))
             }
@@ -183,8 +194,9 @@ struct Undecodable {
     error: greeks_model::DecodeError,
 }
 
-pub(super) fn decode(seq: u64, bytes: &[u8]) -> Result<Record, LogError> {
-    Record::decode(bytes)
+pub(super) fn decode(decoder: &mut RecordDecoder, seq: u64, bytes: &[u8]) -> Result<Record, LogError> {
+    decoder
+        .decode(bytes)
         .map_err(|error| LogError::Io(io::Error::new(io::ErrorKind::InvalidData, Undecodable { seq, error })))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use greeks_journal::{Handle, Incarnation, Next, State};
-use greeks_model::{Batch, LogError, Record, Seq, SnapshotLog, Uuid};
+use greeks_model::{Batch, LogError, Record, RecordDecoder, Seq, SnapshotLog, Uuid};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -65,9 +65,10 @@ impl JournalLog {
     /// Shows every record from `first` on that can be read.
     pub(super) fn scan(&self, first: u64, visit: &mut dyn FnMut(&Record)) -> Result<(), LogError> {
         let mut cursor = self.handle.cursor(self.incarnation, first.saturating_sub(1)).map_err(unreadable)?;
+        let mut decoder = RecordDecoder::new();
         loop {
             match cursor.read().map_err(unreadable)? {
-                Next::Record { seq, bytes } => visit(&decode(seq, bytes)?),
+                Next::Record { seq, bytes } => visit(&decode(&mut decoder, seq, bytes)?),
                 Next::Gap(_) => {}
                 _ => return Ok(()),
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use greeks_journal::{Error, Journal};
-use greeks_model::{Record, SinkError, SnapshotSink};
+use greeks_model::{Record, RecordEncoder, SinkError, SnapshotSink};
 
 use super::Shedding;
 use super::tally::Tally;
@@ -28,7 +28,7 @@ const KEEP_BYTES: usize = 4 << 10;
 pub struct JournalLogWriter {
     journal: Journal,
     /// Reused, so that a steady stream allocates nothing.
-    encoded: Vec<Vec<u8>>,
+    encoded: Buffers,
     tally: Tally,
     /// Whether the last append found no room, and at most the reserve took something.
     refused: bool,
@@ -37,7 +37,7 @@ pub struct JournalLogWriter {
 
 impl JournalLogWriter {
     pub(super) fn new(journal: Journal, shedding: Arc<Shedding>) -> Self {
-        Self { journal, encoded: Vec::new(), tally: Tally::default(), refused: false, shedding }
+        Self { journal, encoded: Buffers::default(), tally: Tally::default(), refused: false, shedding }
     }
 
     /// Returns when everything accepted so far survives a power cut too.
@@ -52,7 +52,7 @@ impl JournalLogWriter {
     /// adds the places of those given up to `given_up`.
     fn accept(&mut self, records: &[Record], place: usize, given_up: &mut Vec<usize>) -> Result<(), SinkError> {
         let statements = self.tally.statements();
-        let encoded = encode(&mut self.encoded, statements.iter().chain(records));
+        let encoded = self.encoded.of(statements.iter().chain(records));
         match self.journal.append(encoded) {
             Ok(_) => self.tally.finish(),
             Err(Error::QuotaReached { .. } | Error::NoSpace(_)) => self.give_up(records, place, given_up),
@@ -77,7 +77,7 @@ impl JournalLogWriter {
     fn give_up(&mut self, records: &[Record], place: usize, given_up: &mut Vec<usize>) {
         self.refused = true;
         let is_row = |record: &&Record| matches!(record, Record::Snapshot(_));
-        let others = encode(&mut self.encoded, records.iter().filter(|record| !is_row(record)));
+        let others = self.encoded.of(records.iter().filter(|record| !is_row(record)));
         let kept = others.is_empty() || self.journal.append_marker(others).is_ok();
         for (at, record) in records.iter().enumerate().filter(|(_, record)| !kept || is_row(record)) {
             self.tally.add(record);
@@ -91,7 +91,7 @@ impl JournalLogWriter {
     /// States what was given up so far, if the reserve permits; tells whether it did.
     fn state(&mut self) -> bool {
         let statements = self.tally.statements();
-        let accepted = self.journal.append_marker(encode(&mut self.encoded, &statements)).is_ok();
+        let accepted = self.journal.append_marker(self.encoded.of(&statements)).is_ok();
         if accepted {
             self.tally.note();
         }
@@ -127,22 +127,31 @@ impl SnapshotSink for JournalLogWriter {
     }
 }
 
-/// The binary forms of `records`, in buffers that are used again.
-fn encode<'a>(buffers: &mut Vec<Vec<u8>>, records: impl IntoIterator<Item = &'a Record>) -> &[Vec<u8>] {
-    buffers.truncate(KEEP_BUFFERS);
-    let mut count = 0;
-    for record in records {
-        if buffers.len() == count {
-            buffers.push(Vec::new());
+/// Binary forms, in buffers that are used again.
+#[derive(Debug, Default)]
+struct Buffers {
+    encoder: RecordEncoder,
+    forms: Vec<Vec<u8>>,
+}
+
+impl Buffers {
+    /// The binary forms of `records`.
+    fn of<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) -> &[Vec<u8>] {
+        self.forms.truncate(KEEP_BUFFERS);
+        let mut count = 0;
+        for record in records {
+            if self.forms.len() == count {
+                self.forms.push(Vec::new());
+            }
+            if let Some(form) = self.forms.get_mut(count) {
+                form.clear();
+                form.shrink_to(KEEP_BYTES);
+                self.encoder.encode(record, form);
+            }
+            count += 1;
         }
-        if let Some(buffer) = buffers.get_mut(count) {
-            buffer.clear();
-            buffer.shrink_to(KEEP_BYTES);
-            record.encode(buffer);
-        }
-        count += 1;
+        self.forms.get(..count).unwrap_or_default()
     }
-    buffers.get(..count).unwrap_or_default()
 }
 
 fn refused(error: Error) -> SinkError {

@@ -14,10 +14,10 @@ use greeks_store::greeks_journal::Options;
 use greeks_store::{Committer, CommitterConfig, DatabaseConfig, journal_log, memory_log, migrate};
 
 use crate::options::JournalOptions;
-use crate::process::{cpu_seconds, cpu_seconds_of_ended};
 use crate::product::{self, Load};
 use crate::stats::{Spread, short};
 use crate::{Result, machine};
+use greekd_tests::process::{cpu_seconds, cpu_seconds_of_ended};
 
 /// As many series as a large book has.
 const SERIES: usize = 500;

@@ -16,7 +16,6 @@ mod latency;
 mod machine;
 mod options;
 mod outage;
-mod process;
 mod product;
 mod report;
 mod stats;

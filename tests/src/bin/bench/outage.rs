@@ -9,8 +9,8 @@ use greekd_tests::scratch::scratch;
 use greekd_tests::tasty::{environment, settle};
 
 use crate::options::OutageOptions;
-use crate::process::resident_bytes;
 use crate::{Result, machine};
+use greekd_tests::process::resident_bytes;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// With the database, before it goes: what is normal.

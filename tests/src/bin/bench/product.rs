@@ -11,7 +11,7 @@ use greeks_store::tokio_postgres::Client;
 use serde_json::Value;
 
 use crate::Result;
-use crate::process::cpu_seconds;
+use greekd_tests::process::cpu_seconds;
 
 /// For the program to start, and for what was sent to be stored; generous, since machines are shared.
 const PATIENCE: Duration = Duration::from_secs(60);

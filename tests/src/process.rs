@@ -4,18 +4,18 @@
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Seconds of processor time, user and system, that a process has used; `None` when it cannot be known.
-pub(crate) fn cpu_seconds(pid: u32) -> Option<f64> {
+pub fn cpu_seconds(pid: u32) -> Option<f64> {
     ticks(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Seconds of processor time that a process and those of its children that have ended have used.
-pub(crate) fn cpu_seconds_of_ended(pid: u32) -> Option<f64> {
+pub fn cpu_seconds_of_ended(pid: u32) -> Option<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     Some(ticks(&stat)? + fields(&stat, 13)?)
 }
 
 /// What a process has in memory (proc(5), VmRSS).
-pub(crate) fn resident_bytes(pid: u32) -> Option<f64> {
+pub fn resident_bytes(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(kib.trim().trim_end_matches("kB").trim().parse::<f64>().ok()? * 1024.0)
