@@ -1,6 +1,7 @@
 //! What a source tells the pipeline.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::{AccountId, Decimal, InstrumentId, QuoteUpdate, UnixNanos};
 
@@ -28,6 +29,8 @@ pub enum SourceEvent {
         /// [`SourceContext::keep_payload`]: crate::SourceContext::keep_payload
         payload: Option<Box<str>>,
     },
+    /// What a source knows of an underlying beside its quotes; it gives no row.
+    Reference(Reference),
     /// Something could not be received while the source claimed to stream.
     Gap {
         /// The last moment up to which the stream was whole.
@@ -59,6 +62,29 @@ pub struct Position {
     pub quantity: f64,
     /// Money per 1.00 of the option's price and contract.
     pub multiplier: Decimal,
+}
+
+/// What a source knows of an underlying beside its quotes. As in a [`QuoteUpdate`], `None` means that it was not said,
+/// and what was known stays; `Some(NaN)` means that the source says it is unknown.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Reference {
+    /// The canonical symbol of the underlying, or of a product of futures: `SPX`, `BRK/B`, `/ESZ26`, `/ES`.
+    pub underlying: Arc<str>,
+    /// Per cent that the underlying moves with 1 % of the benchmark the source uses, mostly the S&P 500.
+    pub beta: Option<f64>,
+    /// Money per unit of the underlying.
+    pub price: Option<f64>,
+    /// Of when the numbers are.
+    pub as_of: UnixNanos,
+}
+
+impl Reference {
+    /// A reference that says nothing yet.
+    #[must_use]
+    pub const fn new(underlying: Arc<str>, as_of: UnixNanos) -> Self {
+        Self { underlying, beta: None, price: None, as_of }
+    }
 }
 
 /// Why a stretch of the stream is missing.

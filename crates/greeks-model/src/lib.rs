@@ -40,7 +40,7 @@ mod time;
 mod update;
 
 pub use contract::{Contract, ContractError, OptionType};
-pub use event::{GapReason, Position, PositionSnapshot, SourceEvent};
+pub use event::{GapReason, Position, PositionSnapshot, Reference, SourceEvent};
 pub use flags::Flags;
 pub use future::{Future, MonthCode};
 pub use ids::{AccountId, InvalidId, SourceId};

@@ -7,6 +7,8 @@
 //! - [`Inbox`]: merges the bounded channels of all sources, so that a flood at one does not queue before another.
 //! - [`Pipeline`]: the thread that takes events from the inbox, normalises them and appends the records to the sink.
 //! - [`Normaliser`]: the rules by which events become records. Pure, and usable without the rest.
+//! - [`book::LiveBook`]: the latest row of every position and sums over them, for whoever shows the book live.
+//! - [`calendar::MarketCalendar`]: when option markets are open.
 //! - [`Latency`] and [`Slo`]: how long rows take until they are durable, and whether that is as promised.
 //!
 //! To stop, stop the supervisor: its sources end, their channels close, the pipeline takes what is left and closes the
@@ -71,6 +73,9 @@ mod pipeline;
 
 mod normalise;
 
+pub mod book;
+pub mod calendar;
+
 mod latency;
 mod slo;
 
@@ -86,6 +91,6 @@ pub use clock::SystemClock;
 pub use inbox::Inbox;
 pub use latency::{Latency, Percentiles};
 pub use normalise::{Counts, Normaliser, PricingInputs};
-pub use pipeline::{AcceptedHook, Pipeline, PipelineConfig, PipelineError, PipelineStats};
+pub use pipeline::{AcceptedHook, Pipeline, PipelineConfig, PipelineError, PipelineStats, ReferenceHook};
 pub use slo::{Slo, SloConfig, SloEvent};
 pub use supervisor::{DuplicateSource, FirstOutcome, Probes, RetryPolicy, SourceHandle, Supervisor, SupervisorConfig};

@@ -58,8 +58,9 @@ pub use memory_log::{MemoryLog, MemoryLogAbort, MemoryLogWriter, memory_log};
 pub use migrate::{MigrateError, Migrated, known_version, migrate};
 pub use month::{InvalidMonth, Month};
 pub use queries::{
-    BrokerSide, CrossBrokerRow, Cursor, DatabaseCheck, GapFilter, GapRow, InvalidCursor, LatestValues, PartitionInfo,
-    PositionRow, Queries, QueryError, SnapshotFilter, SnapshotPage, SnapshotRow,
+    BrokerSide, CrossBrokerRow, Cursor, DatabaseCheck, GapFilter, GapRow, History, HistoryFilter, HistoryPoint,
+    InvalidCursor, InvalidHistory, InvalidMetric, InvalidTrade, LatestValues, Metric, NewTrade, PartitionInfo, PositionRow,
+    Queries, QueryError, SnapshotFilter, SnapshotPage, SnapshotRow, Trade, TradeCursor, TradeFilter, TradePage,
 };
 pub use roles::{INGEST_ROLE, MAINTENANCE_ROLE, READ_ROLE, RolesError, RolesMade, make_roles};
 pub use tls::{TlsSettings, TlsSetupError};

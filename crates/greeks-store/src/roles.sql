@@ -31,8 +31,8 @@ END
 $roles$;
 
 REVOKE ALL ON greek_ticks, greek_ticks_default, series, trades, positions_history, ingest_gaps, ingest_progress,
-    ingest_quarantine, greek_snapshots, v_latest_greeks, v_positions, v_cross_broker, refinery_schema_history
-    FROM greekd_ingest, greekd_maintenance, greekd_read;
+    ingest_quarantine, greek_snapshots, v_latest_greeks, v_positions, v_cross_broker, v_portfolio_1m,
+    refinery_schema_history FROM greekd_ingest, greekd_maintenance, greekd_read;
 REVOKE ALL ON FUNCTION greekd_partition_name(date), greekd_prepare_month(date), greekd_attach_month(date),
     greekd_make_partition(date), greekd_move_from_default(date), greekd_default_months()
     FROM greekd_ingest, greekd_maintenance, greekd_read;
@@ -52,5 +52,7 @@ GRANT EXECUTE ON FUNCTION greekd_make_partition(date), greekd_move_from_default(
     TO greekd_ingest, greekd_maintenance;
 GRANT SELECT ON greek_ticks TO greekd_maintenance;
 
-GRANT SELECT ON greek_snapshots, v_latest_greeks, v_positions, v_cross_broker, greek_ticks, series, trades,
-    positions_history, ingest_gaps, ingest_progress, ingest_quarantine TO greekd_read;
+GRANT SELECT ON greek_snapshots, v_latest_greeks, v_positions, v_cross_broker, v_portfolio_1m, greek_ticks, series,
+    trades, positions_history, ingest_gaps, ingest_progress, ingest_quarantine TO greekd_read;
+-- Counts rows and does nothing else; what is in greek_ticks_default everybody who may read greek_ticks sees anyway.
+GRANT EXECUTE ON FUNCTION greekd_default_months() TO greekd_read;

@@ -167,6 +167,8 @@ impl Normaliser {
             SourceEvent::Gap { since, reason } => {
                 self.counts.gaps += u64::from(self.gaps.open(&self.source, since, reason, out));
             }
+            // It is about no position and gives no row.
+            SourceEvent::Reference(_) => {}
             // An event of a later version of the vocabulary: a normaliser that does not know it cannot store it.
             other => tracing::warn!(source = %self.source, event = ?other, "an unknown kind of event was passed over"),
         }

@@ -11,7 +11,9 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use greeks_model::{Clock, GapRecord, GreekSnapshot, InstrumentTable, Record, SinkError, SnapshotSink};
+use greeks_model::{
+    Clock, GapRecord, GreekSnapshot, InstrumentTable, Record, Reference, SinkError, SnapshotSink, SourceId,
+};
 use tokio::sync::oneshot;
 
 pub use self::stats::PipelineStats;
@@ -20,6 +22,9 @@ use crate::{Counts, Inbox, PricingInputs};
 
 /// Told of records right after the sink has accepted them, on the pipeline thread: it must be quick.
 pub type AcceptedHook = Box<dyn FnMut(&[Record]) + Send>;
+
+/// Told what a source says about an underlying, on the pipeline thread: it must be quick.
+pub type ReferenceHook = Box<dyn FnMut(&SourceId, &Reference) + Send>;
 
 /// What a pipeline works with, beside its inbox and its sink.
 pub struct PipelineConfig {
@@ -38,6 +43,8 @@ pub struct PipelineConfig {
     pub max_batch: usize,
     /// Told of every accepted record, in order.
     pub accepted: Option<AcceptedHook>,
+    /// Told of every reference, which gives no record, in the order of receipt.
+    pub reference: Option<ReferenceHook>,
 }
 
 impl PipelineConfig {
@@ -52,6 +59,7 @@ impl PipelineConfig {
             pricing: Some(PricingInputs::default()),
             max_batch: 1_024,
             accepted: None,
+            reference: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use greeks_model::{Clock, Flags, GapReason, GapRecord, Record, SinkError, SnapshotSink, SourceEvent, SourceId};
 use metrics::{Counter, Histogram};
 
-use super::{AcceptedHook, PipelineConfig, PipelineStats};
+use super::{AcceptedHook, PipelineConfig, PipelineStats, ReferenceHook};
 use crate::clock_step::StepWatch;
 use crate::metrics::{
     DUPLICATES_SUPPRESSED_TOTAL, EVENT_LATENCY_SECONDS, GAPS_TOTAL, RECEIVE_TO_ACCEPTED, ROWS_GIVEN_UP_TOTAL,
@@ -22,6 +22,7 @@ pub(super) struct Work {
     clock: Arc<dyn Clock>,
     steps: StepWatch,
     accepted: Option<AcceptedHook>,
+    reference: Option<ReferenceHook>,
     max_batch: usize,
     duplicates: Counter,
     stats: Arc<PipelineStats>,
@@ -57,6 +58,7 @@ impl Work {
             clock: config.clock,
             steps: StepWatch::default(),
             accepted: config.accepted,
+            reference: config.reference,
             max_batch: config.max_batch,
             duplicates: metrics::counter!(DUPLICATES_SUPPRESSED_TOTAL),
             stats,
@@ -98,6 +100,9 @@ impl Work {
         let before = duplicates(&self.lanes);
         for (number, event) in events.drain(..) {
             if let Some(lane) = self.lanes.get_mut(number) {
+                if let (SourceEvent::Reference(reference), Some(told)) = (&event, &mut self.reference) {
+                    told(lane.normaliser.source(), reference);
+                }
                 lane.normaliser.push(event, records);
                 sources.resize(records.len(), number);
             }

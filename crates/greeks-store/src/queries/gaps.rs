@@ -14,9 +14,12 @@ const SINCE: &str = "SELECT source, gap_from, gap_to, reason, events FROM ingest
 
 /// A gap that is open still goes on; two stretches meet when neither ends before the other begins.
 const MEETING: &str = "SELECT source, kind, gap_from, gap_to, reason, events, noted_at FROM ingest_gaps \
-    WHERE ($1::text IS NULL OR source = $1) AND ($2::timestamptz IS NULL OR gap_to IS NULL OR gap_to >= $2) \
+    WHERE ($1::text[] IS NULL OR source = ANY ($1)) AND ($2::timestamptz IS NULL OR gap_to IS NULL OR gap_to >= $2) \
       AND ($3::timestamptz IS NULL OR gap_from < $3) \
     ORDER BY gap_from DESC, source, kind LIMIT $4";
+
+/// The source of gaps that damage to the journal has made: nobody knows whose records they were.
+pub(super) const JOURNAL: &str = "journal";
 
 /// Which gaps; what is `None` does not restrict. The default is the newest 100 of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +67,20 @@ impl Queries {
     /// # Errors
     /// [`QueryError`] when the database does not answer.
     pub async fn gaps(&self, filter: &GapFilter) -> Result<Vec<GapRow>, QueryError> {
+        let sources = filter.source.as_ref().map(|source| vec![source.clone()]);
         let (from, to) = (filter.from.map(UnixNanos::to_timestamp), filter.to.map(UnixNanos::to_timestamp));
-        let rows = self.rows(MEETING, &[&filter.source, &from, &to, &i64::from(filter.limit)]).await?;
+        self.meeting(sources, from, to, filter.limit).await
+    }
+
+    /// The newest gaps of these sources, or of all, that meet the time between.
+    pub(super) async fn meeting(
+        &self,
+        sources: Option<Vec<String>>,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<Vec<GapRow>, QueryError> {
+        let rows = self.rows(MEETING, &[&sources, &from, &to, &i64::from(limit)]).await?;
         rows.iter()
             .map(|row| {
                 Ok(GapRow {

@@ -3,21 +3,29 @@
 use std::fmt;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Row};
 
+use super::history::InvalidHistory;
+use super::new_trade::InvalidTrade;
 use crate::database::DatabaseConfig;
 use crate::tls::TlsSetupError;
 
 const WAIT: Duration = Duration::from_secs(10);
 const DEADLINE: Duration = Duration::from_secs(60);
+/// The server gives up so much earlier than we do, so that its answer is heard and the connection kept.
+const HEAD_START: Duration = Duration::from_millis(500);
+/// How soon the server notices that nobody waits for an answer any more.
+const LOOK_FOR_CLIENT: Duration = Duration::from_secs(2);
 
 /// Questions to the database, over a small pool of connections of their own. Cheap to clone.
 #[derive(Clone)]
 pub struct Queries {
     pool: Pool,
+    deadline: Duration,
 }
 
 impl fmt::Debug for Queries {
@@ -47,17 +55,45 @@ pub enum QueryError {
         /// Its value.
         value: String,
     },
+    /// The user of the database lacks a right.
+    #[error("the user of the database may not {what}")]
+    NotAllowed {
+        /// What was to be done, and the right it takes.
+        what: &'static str,
+        /// The database's words.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// No such history can be asked for.
+    #[error(transparent)]
+    History(#[from] InvalidHistory),
+    /// Not a trade that could be added.
+    #[error(transparent)]
+    Trade(#[from] InvalidTrade),
     /// No answer in time.
-    #[error("the database did not answer within {} s", .0.as_secs())]
+    #[error("the database did not answer within {} s", .0.as_secs_f64())]
     Deadline(Duration),
 }
 
 impl Queries {
-    /// At most `connections` at a time; connects when first asked.
+    /// At most `connections` at a time; connects when first asked. A question has 60 s.
     ///
     /// # Errors
     /// [`QueryError::Tls`] when the protection asked for cannot be had.
     pub fn new(database: &DatabaseConfig, connections: usize) -> Result<Self, QueryError> {
+        Self::with_deadline(database, connections, DEADLINE)
+    }
+
+    /// As [`Queries::new`], with the time a question has, at least 1 s; the server stops working on it then too.
+    ///
+    /// # Errors
+    /// [`QueryError::Tls`] when the protection asked for cannot be had.
+    pub fn with_deadline(
+        database: &DatabaseConfig,
+        connections: usize,
+        deadline: Duration,
+    ) -> Result<Self, QueryError> {
+        let deadline = deadline.max(Duration::from_secs(1));
         let config = database.driver_config(false);
         let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = if config.get_ssl_mode() == tokio_postgres::config::SslMode::Disable {
@@ -72,9 +108,10 @@ impl Queries {
             .create_timeout(Some(WAIT))
             .wait_timeout(Some(WAIT))
             .recycle_timeout(Some(WAIT))
+            .post_create(limits(deadline))
             .build();
         match pool {
-            Ok(pool) => Ok(Self { pool }),
+            Ok(pool) => Ok(Self { pool, deadline }),
             // Only a missing runtime is refused, and one is given.
             Err(error) => Err(TlsSetupError::Verifier(error.to_string()).into()),
         }
@@ -86,25 +123,70 @@ impl Queries {
         let mut retried = false;
         loop {
             let client = self.pool.get().await.map_err(|error| QueryError::Connect(Box::new(error)))?;
-            let asked = async {
-                let statement = client.prepare_cached(sql).await?;
-                client.query(&statement, params).await
+            let client = Busy(Some(client));
+            let Some(asked) = client.0.as_ref() else { continue };
+            let answer = async {
+                let statement = asked.prepare_cached(sql).await?;
+                asked.query(&statement, params).await
             };
-            match timeout(DEADLINE, asked).await {
-                Ok(Ok(rows)) => return Ok(rows),
-                Ok(Err(error)) if !retried && (client.is_closed() || error.code().is_none() || ended(&error)) => {
-                    retried = true;
-                    drop(deadpool_postgres::Object::take(client));
+            // Where no answer comes the connection ends with `client`.
+            let answer = timeout(self.deadline, answer).await.map_err(|_| QueryError::Deadline(self.deadline))?;
+            match answer {
+                Ok(rows) => {
+                    client.done();
+                    return Ok(rows);
                 }
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => {
-                    // Its answer would be taken for that to another question.
-                    drop(deadpool_postgres::Object::take(client));
-                    return Err(QueryError::Deadline(DEADLINE));
+                Err(error) if !retried && (asked.is_closed() || error.code().is_none() || ended(&error)) => {
+                    retried = true;
+                }
+                Err(error) => {
+                    client.done();
+                    return Err(if error.code() == Some(&SqlState::QUERY_CANCELED) {
+                        QueryError::Deadline(self.deadline)
+                    } else {
+                        error.into()
+                    });
                 }
             }
         }
     }
+}
+
+/// A connection that a question is asked through. Unless that is done with, the connection is closed when this is dropped:
+/// the next question would wait behind this one, or take its answer.
+struct Busy(Option<Object>);
+
+impl Busy {
+    /// Back into the pool.
+    fn done(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.take() {
+            drop(Object::take(client));
+        }
+    }
+}
+
+/// Bounds what the server does for us, on each new connection.
+fn limits(deadline: Duration) -> Hook {
+    let statement = deadline.saturating_sub(HEAD_START).as_millis();
+    let limit = format!("SET statement_timeout = {statement}");
+    let look = format!("SET client_connection_check_interval = {}", LOOK_FOR_CLIENT.as_millis());
+    Hook::async_fn(move |client, _| {
+        let (limit, look) = (limit.clone(), look.clone());
+        Box::pin(async move {
+            client.batch_execute(&limit).await.map_err(HookError::Backend)?;
+            // Not every platform can; the limit above holds in any case.
+            match client.batch_execute(&look).await {
+                Err(error) if client.is_closed() => Err(HookError::Backend(error)),
+                _ => Ok(()),
+            }
+        })
+    })
 }
 
 /// The server has just ended this connection (57P01 to 57P03).
