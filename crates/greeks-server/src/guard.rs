@@ -71,7 +71,8 @@ impl Guard {
     }
 
     fn check_origin(&self, parts: &Parts, local: SocketAddr) -> Result<(), Problem> {
-        let host = single(&parts.headers, &HOST)?.ok_or_else(|| Problem::bad_request("a request needs a Host header"))?;
+        let host =
+            single(&parts.headers, &HOST)?.ok_or_else(|| Problem::bad_request("a request needs a Host header"))?;
         let named = self.host(host, local).ok_or_else(refused_host)?;
         if let Some(authority) = parts.uri.authority() {
             if parts.method == Method::CONNECT || parts.uri.scheme_str() != Some("http") {

@@ -99,7 +99,11 @@ impl Hub {
                 _ = book.tick() => None,
                 _ = status.tick() => Some(raw(&self.status.status(self.clock.now()))),
             };
-            let version = self.book.version();
+            let mut version = self.book.version();
+            if fresh.is_some() {
+                // Lines become stale by time alone, which somebody has to look for.
+                version = version.max(self.book.changed_since(version, self.clock.now()).version);
+            }
             self.tick.send_if_modified(|tick| {
                 let moved = tick.version != version;
                 tick.version = version;
@@ -145,12 +149,7 @@ impl Hub {
 
     /// Computes an event once for all streams that need it; the others wait for the first, which takes less than doing it
     /// again.
-    fn cached(
-        &self,
-        tick: &Tick,
-        wanted: Wanted,
-        write: impl FnOnce() -> Option<BookEvent>,
-    ) -> Option<BookEvent> {
+    fn cached(&self, tick: &Tick, wanted: Wanted, write: impl FnOnce() -> Option<BookEvent>) -> Option<BookEvent> {
         let mut cache = self.cache();
         if cache.version != tick.version {
             *cache = Cache { version: tick.version, events: Vec::new() };

@@ -74,7 +74,8 @@ impl Modify for Common {
     fn modify(&self, document: &mut model::OpenApi) {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
-        let cookie = ApiKey::Cookie(ApiKeyValue::with_description("greeks_<port>", "Given for /?token=.. by a browser."));
+        let cookie =
+            ApiKey::Cookie(ApiKeyValue::with_description("greeks_<port>", "Given for /?token=.. by a browser."));
         components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
         let tags = ["greeks", "portfolio", "trades", "sources", "stream", "operations"];
         document.tags = Some(tags.into_iter().map(Tag::new).collect());

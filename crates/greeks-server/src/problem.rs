@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use greeks_store::QueryError;
+use greeks_store::{InvalidTrade, QueryError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,7 +14,7 @@ const RETRY_SECONDS: &str = "5";
 
 /// The body of every answer that is an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Always `about:blank`: the status says all there is to say.
     #[serde(rename = "type")]
     #[schema(example = "about:blank")]
@@ -76,11 +76,21 @@ impl Problem {
     }
 }
 
-/// The database cannot answer now; the cause goes to the log, not to the client.
+/// A question that cannot be answered, or a database that cannot answer now: then the cause goes to the log only.
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a question to the database failed");
-        Self::unavailable("the database does not answer; the live book does")
+        match error {
+            QueryError::History(invalid) => Self::bad_request(invalid.to_string()),
+            QueryError::Trade(taken @ InvalidTrade::IdTaken { .. }) => {
+                Self::new(StatusCode::CONFLICT, taken.to_string())
+            }
+            QueryError::Trade(invalid) => Self::unprocessable(invalid.to_string()),
+            QueryError::NotAllowed { .. } => Self::unavailable(error.to_string()),
+            other => {
+                tracing::warn!(error = &other as &dyn std::error::Error, "a question to the database failed");
+                Self::unavailable("the database does not answer; the live book does")
+            }
+        }
     }
 }
 

@@ -180,7 +180,11 @@ impl Server {
         }
         drop(self.listener);
         stop.cancel();
-        let all = async { while let Some(ended) = connections.join_next().await { report(ended) } };
+        let all = async {
+            while let Some(ended) = connections.join_next().await {
+                report(ended)
+            }
+        };
         if timeout(house.limits.drain, all).await.is_err() {
             tracing::warn!(connections = connections.len(), "requests were under way for too long and are cut off");
         }

@@ -316,9 +316,10 @@ impl StatusDocument {
         };
         for source in self.sources.iter().filter(|source| source.wanted && source.state != SourceState::Connected) {
             let why = source.reason.as_deref().or(source.last_error.as_deref());
-            say(&source.source, why.map_or_else(|| source.state.as_str().into(), |why| {
-                format!("{}: {why}", source.state.as_str())
-            }));
+            say(
+                &source.source,
+                why.map_or_else(|| source.state.as_str().into(), |why| format!("{}: {why}", source.state.as_str())),
+            );
         }
         if let Some(trouble) = self.database.state.trouble() {
             let why = self.database.last_error.as_deref();

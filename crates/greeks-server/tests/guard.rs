@@ -3,7 +3,7 @@
 
 mod support;
 
-use greeks_processor::book::LiveBook;
+use greeks_processor::book::{BookConfig, LiveBook};
 use greeks_server::{Server, ServerConfig, ServerError};
 use secrecy::SecretString;
 use support::{Running, config, no_database, start};
@@ -13,7 +13,7 @@ const TOKEN: &str = "a-token-of-20-letters";
 async fn loopback() -> Running {
     let mut config = config();
     config.hosts = vec!["greeks.example".into(), "desk.example:8443".into()];
-    start(config, LiveBook::default(), no_database()).await
+    start(config, LiveBook::new(BookConfig::default()), no_database()).await
 }
 
 #[tokio::test]
@@ -64,7 +64,8 @@ async fn hosts_that_are_not_ours_are_refused() {
         (400, format!("Host: localhost:{port}\r\nHost: evil.example")),
     ];
     for (status, host) in cases {
-        let answer = server.raw(format!("GET /healthz HTTP/1.1\r\n{host}\r\nConnection: close\r\n\r\n").as_bytes()).await;
+        let answer =
+            server.raw(format!("GET /healthz HTTP/1.1\r\n{host}\r\nConnection: close\r\n\r\n").as_bytes()).await;
         assert_eq!(answer.status, status, "{host}: {answer:?}");
         let kind = if status == 200 { "application/json" } else { "application/problem+json" };
         assert_eq!(answer.header("content-type"), Some(kind), "{host}: {answer:?}");
@@ -173,7 +174,7 @@ async fn every_answer_has_the_headers_that_keep_others_out() {
 async fn a_token_is_asked_for_everywhere_but_at_healthz() {
     let mut config = config();
     config.token = Some(SecretString::from(TOKEN));
-    let server = start(config, LiveBook::default(), no_database()).await;
+    let server = start(config, LiveBook::new(BookConfig::default()), no_database()).await;
     let target = "/v1/streaming/status";
     for (status, target, header) in [
         (200, "/healthz", String::new()),
@@ -209,7 +210,14 @@ async fn a_token_is_asked_for_everywhere_but_at_healthz() {
     assert_eq!(server.request("GET", target, &header, "").await.status, 200);
     let (name, _) = pair.split_once('=').unwrap();
     assert_eq!(server.request("GET", target, &format!("Cookie: {name}=0\r\n"), "").await.status, 401);
-    let evil = server.raw(format!("GET / HTTP/1.1\r\nHost: evil.example\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n").as_bytes()).await;
+    let evil = server
+        .raw(
+            format!(
+                "GET / HTTP/1.1\r\nHost: evil.example\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
+            )
+            .as_bytes(),
+        )
+        .await;
     assert_eq!(evil.status, 403, "a token does not help another host");
 }
 

@@ -59,8 +59,9 @@ pub use migrate::{MigrateError, Migrated, known_version, migrate};
 pub use month::{InvalidMonth, Month};
 pub use queries::{
     BrokerSide, CrossBrokerRow, Cursor, DatabaseCheck, GapFilter, GapRow, History, HistoryFilter, HistoryPoint,
-    InvalidCursor, InvalidHistory, InvalidMetric, InvalidTrade, LatestValues, Metric, NewTrade, PartitionInfo, PositionRow,
-    Queries, QueryError, SnapshotFilter, SnapshotPage, SnapshotRow, Trade, TradeCursor, TradeFilter, TradePage,
+    InvalidCursor, InvalidHistory, InvalidMetric, InvalidTrade, LatestValues, Metric, NewTrade, PartitionInfo,
+    PositionRow, Queries, QueryError, SnapshotFilter, SnapshotPage, SnapshotRow, Trade, TradeCursor, TradeFilter,
+    TradePage,
 };
 pub use roles::{INGEST_ROLE, MAINTENANCE_ROLE, READ_ROLE, RolesError, RolesMade, make_roles};
 pub use tls::{TlsSettings, TlsSetupError};

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::routing::{MethodRouter, get, post};
-use greeks_model::Decimal;
 
 use crate::api::Shared;
 use crate::openapi;
@@ -55,9 +54,4 @@ async fn nothing_there(uri: Uri) -> Problem {
 
 async fn no_such_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path is there for other methods: see the header Allow")
-}
-
-/// The nearest double: for a number of up to 15 digits its shortest text is the number itself.
-fn number(value: Decimal) -> f64 {
-    value.try_into().unwrap_or(f64::NAN)
 }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use super::number;
 use crate::api::Shared;
 use crate::extract::{Params, Word, check_stretch};
+use crate::line::number;
 use crate::problem::Problem;
 use crate::status::{Day, Time};
 

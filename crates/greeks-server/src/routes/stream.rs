@@ -73,8 +73,11 @@ pub(crate) async fn stream(
         let event = feed.next().await?;
         Some((Ok::<Bytes, Infallible>(event), feed))
     });
-    let headers =
-        [(CONTENT_TYPE.as_str(), "text/event-stream"), (CACHE_CONTROL.as_str(), "no-store"), ("x-accel-buffering", "no")];
+    let headers = [
+        (CONTENT_TYPE.as_str(), "text/event-stream"),
+        (CACHE_CONTROL.as_str(), "no-store"),
+        ("x-accel-buffering", "no"),
+    ];
     Ok((headers, Body::from_stream(events)).into_response())
 }
 

@@ -171,7 +171,10 @@ pub enum InvalidHistory {
     #[error("lookback must be at most 7 days")]
     Lookback,
     /// Too many buckets.
-    #[error("that would be {points} points, {} are the most: take a longer step or a shorter range", HistoryFilter::MAX_POINTS)]
+    #[error(
+        "that would be {points} points, {} are the most: take a longer step or a shorter range",
+        HistoryFilter::MAX_POINTS
+    )]
     TooMany {
         /// How many there would be.
         points: u64,

@@ -157,7 +157,8 @@ mod tests {
             assert_eq!(tag, Some(Text { field: "strategy_tag" }), "{bad:?}");
         }
         assert_eq!(refused(|trade| trade.symbol = "ü".repeat(64)), None, "characters, not bytes");
-        for bad in [json!([]), json!("x"), json!({"a": [{"b": "x\0"}]}), json!({"\0": 1}), json!({"a": "x".repeat(16_384)})]
+        for bad in
+            [json!([]), json!("x"), json!({"a": [{"b": "x\0"}]}), json!({"\0": 1}), json!({"a": "x".repeat(16_384)})]
         {
             assert_eq!(refused(|trade| trade.metadata = Some(bad)), Some(Metadata));
         }

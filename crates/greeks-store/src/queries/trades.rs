@@ -150,18 +150,8 @@ impl Queries {
         // Drawn here: a statement that is sent again over another connection must not add it twice.
         let id = new.id.unwrap_or_else(Uuid::new_v4);
         let NewTrade { broker, account_id, symbol, contract_key, action, quantity, price, .. } = new;
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 10] = [
-            &id,
-            broker,
-            account_id,
-            symbol,
-            contract_key,
-            action,
-            quantity,
-            price,
-            &new.strategy_tag,
-            &new.metadata,
-        ];
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 10] =
+            [&id, broker, account_id, symbol, contract_key, action, quantity, price, &new.strategy_tag, &new.metadata];
         self.rows(ADD, &params).await.map_err(|error| match error {
             QueryError::Sql(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
                 QueryError::NotAllowed { what: "add trades (GRANT INSERT, SELECT ON trades)", source: error }
