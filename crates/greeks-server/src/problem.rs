@@ -69,11 +69,6 @@ impl Problem {
     pub(crate) fn not_ready(components: Vec<Component>) -> Self {
         Self { components, ..Self::unavailable("some components are not ready") }
     }
-
-    #[cfg(test)]
-    pub(crate) fn status(&self) -> u16 {
-        self.status
-    }
 }
 
 /// A question that cannot be answered, or a database that cannot answer now: then the cause goes to the log only.

@@ -55,3 +55,18 @@ async fn nothing_there(uri: Uri) -> Problem {
 async fn no_such_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path is there for other methods: see the header Allow")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_path_is_described_and_no_other() {
+        let document = openapi::document();
+        let described: BTreeSet<&str> = document.paths.paths.keys().map(String::as_str).collect();
+        let there: BTreeSet<&str> = table().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(described, there);
+    }
+}

@@ -20,8 +20,8 @@ use tokio::sync::{broadcast, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// 2026-11-28T15:00:00Z.
-pub const NOW: UnixNanos = UnixNanos::from_millis(1_795_878_000_000);
+/// 2026-11-20T15:00:00Z.
+pub const NOW: UnixNanos = UnixNanos::from_millis(1_795_186_800_000);
 
 /// For whatever should happen at once.
 pub const SOON: Duration = Duration::from_secs(10);
