@@ -1,18 +1,40 @@
 //! When option markets are open: a pure function of the time, by rule from 2000 to 2100.
+//!
+//! Holidays and half days are those of NYSE and Cboe. Known simplifications: the hours are those of today, for past years
+//! too; the global hours of Cboe are taken to precede each trading day alike, though before some holidays they are cut;
+//! on holidays futures are taken to trade until 13:00, on half days until 13:15, and on Good Friday, Christmas and New
+//! Year's Day not at all, which is right for index futures in most years and near for others; an option's own last
+//! trading hour is not known here.
+//!
+//! ```
+//! use greeks_model::UnixNanos;
+//! use greeks_processor::calendar::{MarketCalendar, MarketState, Product};
+//!
+//! let calendar = MarketCalendar::default();
+//! let noon_after_thanksgiving = UnixNanos::from_timestamp("2026-11-27T17:00:00Z".parse()?);
+//! assert_eq!(calendar.state(Product::EquityOption, noon_after_thanksgiving), MarketState::Open);
+//! let closes = calendar.next_change(Product::EquityOption, noon_after_thanksgiving);
+//! assert_eq!(closes.map(|at| at.to_string()).as_deref(), Some("2026-11-27T18:00:00Z"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod holidays;
+mod new_york;
 mod product;
 
 use std::collections::BTreeSet;
 
 use greeks_model::UnixNanos;
-use greeks_model::jiff::civil::Date;
+use greeks_model::jiff::civil::{Date, DateTime, Time, time};
 
+use self::holidays::Day;
+use self::new_york::NewYork;
 pub use self::product::Product;
 
 /// What a market is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MarketState {
-    /// On a trading day before the opening.
+    /// On a trading day before the opening: from 4:00 in New York on, when stocks begin to trade.
     PreOpen,
     /// Regular trading.
     Open,
@@ -36,28 +58,132 @@ impl MarketState {
 }
 
 /// Trading days and hours.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MarketCalendar {
+    new_york: NewYork,
     closures: BTreeSet<Date>,
     half_days: BTreeSet<Date>,
 }
 
+impl Default for MarketCalendar {
+    /// By rule and table alone.
+    fn default() -> Self {
+        Self::with_extra([], [])
+    }
+}
+
+/// A stretch in which a market is in one state, the end left out, in New York's time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Session {
+    from: DateTime,
+    to: DateTime,
+    state: MarketState,
+}
+
+/// Longer than any closure of an exchange since 1933.
+const LONGEST_CLOSURE_DAYS: usize = 30;
+
 impl MarketCalendar {
-    /// The calendar by rule, with these closures and half days besides; a closure goes before a half day.
+    /// The calendar by rule, with these closures of all markets and half days besides; a closure goes before a half day.
     #[must_use]
     pub fn with_extra(closures: impl IntoIterator<Item = Date>, half_days: impl IntoIterator<Item = Date>) -> Self {
-        Self { closures: closures.into_iter().collect(), half_days: half_days.into_iter().collect() }
+        let (closures, half_days) = (closures.into_iter().collect(), half_days.into_iter().collect());
+        Self { new_york: NewYork::new(), closures, half_days }
     }
 
     /// What the market of `product` is doing at `at`.
     #[must_use]
-    pub fn state(&self, _product: Product, _at: UnixNanos) -> MarketState {
-        MarketState::Closed
+    pub fn state(&self, product: Product, at: UnixNanos) -> MarketState {
+        self.session(product, self.new_york.reading(at)).map_or(MarketState::Closed, |session| session.state)
     }
 
-    /// When that changes next; `None` beyond the year 2100.
+    /// When that changes next; `None` when it does not within 30 days, or beyond the range of times.
     #[must_use]
-    pub fn next_change(&self, _product: Product, _at: UnixNanos) -> Option<UnixNanos> {
-        None
+    pub fn next_change(&self, product: Product, at: UnixNanos) -> Option<UnixNanos> {
+        let reading = self.new_york.reading(at);
+        let change = match self.session(product, reading) {
+            Some(session) => session.to,
+            None => days_from(reading.date())
+                .flat_map(|day| self.sessions(product, day))
+                .flatten()
+                .map(|session| session.from)
+                .find(|from| *from > reading)?,
+        };
+        self.new_york.instant(change)
+    }
+
+    /// Since when the market of `product` has been open at `at`; `None` while it is not.
+    #[must_use]
+    pub fn open_since(&self, product: Product, at: UnixNanos) -> Option<UnixNanos> {
+        let session = self.session(product, self.new_york.reading(at))?;
+        if session.state == MarketState::Open { self.new_york.instant(session.from) } else { None }
+    }
+
+    /// The date in New York.
+    #[must_use]
+    pub fn date(&self, at: UnixNanos) -> Date {
+        self.new_york.date(at)
+    }
+
+    /// The session of `product` that `reading` lies in: one of that day, or one that begins the evening before its day.
+    fn session(&self, product: Product, reading: DateTime) -> Option<Session> {
+        let sessions = days_from(reading.date()).take(2).flat_map(|day| self.sessions(product, day)).flatten();
+        sessions.into_iter().find(|session| session.from <= reading && reading < session.to)
+    }
+
+    fn day(&self, date: Date) -> Day {
+        match holidays::day(date) {
+            Day::Weekend => Day::Weekend,
+            _ if self.closures.contains(&date) => Day::Closed,
+            Day::Full if self.half_days.contains(&date) => Day::Half,
+            day => day,
+        }
+    }
+
+    /// The sessions that belong to the trading day `date`, in order.
+    fn sessions(&self, product: Product, date: Date) -> [Option<Session>; 3] {
+        let day = self.day(date);
+        if product == Product::FuturesOption {
+            let end = match day {
+                Day::Full => time(17, 0, 0, 0),
+                Day::Half => time(13, 15, 0, 0),
+                Day::Holiday => time(13, 0, 0, 0),
+                Day::Closed | Day::Weekend => return [None; 3],
+            };
+            return [evening_before(date, time(18, 0, 0, 0), end, MarketState::Open), None, None];
+        }
+        let end = match (day, product) {
+            (Day::Full, Product::EquityOption) => time(16, 0, 0, 0),
+            (Day::Full, _) => time(16, 15, 0, 0),
+            (Day::Half, Product::EquityOption) => time(13, 0, 0, 0),
+            (Day::Half, _) => time(13, 15, 0, 0),
+            (Day::Closed | Day::Holiday | Day::Weekend, _) => return [None; 3],
+        };
+        let within = |from: Time, to: Time, state| {
+            Some(Session { from: date.to_datetime(from), to: date.to_datetime(to), state })
+        };
+        let opens = time(9, 30, 0, 0);
+        let open = within(opens, end, MarketState::Open);
+        if product == Product::CboeGlobal {
+            let night_ends = time(9, 25, 0, 0);
+            let night = evening_before(date, time(20, 15, 0, 0), night_ends, MarketState::Extended);
+            [night, within(night_ends, opens, MarketState::PreOpen), open]
+        } else {
+            [within(time(4, 0, 0, 0), opens, MarketState::PreOpen), open, None]
+        }
     }
 }
+
+/// From `from` in the evening before `date` to `to` on it.
+fn evening_before(date: Date, from: Time, to: Time, state: MarketState) -> Option<Session> {
+    let before = date.yesterday().ok()?;
+    Some(Session { from: before.to_datetime(from), to: date.to_datetime(to), state })
+}
+
+/// `date` and the days after it, as many as matter.
+fn days_from(date: Date) -> impl Iterator<Item = Date> {
+    std::iter::successors(Some(date), |day| day.tomorrow().ok()).take(LONGEST_CLOSURE_DAYS)
+}
+
+#[cfg(test)]
+mod tests;
