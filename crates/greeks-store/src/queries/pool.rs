@@ -174,7 +174,8 @@ impl Drop for Busy {
 /// Bounds what the server does for us, on each new connection.
 fn limits(deadline: Duration) -> Hook {
     let statement = deadline.saturating_sub(HEAD_START).as_millis();
-    let limit = format!("SET statement_timeout = {statement}");
+    // Compiling takes longer than any of these questions.
+    let limit = format!("SET statement_timeout = {statement}; SET jit = off");
     let look = format!("SET client_connection_check_interval = {}", LOOK_FOR_CLIENT.as_millis());
     Hook::async_fn(move |client, _| {
         let (limit, look) = (limit.clone(), look.clone());

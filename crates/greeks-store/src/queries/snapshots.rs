@@ -2,6 +2,7 @@
 
 use greeks_model::jiff::Timestamp;
 use greeks_model::{GreekSnapshot, UnixNanos};
+use tokio_postgres::types::ToSql;
 
 use super::filter::{Cursor, SnapshotFilter};
 use super::pool::{Queries, QueryError};
@@ -27,6 +28,11 @@ const SERIES: &str = "SELECT series_id FROM series WHERE ($1::text IS NULL OR br
 
 /// Behind the cursor, newest first.
 const ORDER: &str = "ORDER BY event_time DESC, series_id DESC, seq DESC LIMIT $6";
+/// So few series are each asked at once.
+const FEW: usize = 8;
+/// The most rows looked through in order of time before each series is asked for its own.
+const MOST_SCANNED: i64 = 20_000;
+
 const WINDOW: &str = "event_time >= $1 AND event_time < $2 AND event_time <= $3 \
                       AND (event_time, series_id, seq) < ($3, $4, $5)";
 
@@ -48,13 +54,17 @@ impl Queries {
         let fetch = i64::from(limit) + 1;
         let rows = if filter.restricts_series() {
             let ids = self.series_of(filter).await?;
-            // Every series gives its own newest, each by one walk along its index.
-            let sql = format!(
-                "SELECT {COLUMNS} FROM (SELECT n.* FROM unnest($7::int[]) AS k(id) CROSS JOIN LATERAL \
-                 (SELECT * FROM greek_ticks WHERE series_id = k.id AND {WINDOW} ORDER BY event_time DESC, seq DESC LIMIT $6) n \
-                 {ORDER}) t JOIN series s USING (series_id) ORDER BY t.event_time DESC, t.series_id DESC, t.seq DESC"
-            );
-            self.rows(&sql, &[&from, &to, &behind, &cursor.series_id, &cursor.seq, &fetch, &ids]).await?
+            let params: [&(dyn ToSql + Sync); 7] = [&from, &to, &behind, &cursor.series_id, &cursor.seq, &fetch, &ids];
+            let scan = i64::try_from(ids.len()).unwrap_or(i64::MAX).saturating_mul(fetch).min(MOST_SCANNED);
+            // Many series together are soon found among the newest rows of all; a few, or quiet ones, each at its own.
+            let mut rows = Vec::new();
+            if ids.len() > FEW {
+                rows = self.rows(&among_all(), &[params.as_slice(), &[&scan]].concat()).await?;
+            }
+            if i64::try_from(rows.len()).is_ok_and(|found| found < fetch) {
+                rows = self.rows(&of_each(), &params).await?;
+            }
+            rows
         } else {
             let sql = format!(
                 "SELECT {COLUMNS} FROM (SELECT * FROM greek_ticks WHERE {WINDOW} {ORDER}) t JOIN series s USING (series_id) \
@@ -97,6 +107,25 @@ impl Queries {
         let rows = self.rows(SERIES, &[broker, account_id, contract_key, underlying]).await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
+}
+
+/// Every series gives its own newest, each by one walk along its index: costs series times rows asked for.
+fn of_each() -> String {
+    format!(
+        "SELECT {COLUMNS} FROM (SELECT n.* FROM unnest($7::int[]) AS k(id) CROSS JOIN LATERAL \
+         (SELECT * FROM greek_ticks WHERE series_id = k.id AND {WINDOW} ORDER BY event_time DESC, seq DESC LIMIT $6) n \
+         {ORDER}) t JOIN series s USING (series_id) ORDER BY t.event_time DESC, t.series_id DESC, t.seq DESC"
+    )
+}
+
+/// Walks along the time, through `$8` rows at most, and stops when it has enough. What it finds short of that may not be
+/// all there is.
+fn among_all() -> String {
+    format!(
+        "SELECT {COLUMNS} FROM (SELECT w.* FROM (SELECT * FROM greek_ticks WHERE {WINDOW} \
+         ORDER BY event_time DESC, series_id DESC, seq DESC LIMIT $8) w WHERE w.series_id = ANY ($7::int[]) {ORDER}) t \
+         JOIN series s USING (series_id) ORDER BY t.event_time DESC, t.series_id DESC, t.seq DESC"
+    )
 }
 
 fn micros(at: UnixNanos) -> Timestamp {
