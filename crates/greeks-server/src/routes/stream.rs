@@ -67,7 +67,9 @@ pub(crate) async fn stream(
         .map_err(|_| Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many streams are open"))?;
     let header = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let last = header.or(params.last_event_id.as_deref());
-    let seen = last.and_then(|id| shared.hub.version_of(id));
+    // A version that is yet to come was never told.
+    let known = |version: &u64| *version <= shared.api.book.version();
+    let seen = last.and_then(|id| shared.hub.version_of(id)).filter(known);
     let feed = Feed::new(shared, activity, seen, params.group_by, permit);
     let events = unfold(feed, |mut feed| async move {
         let event = feed.next().await?;

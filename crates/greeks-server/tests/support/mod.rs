@@ -1,6 +1,9 @@
 //! A server over a book fed by hand, and a client that shows every byte.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod book;
+pub mod sse;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
