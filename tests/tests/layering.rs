@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each library may use of this workspace; programs, examples and tests may use everything.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("greeks-journal", &[]),
     ("greeks-model", &[]),
     ("greeks-pricing", &[]),
@@ -17,6 +17,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("tasty-dxlink", &["greeks-model", "broker-net"]),
     ("greeks-store", &["greeks-model", "greeks-journal"]),
     ("greeks-processor", &["greeks-model", "greeks-pricing"]),
+    ("greeks-server", &["greeks-model", "greeks-processor", "greeks-store"]),
     ("broker-sim", &["greeks-model", "greeks-pricing"]),
 ];
 const PROGRAMS: [&str; 4] = ["greekd", "xtask", "greekd-examples", "greekd-tests"];
