@@ -43,7 +43,7 @@ fn queries(document: &str) -> Vec<(&str, &str)> {
     for (number, part) in document.split("```").enumerate() {
         match part.strip_prefix("sql\n") {
             Some(sql) if number % 2 == 1 => found.push((heading, sql.trim())),
-            _ => heading = part.lines().filter_map(|line| line.strip_prefix("## ")).last().unwrap_or(heading),
+            _ => heading = part.lines().filter_map(|line| line.strip_prefix("## ")).next_back().unwrap_or(heading),
         }
     }
     found

@@ -77,8 +77,8 @@ async fn fill(database: &Database, options: &QueriesOptions, now: Timestamp) -> 
     client
         .execute(
             "INSERT INTO series (broker, account_id, contract_key, multiplier, underlying, expiration, strike, option_type) \
-             SELECT CASE n % 2 WHEN 0 THEN 'ibkr' ELSE 'tastytrade' END, 'A' || n % 3, 'C' || n, 100, 'U' || n / $2, \
-             '2030-12-18', n, 'C' FROM generate_series(0, $1 - 1) n",
+             SELECT CASE n % 2 WHEN 0 THEN 'ibkr' ELSE 'tastytrade' END, 'A' || n % 3, 'C' || n, 100, 'U' || n / $2::bigint, \
+             '2030-12-18', n, 'C' FROM generate_series(0, $1::bigint - 1) n",
             &[&series, &share],
         )
         .await?;
