@@ -97,6 +97,8 @@ impl Daemon {
         command.args(args).current_dir(directory).env_clear().kill_on_drop(true);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", directory).env("GREEKD_DATA_DIR", directory.join("greekd-data"));
+        // Many run at a time: each takes a free port.
+        command.env("GREEKD_LISTEN", "127.0.0.1:0");
         // As a person would see it in a pipe: JSON on stderr.
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -115,6 +117,14 @@ impl Daemon {
     /// When it has ended.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("greekd runs")
+    }
+
+    /// Where it serves HTTP, such as `127.0.0.1:9850`; `None` as long as it has not said so.
+    pub fn http(&self) -> Option<String> {
+        let mut said = self.stderr().into_iter().chain(self.stdout());
+        let line = said.find(|line| line.contains("the live book") && line.contains("http://"))?;
+        let (_, rest) = line.split_once("http://")?;
+        rest.split('/').next().map(str::to_owned)
     }
 
     /// What it has printed so far.

@@ -14,33 +14,23 @@ const JOURNAL_OLDEST: &str = "greekd_journal_oldest_seconds";
 /// Marks are thinned out beyond this: hours of an outage need not be known to the second.
 const MARKS: usize = 4_096;
 
-/// How far the journal had come at which time, and whether its filling up was told.
+/// How far the journal had come at which time.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     /// The number accepted last and when it was seen, oldest first; what is stored by now is forgotten.
     marks: VecDeque<(u64, Instant)>,
-    told: bool,
 }
 
 impl Backlog {
-    /// To be called every second.
-    pub(crate) fn look(&mut self, view: &DurableView, now: Instant) {
+    /// To be called every second; returns how long the oldest record that is not stored has been waiting.
+    pub(crate) fn look(&mut self, view: &DurableView, now: Instant) -> Duration {
         let (usage, written) = (view.monitor.usage(), view.monitor.progress().written);
         let durable = view.status.borrow().durable.0;
         let oldest = self.oldest(written, durable, now);
         #[allow(clippy::cast_precision_loss)]
         metrics::gauge!(JOURNAL_BYTES).set(usage.used_bytes as f64);
         metrics::gauge!(JOURNAL_OLDEST).set(oldest.as_secs_f64());
-        let over_half = usage.used_bytes > usage.max_bytes / 2;
-        if over_half && !self.told {
-            tracing::warn!(
-                used_bytes = usage.used_bytes,
-                max_bytes = usage.max_bytes,
-                oldest = ?oldest,
-                "the journal has used half of its quota: at its end new rows are given up"
-            );
-        }
-        self.told = over_half;
+        oldest
     }
 
     /// How long the oldest record beyond `durable` has been there, to the second.

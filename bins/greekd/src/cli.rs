@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::settings::{LogFormat, Overrides};
+use crate::settings::{Listen, LogFormat, Overrides};
 
 /// Streams the Greeks of every open option position into PostgreSQL.
 ///
@@ -24,31 +24,48 @@ pub(crate) struct Cli {
     /// Log more; twice for everything (RUST_LOG beats this).
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    #[command(flatten)]
+    http: HttpArgs,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
+/// Where HTTP is served, or asked.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct HttpArgs {
+    /// Where the live book is served over HTTP, or `off`; 127.0.0.1:9850 unless set (GREEKD_LISTEN).
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<Listen>,
+}
+
 impl Cli {
     pub(crate) fn overrides(&self) -> Overrides {
-        Overrides { config: self.config.clone(), data_dir: self.data_dir.clone(), log_format: self.log_format }
+        Overrides {
+            config: self.config.clone(),
+            data_dir: self.data_dir.clone(),
+            log_format: self.log_format,
+            listen: self.command.as_ref().and_then(Command::listen).or(self.http.listen),
+        }
     }
 
     /// The command, `run` when none was given.
     pub(crate) fn into_command(self) -> Command {
-        self.command.unwrap_or(Command::Run)
+        self.command.unwrap_or(Command::Run(self.http))
     }
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Stream and store, from configuration (the default).
-    Run,
+    Run(HttpArgs),
     /// Stream a simulated or replayed market through the whole path, with a private PostgreSQL.
     Demo(DemoArgs),
     /// Check the configuration, each credential and the database, and say how to mend what is wrong.
     Check,
     /// Show what is held now at all brokers, with the newest Greeks; the same contract at two brokers is compared.
     Positions(PositionsArgs),
+    /// Show the Greeks of the whole book, summed up, as the greekd that runs has them now.
+    Portfolio(PortfolioArgs),
     /// Show stored rows, newest first.
     Snapshots(SnapshotsArgs),
     /// Run a protocol-true double of a broker, for testing clients.
@@ -60,6 +77,18 @@ pub(crate) enum Command {
     /// Look after the journal, where accepted rows wait for the database.
     #[command(subcommand)]
     Journal(JournalCommand),
+}
+
+impl Command {
+    fn listen(&self) -> Option<Listen> {
+        match self {
+            Self::Run(http) => http.listen,
+            Self::Demo(args) => args.http.listen,
+            Self::Positions(args) => args.http.listen,
+            Self::Portfolio(args) => args.http.listen,
+            _ => None,
+        }
+    }
 }
 
 /// What the simulated market is made of.
@@ -88,11 +117,40 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) duration: Option<f64>,
     #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
     pub(crate) market: MarketArgs,
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct PortfolioArgs {
+    /// What the sums are formed by.
+    #[arg(long, value_enum, default_value_t = By::Underlying)]
+    pub(crate) by: By,
+    #[command(flatten)]
+    http: HttpArgs,
+    /// Shape of the output.
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// What sums are formed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// What the options are written on.
+    Underlying,
+    /// Days to expiry, in six ranges.
+    Expiry,
+    /// The account.
+    Account,
+    /// The broker.
+    Broker,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct PositionsArgs {
+    #[command(flatten)]
+    http: HttpArgs,
     /// Shape of the output.
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
@@ -241,7 +299,18 @@ mod tests {
 
     #[test]
     fn no_command_means_run() {
-        assert!(matches!(Cli::try_parse_from(["greekd"]).unwrap().into_command(), Command::Run));
+        assert!(matches!(Cli::try_parse_from(["greekd"]).unwrap().into_command(), Command::Run(_)));
+    }
+
+    #[test]
+    fn where_http_is_served_can_be_said_before_and_after_the_command() {
+        let listen = |args: &[&str]| Cli::try_parse_from(args).unwrap().overrides().listen;
+        let address = "127.0.0.1:9000".parse().unwrap();
+        assert_eq!(listen(&["greekd", "--listen", "127.0.0.1:9000"]), Some(Listen::At(address)));
+        assert_eq!(listen(&["greekd", "demo", "--listen", "off"]), Some(Listen::Off));
+        assert_eq!(listen(&["greekd", "portfolio", "--listen", "127.0.0.1:9000"]), Some(Listen::At(address)));
+        assert_eq!(listen(&["greekd", "sim", "ibkr", "--listen", "127.0.0.1:9000"]), None);
+        assert!(Cli::try_parse_from(["greekd", "--listen", "9850"]).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use greeks_model::{Clock, OperatorReason, QuoteSource, Retry, SnapshotSink, SourceId};
+use greeks_model::{Clock, OperatorReason, QuoteSource, Retry, SnapshotSink, SourceId, UnixNanos};
 use greeks_processor::{
     Counts, FirstOutcome, Latency, Percentiles, Pipeline, PipelineConfig, PipelineError, PipelineStats, PricingInputs,
     Slo, SloConfig, SloEvent, SourceHandle, Supervisor, SupervisorConfig, SystemClock,
@@ -17,6 +17,7 @@ use crate::database::Database;
 use crate::durable::{Durable, DurableView, Verdict};
 use crate::exit::{Code, Failure, chain};
 use crate::journal::{self, Journal};
+use crate::live::{Held, Live};
 use crate::memory::Memory;
 use crate::settings::Settings;
 
@@ -38,6 +39,8 @@ pub(crate) struct Daemon {
     durable: Durable,
     backlog: Backlog,
     slo: Slo,
+    slo_limit: Duration,
+    live: Live,
 }
 
 /// The durable half, at work before anything streams.
@@ -104,6 +107,21 @@ impl Figures {
 }
 
 impl View {
+    /// The sources, in the order of their start.
+    pub(crate) fn handles(&self) -> &[SourceHandle] {
+        &self.sources
+    }
+
+    /// The half that stores.
+    pub(crate) const fn durable(&self) -> &DurableView {
+        &self.durable
+    }
+
+    /// From receipt to durable over the last minute.
+    pub(crate) fn latency(&self, now: UnixNanos) -> Percentiles {
+        self.latency.percentiles(now)
+    }
+
     /// Each source with the name of its state, and what an operator should know.
     pub(crate) fn sources(&self) -> Vec<(SourceId, &'static str, Option<String>)> {
         let source = |handle: &SourceHandle| {
@@ -188,11 +206,10 @@ impl Daemon {
         store: Store,
         verdict: &Verdict,
         sources: Vec<Box<dyn QuoteSource>>,
+        mut live: Live,
     ) -> Result<Self, Failure> {
         let Store { durable, mut writer, mut memory, latency, clock } = store;
-        if *verdict == Verdict::Stored {
-            recall(database, &mut memory).await;
-        }
+        let held = if *verdict == Verdict::Stored { recall(database, &mut memory).await } else { Held::default() };
         // What only the database knew of a crash is in the journal as long as it lasts.
         journal::state_crashes(&mut memory, &mut writer, clock.now());
         let config = SupervisorConfig {
@@ -205,9 +222,12 @@ impl Daemon {
             pipeline.pricing = Some(PricingInputs { rate, ..PricingInputs::default() });
         }
         (pipeline.seeds, pipeline.open_gaps) = memory.into_parts();
+        live.recall(&pipeline.seeds, &held);
+        pipeline.accepted = Some(live.accepted());
+        pipeline.reference = Some(live.reference());
         #[cfg(feature = "failpoints")]
         {
-            pipeline.accepted = crate::failpoints::ledger();
+            pipeline.accepted = crate::failpoints::ledger(pipeline.accepted);
         }
         let mut supervisor = Supervisor::new(config);
         let mut handles = Vec::new();
@@ -220,7 +240,17 @@ impl Daemon {
         let stats = Arc::clone(pipeline.stats());
         let view = View { clock, latency, stats, sources: handles, durable: durable.view.clone() };
         let slo = Slo::new(SloConfig { limit: settings.slo_p95, ..SloConfig::default() });
-        Ok(Self { view, supervisor, pipeline, durable, backlog: Backlog::default(), slo })
+        live.show(&view);
+        Ok(Self {
+            view,
+            supervisor,
+            pipeline,
+            durable,
+            backlog: Backlog::default(),
+            slo,
+            slo_limit: settings.slo_p95,
+            live,
+        })
     }
 
     /// Runs until `until` resolves or the data path cannot go on, calling `each_second` with what there is to see.
@@ -244,8 +274,9 @@ impl Daemon {
                 () = self.pipeline.ended() => return Ended::Broken,
                 () = &mut committed_last => return Ended::Broken,
                 _ = second.tick() => {
-                    self.watch_slo();
-                    self.backlog.look(&view.durable, Instant::now());
+                    let slo = self.watch_slo();
+                    let oldest = self.backlog.look(&view.durable, Instant::now());
+                    self.live.look(&self.view, slo, oldest);
                     each_second(&self.view);
                 }
             }
@@ -259,10 +290,11 @@ impl Daemon {
     /// [`Failure`] when something that was received could not be accepted, or what was accepted cannot be read.
     pub(crate) async fn stop(self) -> Result<Figures, Failure> {
         let deadline = Instant::now() + STOP;
-        let Self { view, supervisor, pipeline, durable, .. } = self;
+        let Self { view, supervisor, pipeline, durable, live, .. } = self;
         for source in supervisor.stop(SOURCES_STOP).await {
             tracing::warn!(%source, "did not end its session in time");
         }
+        live.end().await;
         let joined = timeout_at(deadline, tokio::task::spawn_blocking(move || pipeline.join())).await;
         let stored = durable.finish(deadline).await;
         joined.map_or_else(
@@ -282,9 +314,11 @@ impl Daemon {
         Ok(figures)
     }
 
-    fn watch_slo(&mut self) {
+    /// Judges the last minute; returns p95 and its limit while the promise is broken.
+    fn watch_slo(&mut self) -> Option<(Duration, Duration)> {
         let now = self.view.clock.now();
-        match self.slo.observe(&self.view.latency.percentiles(now), now) {
+        let window = self.view.latency.percentiles(now);
+        match self.slo.observe(&window, now) {
             Some(SloEvent::Breach { p95, limit, count }) => {
                 tracing::warn!(?p95, ?limit, rows = count, "received to durable takes longer than promised");
             }
@@ -293,18 +327,20 @@ impl Daemon {
             }
             None => {}
         }
+        self.slo.is_breached().then_some((window.p95, self.slo_limit))
     }
 }
 
-/// Asks the database what earlier runs have stored last; a busy one must not hold up the stream.
-async fn recall(database: &Database, memory: &mut Memory) {
+/// Asks the database what earlier runs have stored last, and what is held; a busy one must not hold up the stream.
+async fn recall(database: &Database, memory: &mut Memory) -> Held {
     let known = match tokio::time::timeout(RECALL, database.add_stored(memory)).await {
         Ok(known) => known.map_err(|failure| failure.to_string()),
         Err(_) => Err("it does not answer".into()),
     };
-    if let Err(error) = known {
+    known.unwrap_or_else(|error| {
         tracing::warn!(error, "what is stored is not known: values sent again may be stored again");
-    }
+        Held::default()
+    })
 }
 
 fn committer_config(settings: &Settings, database: &Database) -> CommitterConfig {

@@ -10,6 +10,7 @@ use greeks_store::{
 };
 
 use crate::exit::{Code, Failure, chain};
+use crate::live::Held;
 use crate::memory::Memory;
 use crate::settings::{DatabaseChoice, Settings};
 use crate::{simulated, tls};
@@ -98,8 +99,9 @@ impl Database {
         }
     }
 
-    /// Adds what earlier processes stored last, so that it is not stored again, and the gaps they left open.
-    pub(crate) async fn add_stored(&self, memory: &mut Memory) -> Result<(), Failure> {
+    /// Adds what earlier processes stored last, so that it is not stored again, and the gaps they left open; returns what
+    /// is held as far as they knew.
+    pub(crate) async fn add_stored(&self, memory: &mut Memory) -> Result<Held, Failure> {
         let refuse = |error: QueryError| self.unreachable(&error);
         let queries = Queries::new(&self.config, 1).map_err(refuse)?;
         let rows = queries.last_rows().await.map_err(refuse)?;
@@ -108,7 +110,8 @@ impl Database {
             gaps.extend(queries.gaps_since(from).await.map_err(refuse)?);
         }
         memory.add_stored(rows, gaps);
-        Ok(())
+        let held = queries.positions().await.map_err(refuse)?;
+        Ok(held.into_iter().map(|row| (row.broker, row.account_id, row.contract_key)).collect())
     }
 
     /// Says that rows wait in the journal because the database cannot be used, and what to do about it.

@@ -14,9 +14,11 @@ use crate::cli::DemoArgs;
 use crate::daemon::{Figures, View};
 use crate::database::Database;
 use crate::exit::{Code, Failure};
+use crate::live::Live;
 use crate::out::say;
 use crate::settings::{Ibkr, Settings, Tastytrade, Trust};
 use crate::signals::Signals;
+use crate::web::{Metrics, Web};
 use crate::{sim, simulated, snapshots, sources, stream};
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(30);
@@ -25,12 +27,19 @@ const TRICKLE: Duration = Duration::from_secs(2);
 const SAMPLE_ROWS: u32 = 12;
 
 /// Streams for a while and shows what was stored. `own_dir` tells that the data directory was chosen for this demo.
-pub(crate) async fn run(mut settings: Settings, args: DemoArgs, own_dir: bool) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(
+    mut settings: Settings,
+    args: DemoArgs,
+    own_dir: bool,
+    metrics: &Metrics,
+) -> Result<ExitCode, Failure> {
     if !own_dir {
         settings.data_dir.push("demo");
     }
     simulated::keep_apart(&settings, true)?;
     let mut signals = Signals::install()?;
+    let web = Web::bind(&settings, metrics).await?;
+    let address = web.as_ref().map(Web::address);
     let brokers = Doubles::start(&args).await?;
     say(format_args!(
         "SIMULATED, no account is involved: {} option positions at a double of IBKR's gateway, {} at a double of \
@@ -44,7 +53,14 @@ pub(crate) async fn run(mut settings: Settings, args: DemoArgs, own_dir: bool) -
     let sources =
         vec![sources::ibkr(&brokers.at_ibkr()?, &settings.data_dir)?, sources::tastytrade(&brokers.at_tastytrade())?];
     let Some(mut database) = stream::open(&settings, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
-    let shown = show(&settings, &args, &brokers, sources, &mut database, &mut signals).await;
+    let mut live = Live::new(&settings, true);
+    if let Some(web) = web {
+        live.serve(web, database.config());
+    }
+    if let Some(address) = address {
+        say(format_args!("the live book is served at http://{address}/ as long as this runs"))?;
+    }
+    let shown = show(&settings, &args, &brokers, sources, &mut database, &mut signals, (live, metrics)).await;
     stream::close(database, &mut signals).await;
     signals.or_at_once(brokers.shutdown()).await;
     shown.map(|()| ExitCode::SUCCESS)
@@ -57,11 +73,13 @@ async fn show(
     sources: Vec<Box<dyn QuoteSource>>,
     database: &mut Database,
     signals: &mut Signals,
+    (live, metrics): (Live, &Metrics),
 ) -> Result<(), Failure> {
     say(format_args!("look inside at any time: {}", psql_line(database)))?;
     let (mut seconds, unheard) = (0_u32, Notify::new());
     let each_second = |view: &View| {
         seconds += 1;
+        metrics.upkeep();
         if say(status_line(seconds, &view.figures())).is_err() {
             unheard.notify_one();
         }
@@ -73,7 +91,7 @@ async fn show(
             () = unheard.notified() => {}
         }
     };
-    let figures = stream::stream(settings, database, sources, signals, until, each_second).await?;
+    let figures = stream::stream(settings, database, sources, signals, until, each_second, live).await?;
     say("\nnewest row of some of the positions:")?;
     snapshots::print_latest(database, SAMPLE_ROWS).await?;
     say(format_args!("\n{}", summary(&figures)))?;

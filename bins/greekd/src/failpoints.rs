@@ -36,17 +36,21 @@ pub(crate) fn set_up() -> Result<bool, Failure> {
     Ok(false)
 }
 
-/// Writes a line for each accepted row, those of a batch in one write, so that a killed process leaves whole lines:
-/// `row SOURCE ACCOUNT EVENT_TIME RECEIVED_AT CONTRACT`, the times in microseconds and the contract with `_` for each
+/// Calls `next`, and writes a line for each accepted row, those of a batch in one write, so that a killed process leaves
+/// whole lines: `row SOURCE ACCOUNT EVENT_TIME RECEIVED_AT CONTRACT`, the times in microseconds and the contract with `_` for each
 /// space, then the bits of delta, gamma, theta, vega, rho, implied volatility, option price and the underlying's price in
 /// hexadecimal, `-` for unknown. Other records have a line as well, for they have numbers: `other`.
-pub(crate) fn ledger() -> Option<AcceptedHook> {
-    let descriptor = variable("GREEKD_LEDGER")?;
+pub(crate) fn ledger(next: Option<AcceptedHook>) -> Option<AcceptedHook> {
+    let Some(descriptor) = variable("GREEKD_LEDGER") else { return next };
     let opened = OpenOptions::new().append(true).open(format!("/dev/fd/{descriptor}"));
     let mut ledger = opened.unwrap_or_else(|error| give_up(&error));
     let mut lies = usize::from(variable("GREEKD_FORGETFUL").is_some());
     let mut lines = String::new();
+    let mut next = next;
     Some(Box::new(move |records| {
+        if let Some(next) = &mut next {
+            next(records);
+        }
         lines.clear();
         for record in records {
             let Record::Snapshot(row) = record else {

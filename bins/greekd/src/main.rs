@@ -14,10 +14,12 @@ mod exit;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod journal;
+mod live;
 mod logging;
 mod memory;
 mod out;
 mod pins;
+mod portfolio;
 mod positions;
 mod run;
 mod settings;
@@ -30,6 +32,7 @@ mod stream;
 mod table;
 mod tls;
 mod watch;
+mod web;
 
 #[cfg(all(feature = "failpoints", not(debug_assertions)))]
 compile_error!("failpoints are for the fault harness: no program that anybody runs has them");
@@ -72,7 +75,7 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Demo(_) | Command::Sim(_) => Settings::for_demo(&overrides)?,
         _ => Settings::load(&overrides)?,
     };
-    logging::init(&settings.log, verbose, matches!(command, Command::Run | Command::Sim(_)))?;
+    logging::init(&settings.log, verbose, matches!(command, Command::Run(_) | Command::Sim(_)))?;
     for note in &settings.notes {
         tracing::warn!("{note}");
     }
@@ -86,9 +89,10 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::new(Code::Runtime, format!("cannot start: {error}")))?;
     let outcome = runtime.block_on(async {
         match command {
-            Command::Run => run::run(&settings).await,
-            Command::Demo(args) => demo::run(settings, args, own_dir).await,
+            Command::Run(_) => run::run(&settings, &web::Metrics::install()?).await,
+            Command::Demo(args) => demo::run(settings, args, own_dir, &web::Metrics::install()?).await,
             Command::Check => check::run(&settings).await,
+            Command::Portfolio(args) => portfolio::run(&settings, &args).await,
             Command::Positions(args) => positions::run(&settings, &args).await,
             Command::Snapshots(args) => snapshots::run(&settings, &args).await,
             Command::Sim(SimCommand::Ibkr(args)) => sim::ibkr(&args).await,

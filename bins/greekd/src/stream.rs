@@ -7,6 +7,7 @@ use crate::database::Database;
 use crate::durable::Verdict;
 use crate::exit::{Code, Failure, chain};
 use crate::journal;
+use crate::live::Live;
 use crate::settings::Settings;
 use crate::signals::Signals;
 
@@ -36,6 +37,7 @@ pub(crate) async fn stream(
     signals: &mut Signals,
     until: impl Future<Output = ()>,
     each_second: impl FnMut(&View),
+    live: Live,
 ) -> Result<Figures, Failure> {
     let journal = tokio::select! {
         journal = journal::open(settings) => journal?,
@@ -46,7 +48,7 @@ pub(crate) async fn stream(
         return Ok(signals.or_at_once(store.close()).await);
     };
     let mut daemon = tokio::select! {
-        daemon = Daemon::start(settings, database, store, &verdict, sources) => daemon?,
+        daemon = Daemon::start(settings, database, store, &verdict, sources, live) => daemon?,
         // What is in the journal is safe there.
         () = signals.next() => return Ok(Figures::none()),
     };

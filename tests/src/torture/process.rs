@@ -92,7 +92,7 @@ impl Process {
         let file = |kind: &str| directory.join(kind).join(format!("{number:03}"));
         let (log, ledger) = (file("log"), file("ledger"));
         let mut command = Command::new(program());
-        command.arg("run").current_dir(directory).env_clear().kill_on_drop(true);
+        command.arg("run").current_dir(directory).env_clear().env("GREEKD_LISTEN", "127.0.0.1:0").kill_on_drop(true);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", directory);
         command.env("GREEKD_DATA_DIR", directory.join("data")).env("GREEKD_SEGMENT_BYTES", SEGMENT_BYTES);
         command.envs(environment.iter().map(|(name, value)| (name, value)));

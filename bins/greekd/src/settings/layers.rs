@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::variables::{AMBIENT, NOT_YET, OURS, VARIABLES, Variable};
+use super::variables::{AMBIENT, BETA, NOT_YET, OURS, VARIABLES, Variable};
 use crate::exit::{Code, Failure};
 
 /// Where a value was found.
@@ -28,6 +28,8 @@ impl fmt::Display for Origin {
 #[derive(Default)]
 pub(crate) struct Layers {
     values: BTreeMap<&'static str, (String, Origin)>,
+    /// By symbol, from `greekd.toml` alone.
+    betas: BTreeMap<String, String>,
     /// What a person should be told although it is no error.
     pub(crate) notes: Vec<String>,
 }
@@ -152,6 +154,10 @@ impl Layers {
         let origin = Origin::File(path.to_path_buf());
         let mut holds_secret = false;
         for (key, value) in flatten(&table, "") {
+            if let (Some(symbol), Some(beta)) = (key.strip_prefix(BETA), &value) {
+                self.betas.insert(symbol.to_owned(), beta.clone());
+                continue;
+            }
             let variable = VARIABLES.iter().find(|variable| variable.toml == Some(key.as_str()));
             let Some(variable) = variable else {
                 return Err(Failure::new(Code::Config, format!("{} has an unknown key {key}", path.display()))
@@ -164,6 +170,11 @@ impl Layers {
             self.add(variable, value, &origin);
         }
         if holds_secret { refuse_when_others_can_read(path) } else { Ok(()) }
+    }
+
+    /// Betas by symbol, as text.
+    pub(crate) fn betas(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.betas.iter().map(|(symbol, beta)| (symbol.as_str(), beta.as_str()))
     }
 
     /// Earlier layers win.

@@ -6,13 +6,18 @@ mod layers;
 mod tastytrade;
 mod variables;
 
+use std::collections::HashMap;
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use database::DatabaseChoice;
 pub(crate) use ibkr::{Ibkr, Trust};
 pub(crate) use layers::Layers;
+use secrecy::SecretString;
 pub(crate) use tastytrade::Tastytrade;
 
 use crate::exit::{Code, Failure};
@@ -23,7 +28,34 @@ pub(crate) struct Overrides {
     pub(crate) config: Option<PathBuf>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) log_format: Option<LogFormat>,
+    pub(crate) listen: Option<Listen>,
 }
+
+/// Where HTTP is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listen {
+    At(SocketAddr),
+    Off,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self::At(SocketAddr::from((Ipv4Addr::LOCALHOST, 9_850)))
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            _ => text.parse().map(Self::At).map_err(|_| format!("expected {LISTEN_RULE}")),
+        }
+    }
+}
+
+const LISTEN_RULE: &str = "an address and a port, like 127.0.0.1:9850 or [::1]:9850, or off";
 
 /// Everything the program can be told.
 #[derive(Debug)]
@@ -37,6 +69,10 @@ pub(crate) struct Settings {
     pub(crate) journal: Journal,
     pub(crate) keep_payload: bool,
     pub(crate) slo_p95: Duration,
+    pub(crate) listen: Listen,
+    pub(crate) http_token: Option<SecretString>,
+    /// By underlying; they go before those that brokers say.
+    pub(crate) betas: HashMap<Arc<str>, f64>,
     /// Riskless rate for Greeks that a broker does not send; `None` leaves it to the library.
     pub(crate) rate: Option<f64>,
     pub(crate) log: Log,
@@ -162,6 +198,14 @@ impl Settings {
             slo_p95: layers
                 .parse("GREEKD_SLO_P95", "write a time up to 1h, like 500ms", duration)?
                 .unwrap_or(Duration::from_millis(500)),
+            listen: match overrides.listen {
+                Some(listen) => listen,
+                None => layers
+                    .parse("GREEKD_LISTEN", &format!("write {LISTEN_RULE}"), |text| text.parse().ok())?
+                    .unwrap_or_default(),
+            },
+            http_token: layers.get("GREEKD_HTTP_TOKEN").map(|token| SecretString::from(token.to_owned())),
+            betas: betas(&layers)?,
             rate: layers.parse("GREEKD_RATE", "write a fraction per year, like 0.04 for 4 %", yearly_rate)?,
             log: Log {
                 filter: layers.get("RUST_LOG").map(str::to_owned),
@@ -230,6 +274,16 @@ fn accounts(layers: &Layers, name: &str) -> Result<Option<Vec<String>>, Failure>
         (!numbers.is_empty()).then_some(numbers)
     })?;
     Ok(accounts.filter(|numbers| *numbers != ["all"]))
+}
+
+/// The table `[beta]`, and nothing that is no number.
+fn betas(layers: &Layers) -> Result<HashMap<Arc<str>, f64>, Failure> {
+    let beta = |(symbol, text): (&str, &str)| match text.parse::<f64>() {
+        Ok(beta) if beta.is_finite() && beta.abs() <= 100.0 => Ok((symbol.into(), beta)),
+        _ => Err(Failure::new(Code::Config, format!("the beta of {symbol} is not a number a beta can be: {text}"))
+            .remedy("write it like SPX = 1.0 in the table [beta]")),
+    };
+    layers.betas().map(beta).collect()
 }
 
 fn log_format(text: &str) -> Option<LogFormat> {

@@ -24,6 +24,9 @@ const fn ambient(name: &'static str, secret: bool) -> Variable {
     Variable { name, toml: None, secret }
 }
 
+/// The table of `greekd.toml` that holds a number for each underlying: its keys are no settings.
+pub(crate) const BETA: &str = "beta.";
+
 pub(crate) const VARIABLES: &[Variable] = &[
     secret("DATABASE_URL", "database.url"),
     ambient("PGHOST", false),
@@ -63,6 +66,8 @@ pub(crate) const VARIABLES: &[Variable] = &[
     plain("GREEKD_JOURNAL_SYNC", "journal.sync"),
     plain("GREEKD_SOURCE_PAYLOAD", "source_payload"),
     plain("GREEKD_SLO_P95", "slo_p95"),
+    plain("GREEKD_LISTEN", "listen"),
+    secret("GREEKD_HTTP_TOKEN", "http_token"),
     plain("GREEKD_RATE", "rate"),
     plain("GREEKD_LOG_FORMAT", "log_format"),
     plain("RUST_LOG", "log"),
@@ -79,8 +84,5 @@ pub(crate) const AMBIENT: [&str; 4] = ["HOME", "XDG_DATA_HOME", "PATH", "NO_COLO
 pub(crate) const OURS: [&str; 3] = ["GREEKD_", "TASTYTRADE_", "IBKR_"];
 
 /// Settings of the whole product that this version does not act on; named so that nobody waits for an effect.
-pub(crate) const NOT_YET: &[(&str, &str)] = &[
-    ("GREEKD_LISTEN", "the HTTP server is not part of this version"),
-    ("GREEKD_HTTP_TOKEN", "the HTTP server is not part of this version"),
-    ("GREEKD_RETENTION_MONTHS", "retention is not part of this version: no partition is dropped"),
-];
+pub(crate) const NOT_YET: &[(&str, &str)] =
+    &[("GREEKD_RETENTION_MONTHS", "retention is not part of this version: no partition is dropped")];

@@ -168,7 +168,7 @@ fn before(at: greeks_model::UnixNanos, by: Duration) -> greeks_model::UnixNanos 
 /// A step that divides the stretch into few enough points to look at.
 fn comfortable(stretch: Duration) -> u32 {
     let fits = |step: &&u64| stretch.as_secs() / **step <= COMFORTABLE;
-    let step = STEPS.iter().find(fits).copied().unwrap_or_else(|| stretch.as_secs() / COMFORTABLE);
+    let step = STEPS.iter().find(fits).copied().unwrap_or(stretch.as_secs() / COMFORTABLE);
     u32::try_from(step).unwrap_or(u32::MAX)
 }
 

@@ -1,0 +1,195 @@
+//! The live half: the book, what is known of this moment, and the server that tells both.
+
+mod alerts;
+mod board;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use greeks_model::{Clock, GreekSnapshot, Record, UnixNanos};
+use greeks_processor::book::{BookConfig, GroupBy, LiveBook};
+use greeks_processor::calendar::MarketCalendar;
+use greeks_processor::{AcceptedHook, ReferenceHook, SourceHandle, SystemClock};
+use greeks_server::{Alert, Api};
+use greeks_store::{DatabaseConfig, Queries};
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+pub(crate) use self::board::Second;
+use self::board::{Board, Stored};
+use crate::daemon::View;
+use crate::exit::chain;
+use crate::settings::Settings;
+use crate::web::Web;
+
+/// Gauge by kind: alerts that go on.
+const ALERTS_ACTIVE: &str = "greekd_alerts_active";
+/// How often the database is asked what alerts and the status need of it.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+/// For one such answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Records refused a day ago are news no more; in nanoseconds.
+const REFUSED_LATELY: i64 = 86_400_000_000_000;
+/// Connections for what is asked over HTTP.
+const CONNECTIONS: usize = 4;
+/// Alerts a stream may be behind by.
+const ALERTS: usize = 64;
+
+/// What is held: broker, account, contract key.
+pub(crate) type Held = HashSet<(String, String, String)>;
+
+/// The live half of a run.
+#[derive(Debug)]
+pub(crate) struct Live {
+    book: Arc<LiveBook>,
+    board: Arc<Board>,
+    alerts: broadcast::Sender<Alert>,
+    clock: Arc<dyn Clock>,
+    tasks: JoinSet<()>,
+}
+
+impl Live {
+    pub(crate) fn new(settings: &Settings, simulated: bool) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let calendar = MarketCalendar::default();
+        let config = BookConfig { betas: settings.betas.clone(), calendar: calendar.clone(), ..BookConfig::default() };
+        Self {
+            book: Arc::new(LiveBook::new(config)),
+            board: Arc::new(Board::new(simulated, clock.now(), calendar)),
+            alerts: broadcast::Sender::new(ALERTS),
+            clock,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Serves the book from the database's beginning on, until [`end`](Self::end).
+    pub(crate) fn serve(&mut self, web: Web, database: &DatabaseConfig) {
+        let queries = match Queries::new(database, CONNECTIONS) {
+            Ok(queries) => queries,
+            Err(error) => {
+                tracing::error!(error = chain(&error), "nothing is served over HTTP");
+                return;
+            }
+        };
+        let Web { server, metrics } = web;
+        let board = Arc::clone(&self.board);
+        self.tasks.spawn(ask(queries.clone(), Arc::clone(&board), Arc::clone(&self.clock)));
+        let api = Api {
+            book: Arc::clone(&self.book),
+            queries,
+            status: Arc::clone(&board) as Arc<dyn greeks_server::StatusSource>,
+            control: board,
+            alerts: self.alerts.clone(),
+            metrics: Arc::new(move || metrics.render()),
+            clock: Arc::clone(&self.clock),
+        };
+        self.tasks.spawn(server.run(api, std::future::pending()));
+    }
+
+    /// For the pipeline: what is accepted is in the book.
+    pub(crate) fn accepted(&self) -> AcceptedHook {
+        let book = Arc::clone(&self.book);
+        Box::new(move |records: &[Record]| book.accept(records))
+    }
+
+    /// For the pipeline: what sources say of underlyings is in the book.
+    pub(crate) fn reference(&self) -> ReferenceHook {
+        let book = Arc::clone(&self.book);
+        Box::new(move |source, reference| book.reference(reference, source))
+    }
+
+    /// Puts the newest rows of earlier runs into the book, of what is still held as far as is known: values that a broker
+    /// sends again are not accepted again.
+    pub(crate) fn recall(&self, rows: &[GreekSnapshot], held: &Held) {
+        let mut rows: Vec<_> = rows
+            .iter()
+            .filter(|row| {
+                let series = &row.series;
+                let contract = series.contract.to_string();
+                held.contains(&(series.broker.to_string(), series.account_id.as_str().to_owned(), contract))
+            })
+            .cloned()
+            .collect();
+        rows.sort_unstable_by_key(|row| row.received_at);
+        let records: Vec<Record> = rows.into_iter().map(Record::Snapshot).collect();
+        self.book.accept(&records);
+    }
+
+    /// From here on there is something to see.
+    pub(crate) fn show(&mut self, view: &View) {
+        self.board.show(view.clone());
+        for handle in view.handles() {
+            let (board, book, clock) = (Arc::clone(&self.board), Arc::clone(&self.book), Arc::clone(&self.clock));
+            self.tasks.spawn(follow(handle.clone(), board, book, clock));
+        }
+    }
+
+    /// To be called every second.
+    pub(crate) fn look(&self, view: &View, slo: Option<(Duration, Duration)>, oldest: Duration) {
+        let now = self.clock.now();
+        let second = Second { slo, oldest, old_lines: self.old_lines(now) };
+        for alert in self.board.look(view, &second, now) {
+            let kind = alerts::name(alert.kind);
+            if alert.active {
+                tracing::warn!(kind, source = alert.source, message = alert.message, "alert");
+            } else {
+                tracing::info!(kind, source = alert.source, "alert has ended");
+            }
+            // Nobody listening is no error.
+            drop(self.alerts.send(alert));
+        }
+        for (kind, name) in alerts::KINDS {
+            #[allow(clippy::cast_precision_loss)]
+            metrics::gauge!(ALERTS_ACTIVE, "kind" => name).set(self.board.active(kind) as f64);
+        }
+    }
+
+    /// Ends the server and everything else at once.
+    pub(crate) async fn end(mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    /// Stale lines by broker: all those of a source that streams are old ones.
+    fn old_lines(&self, now: UnixNanos) -> HashMap<String, u32> {
+        let portfolio = self.book.portfolio(GroupBy::Broker, now);
+        portfolio.groups.iter().map(|group| (group.key.to_string(), group.stale)).collect()
+    }
+}
+
+/// Tells book and board where a source stands, as soon as it changes.
+async fn follow(handle: SourceHandle, board: Arc<Board>, book: Arc<LiveBook>, clock: Arc<dyn Clock>) {
+    let mut status = handle.status().clone();
+    loop {
+        let state = status.borrow_and_update().state.clone();
+        let now = clock.now();
+        board.source_state(handle.id(), &state, now);
+        book.source_state(handle.id(), &state, now);
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Asks the database from time to time what only it knows. While it does not answer, its last word counts.
+async fn ask(queries: Queries, board: Arc<Board>, clock: Arc<dyn Clock>) {
+    let mut every = tokio::time::interval(ASK_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let lately = UnixNanos::from_nanos(clock.now().as_nanos().saturating_sub(REFUSED_LATELY));
+        let asking = async {
+            Ok::<_, greeks_store::QueryError>(Stored {
+                quarantined: queries.quarantined(lately).await?,
+                default_rows: queries.default_rows().await?,
+                gaps_open: queries.open_gaps().await?.len() as u64,
+            })
+        };
+        match tokio::time::timeout(ANSWER, asking).await {
+            Ok(Ok(stored)) => board.stored(stored),
+            Ok(Err(error)) => tracing::debug!(error = chain(&error), "the database does not say how it is doing"),
+            Err(_) => tracing::debug!("the database does not say how it is doing in time"),
+        }
+    }
+}
