@@ -38,6 +38,7 @@ mod betas;
 mod config;
 mod exact;
 mod groups;
+mod names;
 mod read;
 mod slot;
 mod state;
@@ -51,10 +52,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use greeks_model::{Record, Reference, SessionState, SourceId, UnixNanos};
 
 pub use self::config::BookConfig;
+pub use self::names::{ExpiryBucket, GroupBy, LineId, Missing, StaleReason, UnknownGrouping};
 use self::state::State;
 pub use self::view::{
-    Aggregate, BenchmarkPrice, BetaSource, Changes, ExpiryBucket, Figure, Figures, GroupBy, Line, LineFigures,
-    LineFilter, LineId, Missing, NotIncluded, Portfolio, PriceSource, StaleReason, UnknownGrouping, UsedBeta,
+    Aggregate, BenchmarkPrice, BetaSource, Changes, Figure, Figures, Line, LineFigures, LineFilter, NotIncluded,
+    Portfolio, PriceSource, UsedBeta,
 };
 
 /// Every position with its latest row, and sums over them; see the [module](self).

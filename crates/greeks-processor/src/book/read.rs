@@ -7,12 +7,11 @@ use greeks_model::UnixNanos;
 use greeks_model::jiff::civil::Date;
 
 use super::groups::{Group, Groups};
+use super::names::{ExpiryBucket, GroupBy, Missing, StaleReason};
 use super::slot::Slot;
 use super::state::State;
 use super::sums::Sums;
-use super::view::{
-    Aggregate, Changes, ExpiryBucket, GroupBy, Line, LineFilter, Missing, NotIncluded, Portfolio, StaleReason, UsedBeta,
-};
+use super::view::{Aggregate, Changes, Line, LineFilter, NotIncluded, Portfolio, UsedBeta};
 use crate::calendar::Product;
 
 /// What a moment means for ages, looked up once for all lines.
