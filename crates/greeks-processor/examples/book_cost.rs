@@ -29,29 +29,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     (0..lines.div_ceil(BATCH)).for_each(|round| book.accept(&batch(round)));
 
-    let mut accepting = Vec::new();
-    let mut reading: Vec<(&str, Vec<Duration>)> = Vec::new();
+    let mut all_times: Vec<(&str, Vec<Duration>)> = Vec::new();
     let mut version = book.version();
     for round in 0..ROUNDS {
         let records = batch(round + 1_000);
-        accepting.push(timed(|| book.accept(&records)));
-        let mut note = |name, took| match reading.iter_mut().find(|(known, _)| *known == name) {
+        let mut note = |name, took| match all_times.iter_mut().find(|(known, _)| *known == name) {
             Some((_, all)) => all.push(took),
-            None => reading.push((name, vec![took])),
+            None => all_times.push((name, vec![took])),
         };
+        note("accept a batch", timed(|| book.accept(&records)));
         for group_by in GroupBy::ALL {
             note(group_by.as_str(), timed(|| drop(black_box(book.portfolio(group_by, now)))));
         }
         note("changed_since", timed(|| version = black_box(book.changed_since(version, now)).version));
         note("lines", timed(|| drop(black_box(book.lines(&LineFilter::default(), now)))));
     }
-    let rows = (ROUNDS * BATCH) as f64;
-    let total: Duration = accepting.iter().sum();
-    println!("{lines} lines; a row is accepted in {:.0} ns", total.as_nanos() as f64 / rows);
-    for (name, mut all) in reading {
+    println!("{lines} lines, batches of {BATCH} rows");
+    for (name, mut all) in all_times {
         all.sort_unstable();
-        let at = |share: f64| all[((all.len() - 1) as f64 * share) as usize];
-        println!("{name:<14} p50 {:>9.1?}  p99 {:>9.1?}", at(0.5), at(0.99));
+        let at = |percent: usize| all[(all.len() - 1) * percent / 100];
+        println!("{name:<14} p50 {:>9.1?}  p99 {:>9.1?}", at(50), at(99));
     }
     Ok(())
 }
@@ -79,7 +76,7 @@ fn series(number: usize) -> Result<Series, Box<dyn Error>> {
 
 fn row(series: &Arc<Series>, number: usize, now: UnixNanos) -> Record {
     let x = (number % 997) as f64 / 997.0;
-    let mut row = GreekSnapshot::new(Arc::clone(series), now, now, if number % 2 == 0 { 3.0 } else { -2.0 });
+    let mut row = GreekSnapshot::new(Arc::clone(series), now, now, if number.is_multiple_of(2) { 3.0 } else { -2.0 });
     (row.delta, row.gamma, row.theta, row.vega) = (Some(x), Some(x * 0.01), Some(-x), Some(x * 0.3));
     (row.rho, row.implied_volatility, row.underlying_price) = (Some(x * 0.1), Some(0.2 + x), Some(100.0 + x));
     Record::Snapshot(row)
