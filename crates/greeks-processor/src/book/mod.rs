@@ -38,6 +38,7 @@ mod betas;
 mod config;
 mod exact;
 mod groups;
+mod names;
 mod read;
 mod slot;
 mod state;
@@ -46,15 +47,17 @@ mod sums;
 mod tests;
 mod view;
 
+use std::cmp::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use greeks_model::{Record, Reference, SessionState, SourceId, UnixNanos};
 
 pub use self::config::BookConfig;
+pub use self::names::{ExpiryBucket, GroupBy, LineId, Missing, StaleReason, UnknownGrouping};
 use self::state::State;
 pub use self::view::{
-    Aggregate, BenchmarkPrice, BetaSource, Changes, ExpiryBucket, Figure, Figures, GroupBy, Line, LineFigures,
-    LineFilter, LineId, Missing, NotIncluded, Portfolio, PriceSource, StaleReason, UnknownGrouping, UsedBeta,
+    Aggregate, BenchmarkPrice, BetaSource, Changes, Figure, Figures, Line, LineFigures, LineFilter, NotIncluded,
+    Portfolio, PriceSource, UsedBeta,
 };
 
 /// Every position with its latest row, and sums over them; see the [module](self).
@@ -106,7 +109,10 @@ impl LiveBook {
     /// The lines at `now` that pass `filter`, in the order of underlying, contract, broker and account.
     #[must_use]
     pub fn lines(&self, filter: &LineFilter, now: UnixNanos) -> Vec<Line> {
-        self.lock().lines(filter, now)
+        let mut lines = self.lock().lines(filter, now);
+        // Not under the lock: the pipeline waits for it.
+        lines.sort_unstable_by(order);
+        lines
     }
 
     /// What has changed since `version`, as it is at `now`; a line that has become stale has changed.
@@ -118,10 +124,19 @@ impl LiveBook {
     /// Open lines that are missing from sums at `now`, with the reason, in the order of [`lines`](Self::lines).
     #[must_use]
     pub fn not_included(&self, now: UnixNanos) -> Vec<NotIncluded> {
-        self.lock().not_included(now)
+        let mut found = self.lock().not_included(now);
+        found.sort_unstable_by(|a, b| order(&a.line, &b.line));
+        found
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// By underlying, contract, broker, account.
+fn order(a: &Line, b: &Line) -> Ordering {
+    let (a, b) = (&a.series, &b.series);
+    let contract = a.underlying.cmp(&b.underlying).then_with(|| a.contract.cmp(&b.contract));
+    contract.then_with(|| a.broker.cmp(&b.broker)).then_with(|| a.account_id.cmp(&b.account_id))
 }

@@ -1,18 +1,16 @@
 //! What readers are given.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use greeks_model::UnixNanos;
 use greeks_model::jiff::civil::Date;
 
 use super::groups::{Group, Groups};
+use super::names::{ExpiryBucket, GroupBy, Missing, StaleReason};
 use super::slot::Slot;
 use super::state::State;
 use super::sums::Sums;
-use super::view::{
-    Aggregate, Changes, ExpiryBucket, GroupBy, Line, LineFilter, Missing, NotIncluded, Portfolio, StaleReason, UsedBeta,
-};
+use super::view::{Aggregate, Changes, Line, LineFilter, NotIncluded, Portfolio, UsedBeta};
 use crate::calendar::Product;
 
 /// What a moment means for ages, looked up once for all lines.
@@ -140,9 +138,7 @@ impl State {
                 && filter.account_id.as_ref().is_none_or(|account| *account == slot.series.account_id)
                 && filter.underlying.as_ref().is_none_or(|underlying| *underlying == slot.series.underlying)
         };
-        let mut slots: Vec<&Slot> = self.slots.iter().filter(passes).collect();
-        slots.sort_unstable_by(|a, b| order(a, b));
-        slots.into_iter().map(|slot| self.line(slot, &moment)).collect()
+        self.slots.iter().filter(passes).map(|slot| self.line(slot, &moment)).collect()
     }
 
     pub(super) fn changed_since(&mut self, version: u64, now: UnixNanos) -> Changes {
@@ -164,9 +160,8 @@ impl State {
 
     pub(super) fn not_included(&mut self, now: UnixNanos) -> Vec<NotIncluded> {
         let moment = self.judge_age(now);
-        let mut found: Vec<(&Slot, Missing)> = self.open().filter_map(|slot| Some((slot, missing(slot)?))).collect();
-        found.sort_unstable_by(|(a, _), (b, _)| order(a, b));
-        found.into_iter().map(|(slot, reason)| NotIncluded { line: self.line(slot, &moment), reason }).collect()
+        let found = self.open().filter_map(|slot| Some((slot, missing(slot)?)));
+        found.map(|(slot, reason)| NotIncluded { line: self.line(slot, &moment), reason }).collect()
     }
 
     /// Looks at the age of every open line; one that has become stale or ceased to be has changed.
@@ -259,13 +254,6 @@ fn missing(slot: &Slot) -> Option<Missing> {
         let others = [terms.delta_dollars, terms.gamma_1pct, terms.theta, terms.vega];
         others.iter().any(Option::is_none).then_some(Missing::NoOtherGreek)
     }
-}
-
-/// By underlying, contract, broker, account.
-fn order(a: &Slot, b: &Slot) -> Ordering {
-    let (a, b) = (&a.series, &b.series);
-    let contract = a.underlying.cmp(&b.underlying).then_with(|| a.contract.cmp(&b.contract));
-    contract.then_with(|| a.broker.cmp(&b.broker)).then_with(|| a.account_id.cmp(&b.account_id))
 }
 
 /// Negative when `day` is past.

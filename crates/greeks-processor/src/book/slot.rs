@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use greeks_model::{Flags, GreekSnapshot, Series, UnixNanos};
 
+use super::names::{LineId, StaleReason};
 use super::sums::{Inputs, Terms};
-use super::view::{LineId, StaleReason};
 use crate::calendar::Product;
 
 /// What makes a line the same one: broker, account and contract. Its multiplier and the name of its underlying may

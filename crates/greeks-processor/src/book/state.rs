@@ -11,9 +11,9 @@ use greeks_model::{
 use super::betas::{Benchmark, Beta, Betas};
 use super::config::BookConfig;
 use super::groups::Groups;
+use super::names::LineId;
 use super::slot::{Key, Place, Slot};
 use super::sums::{Sums, Terms};
-use super::view::LineId;
 use crate::calendar::MarketCalendar;
 
 /// Everything the book knows.
