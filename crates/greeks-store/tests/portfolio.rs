@@ -71,8 +71,10 @@ impl Book {
                         let line = series(broker, account, contract);
                         let late = if below(4) == 0 { 300 } else { 0 };
                         let time = (minute * MINUTE + below(60) as u64).saturating_sub(late);
-                        let mut value =
-                            |of: f64| (below(10) != 0).then(|| of * (1.0 + f64::from(below(1000) as u32) / 997.0));
+                        let mut value = |of: f64| {
+                            (below(10) != 0)
+                                .then(|| of * (1.0 + f64::from(u32::try_from(below(1000)).unwrap()) / 997.0))
+                        };
                         let values = [value(0.5), value(0.01), value(-1.0), value(0.1), value(200.0)];
                         records.push(tick(&line, time, values));
                         if below(5) == 0 {
@@ -281,7 +283,7 @@ fn recount_by_minute(book: &Book) -> BTreeMap<(UnixNanos, String, String, String
     for minute in 0..60 {
         let bounds = (second(minute * MINUTE), second((minute + 1) * MINUTE));
         for (line, held) in book.lines(bounds, &whole, RULES).0 {
-            let underlying = line.2[..4].trim().to_owned();
+            let underlying = line.2.split(' ').next().unwrap().to_owned();
             let row: &mut Row = rows
                 .entry((bounds.0, line.0, line.1, underlying))
                 .or_insert_with(|| (vec![None; Metric::ALL.len()], 0, 0));

@@ -26,7 +26,7 @@ pub fn series(broker: &str, account: &str, contract: &str) -> Arc<Series> {
     Arc::new(Series {
         broker: SourceId::new(broker).unwrap(),
         account_id: AccountId::new(account).unwrap(),
-        underlying: contract[..4].trim().into(),
+        underlying: contract.split(' ').next().unwrap().into(),
         contract: contract.parse().unwrap(),
         multiplier: Decimal::from(if contract == INDEX { 50 } else { 100 }),
     })
