@@ -76,6 +76,34 @@ async fn access_tokens_are_checked_and_expire() {
 }
 
 #[tokio::test]
+async fn market_metrics_have_betas_of_what_is_held() {
+    let sim = start().await;
+    let token = log_in(&sim).await;
+    let answer = get(&sim, &token, "/market-metrics?symbols=SPX,%2FES,AAPL,NONE").await;
+    assert_eq!(answer.status, 200);
+    let body = answer.json();
+    let items = body["data"]["items"].as_array().unwrap();
+    let betas: Vec<_> = items.iter().map(|item| (item["symbol"].as_str().unwrap(), item["beta"].as_str())).collect();
+    // AAPL: 65 + 65 + 80 + 76 = 286, of which 136 are over; /ES: 47 + 69 + 83 = 199, of which 49 are.
+    assert_eq!(betas, [("SPX", None), ("/ES", Some("0.99")), ("AAPL", Some("1.86"))]);
+    assert_eq!(items[2]["beta-updated-at"], "2026-11-23T17:00:38.789Z");
+    assert_eq!(sim.violations(), []);
+
+    let wrong = ["", "?symbols=", "?symbols=AAPL,", "?symbols=AAPL,%20SPX", "?symbols=AAPL,AAPL", "?symbols=%2FESZ6"];
+    for query in wrong {
+        let answer = get(&sim, &token, &format!("/market-metrics{query}")).await;
+        assert_eq!(
+            (answer.status, answer.json()["error"]["code"].as_str()),
+            (400, Some("validation_error")),
+            "{query}"
+        );
+    }
+    assert_eq!(sim.violations().len(), wrong.len());
+    assert!(sim.violations().iter().all(|violation| violation.rule == Rule::MarketMetrics));
+    assert_eq!(get(&sim, "stale", "/market-metrics?symbols=AAPL").await.status, 401);
+}
+
+#[tokio::test]
 async fn accounts_and_positions_have_the_shape_of_production() {
     let sim = start().await;
     let token = log_in(&sim).await;

@@ -1,10 +1,11 @@
 //! What is held, account by account, as last read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use greeks_model::{AccountId, Instrument, Position, PositionSnapshot, SourceContext, SourceEvent};
 
 use crate::Error;
+use crate::betas::Betas;
 use crate::discovery::{AccountHoldings, Findings};
 use crate::session::Wanted;
 use crate::wire::Role;
@@ -13,11 +14,14 @@ use crate::wire::Role;
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     accounts: BTreeMap<AccountId, Account>,
+    pub(crate) betas: Betas,
 }
 
 #[derive(Debug, Default)]
 struct Account {
     wanted: Vec<Wanted>,
+    /// The names under which betas of what is held are asked.
+    beta_names: BTreeSet<String>,
     /// Options that no subscription can be made for.
     unresolved: usize,
     /// Positions that could not be understood.
@@ -69,6 +73,11 @@ impl Book {
         all.filter(|wanted| seen.insert((wanted.symbol.as_str(), wanted.instrument), ()).is_none()).cloned().collect()
     }
 
+    /// The names under which betas of what is held are asked.
+    pub(crate) fn beta_names(&self) -> BTreeSet<String> {
+        self.accounts.values().flat_map(|account| &account.beta_names).cloned().collect()
+    }
+
     pub(crate) fn faults(&self) -> BookFaults {
         BookFaults {
             failed_accounts: self.accounts.values().filter(|account| account.failed).count(),
@@ -82,6 +91,7 @@ fn read(account: &AccountId, holdings: AccountHoldings, cx: &SourceContext) -> (
     let mut positions = Vec::with_capacity(holdings.holdings.len());
     for holding in holdings.holdings {
         let instrument = cx.instrument(&Instrument::Option(holding.option.contract));
+        entry.beta_names.insert(Betas::name(holding.option.underlying.symbol()));
         let underlying = cx.instrument(&Instrument::Underlying(holding.option.underlying));
         positions.push(Position { instrument, underlying, quantity: holding.quantity, multiplier: holding.multiplier });
         entry.unresolved += usize::from(holding.symbol.is_none());

@@ -38,6 +38,7 @@
 //! tastytrade's developer pages.
 
 mod account;
+mod betas;
 mod book;
 mod check;
 mod conditions;

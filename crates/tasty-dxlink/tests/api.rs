@@ -263,3 +263,92 @@ async fn check_tells_what_a_session_would_find() {
     let error = tasty_dxlink::check(&broker.config(), &tls(), UnixNanos::EPOCH).await.unwrap_err();
     assert!(error.to_string().contains("create a new grant"), "{error}");
 }
+
+/// Beta, in bits, and moment of every reference until one is about `last`.
+async fn references(client: &mut Client, last: &str) -> Vec<(String, Option<u64>, UnixNanos)> {
+    let mut found = Vec::new();
+    loop {
+        if let SourceEvent::Reference(it) = client.event().await {
+            found.push((it.underlying.to_string(), it.beta.map(f64::to_bits), it.as_of));
+            if &*it.underlying == last {
+                return found;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn betas_of_what_is_held_are_asked_once_and_told() {
+    let broker = Broker::start().await;
+    broker.positions(&[POSITION_A, POSITION_B, POSITION_F]);
+    let metrics = [
+        r#"{"symbol":"AAPL","beta":"1.245","beta-updated-at":"2026-11-23T17:00:38.789Z"}"#,
+        r#"{"symbol":"TSLA","beta":"2.0"}"#,
+        r#"{"symbol":"SPX","beta":null,"beta-updated-at":"2026-11-23T17:00:38.789Z"}"#,
+        r#"{"symbol":"/MNQ","beta":1.1,"beta-updated-at":"2026-11-23T17:00:38.789Z"}"#,
+    ];
+    broker.answer("/market-metrics", Reply::ok(items(&metrics)));
+    let mut config = broker.config();
+    config.position_poll = Duration::from_millis(50);
+    let mut client = Client::new(config, 64);
+    client.start();
+    let mut streamer = broker.subscribe().await;
+    streamer.say(CONFIG).await;
+    streamer.say(&deltas(&[(SYMBOL_A, 0.5)])).await;
+    let at = UnixNanos::from_millis(1_795_453_238_789);
+    let told = |symbol: &str, beta: f64| (symbol.to_owned(), Some(beta.to_bits()), at);
+    assert_eq!(references(&mut client, "/MNQ").await, [told("AAPL", 1.245), told("SPX", f64::NAN), told("/MNQ", 1.1)]);
+    assert_eq!(broker.count("/market-metrics?symbols=%2FMNQ%2CAAPL%2CSPX "), 1, "{:?}", broker.lines());
+
+    // Positions are read again and again, the betas are not, until there is something new.
+    let reads = broker.count("/positions");
+    while broker.count("/positions") < reads + 3 {
+        client.event().await;
+    }
+    assert_eq!(broker.count("/market-metrics"), 1);
+    let new = POSITION_A.replace("AAPL", "MSFT");
+    broker.positions(&[POSITION_A, &new]);
+    broker.answer("/market-metrics", Reply::ok(items(&[r#"{"symbol":"MSFT","beta":"0.9"}"#])));
+    let found = references(&mut client, "MSFT").await;
+    assert_eq!((found.len(), found[0].1), (1, Some(0.9f64.to_bits())));
+    assert_eq!(broker.count("/market-metrics?symbols=MSFT "), 1);
+    fake::stop(client).await;
+}
+
+#[tokio::test]
+async fn an_api_without_betas_ends_no_session() {
+    for reply in [
+        Reply::status(500, ""),
+        Reply::status(401, r#"{"error":{"code":"token_invalid"}}"#),
+        Reply::status(403, r#"{"error":{"code":"insufficient_scope"}}"#),
+        Reply::ok("<html>"),
+    ] {
+        let broker = Broker::start().await;
+        broker.positions(&[POSITION_A]);
+        broker.answer("/market-metrics", reply);
+        let mut config = broker.config();
+        config.position_poll = Duration::from_millis(50);
+        let mut client = Client::new(config, 64);
+        client.start();
+        let mut streamer = broker.subscribe().await;
+        streamer.say(CONFIG).await;
+        streamer.say(&deltas(&[(SYMBOL_A, 0.5)])).await;
+        while broker.count("/market-metrics") == 0 {
+            client.event().await;
+        }
+        let asked = broker.count("/market-metrics");
+        let reads = broker.count("/positions");
+        while broker.count("/positions") < reads + 3 {
+            client.event().await;
+        }
+        streamer.say(&deltas(&[(SYMBOL_A, 0.25)])).await;
+        while delta_of(&client.event().await) != Some(0.25) {}
+        // A token that is refused is renewed and tried once more; otherwise once is enough for ten minutes.
+        assert!(broker.count("/market-metrics") <= asked.max(2));
+        fake::stop(client).await;
+    }
+}
+
+fn delta_of(event: &SourceEvent) -> Option<f64> {
+    if let SourceEvent::Quote { update, .. } = event { update.delta } else { None }
+}

@@ -24,6 +24,8 @@ pub enum Rule {
     UserAgent,
     /// A REST call that would move money or change something at the broker.
     Order,
+    /// A question about market metrics without symbols, with blanks, repetitions, or a future in place of its product.
+    MarketMetrics,
     /// A message that is not JSON of the expected shape.
     InvalidMessage,
     /// SETUP missing, repeated out of turn, or not the first message.

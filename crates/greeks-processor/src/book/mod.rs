@@ -42,6 +42,8 @@ mod read;
 mod slot;
 mod state;
 mod sums;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -200,7 +200,7 @@ impl State {
         let Some(slot) = self.slots.get_mut(number) else { return };
         let moves = slot.place != place || slot.series.multiplier != series.multiplier;
         if moves && let Some(was) = slot.terms.take() {
-            // Out of the sums under the old name; whoever renames settles the line, which brings it back.
+            // Out of the sums under the old name, and back under the new one.
             let old = slot.place;
             slot.rename(series, place);
             self.closed += 1;

@@ -127,6 +127,9 @@ mod tests {
         days.filter(|d| wanted(day(*d))).map(|d| (d.month(), d.day())).collect()
     }
 
+    /// Months and days of a year.
+    type Days = &'static [(i8, i8)];
+
     fn closed(year: i16) -> Vec<(i8, i8)> {
         of_year(year, |day| matches!(day, Day::Closed | Day::Holiday))
     }
@@ -138,7 +141,7 @@ mod tests {
     /// As the exchange has published them, year by year.
     #[test]
     fn published_years_agree() {
-        let published: [(i16, &[(i8, i8)], &[(i8, i8)]); 5] = [
+        let published: [(i16, Days, Days); 5] = [
             (
                 2023,
                 &[(1, 2), (1, 16), (2, 20), (4, 7), (5, 29), (6, 19), (7, 4), (9, 4), (11, 23), (12, 25)],

@@ -114,6 +114,27 @@ fn what_was_sent_is_accepted_observed_and_counted_and_the_sink_closed() {
 }
 
 #[test]
+fn what_sources_say_of_underlyings_goes_to_its_hook_and_gives_no_record() {
+    let mut bench = bench(&["a", "b"]);
+    let reference = |beta: f64| {
+        let mut reference = Reference::new("SPX".into(), START);
+        reference.beta = Some(beta);
+        reference
+    };
+    for (number, beta) in [(1, 1.5), (1, 1.25)] {
+        bench.senders[number].try_send(SourceEvent::Reference(reference(beta))).unwrap();
+    }
+    bench.senders.clear();
+    let (sink, told) = (MemorySink::new(), Arc::new(Mutex::new(Vec::new())));
+    let hook = Arc::clone(&told);
+    bench.config.reference =
+        Some(Box::new(move |source, reference| hook.lock().unwrap().push((source.to_string(), reference.clone()))));
+    let total = Pipeline::spawn(bench.config, bench.inbox, Box::new(sink.clone())).unwrap().join().unwrap();
+    assert_eq!(*told.lock().unwrap(), [("b".to_owned(), reference(1.5)), ("b".to_owned(), reference(1.25))]);
+    assert_eq!((sink.records(), total.events, total.rows), (vec![], 2, 0));
+}
+
+#[test]
 fn seeds_and_open_gaps_reach_the_normaliser_of_their_source() {
     let first = bench(&["a"]);
     let sink = MemorySink::new();

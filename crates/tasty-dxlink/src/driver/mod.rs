@@ -1,5 +1,6 @@
 //! One task, one `select!`: owns the socket of a session, reads, writes, beats, follows positions, hands events on.
 
+mod betas;
 mod handover;
 mod inbound;
 mod positions;
@@ -26,6 +27,7 @@ use crate::book::Book;
 use crate::conditions::Conditions;
 use crate::discovery::{Discoverer, Findings};
 use crate::metrics::Meter;
+use crate::rest::BetaRow;
 use crate::session::Session;
 use crate::{Error, TastyConfig};
 
@@ -55,6 +57,8 @@ enum Job {
     Read(Findings),
     /// The account streamer has something to say.
     Signal(Box<Link>, Signal),
+    /// The API has answered, or not, about the betas of these underlyings.
+    Betas(Vec<String>, Result<Vec<BetaRow>, Error>),
 }
 
 /// One session from its first byte to its last.
@@ -76,6 +80,8 @@ impl<'a> Driver<'a> {
     pub(crate) fn new(tools: Tools<'a>, mut session: Session, book: &'a mut Book) -> Self {
         let now = Instant::now();
         session.want(&book.wanted(), now.into_std());
+        book.betas.hold(book.beta_names(), now.into_std());
+        book.betas.begin(now.into_std());
         Self {
             refresher: Refresher::new(&tools.accounts, tools.config.position_poll, now.into_std()),
             handover: Handover::new(tools.cx.events()),
@@ -181,6 +187,7 @@ impl<'a> Driver<'a> {
         self.session.on_tick(now.into_std(), !self.handover.has_events(&self.session))?;
         self.outbound.fill(|| self.session.poll_output(now.into_std()));
         self.start_reads(now);
+        self.ask_for_betas(now);
         let silent = self.session.take_newly_silent();
         if !silent.is_empty() {
             tracing::warn!(symbols = ?silent, "subscribed options without any event; asking for their symbols again");
@@ -195,7 +202,10 @@ impl<'a> Driver<'a> {
     /// case, a frame that moves a deadline back, does not touch it.
     fn arm(&self, mut sleep: Pin<&mut Sleep>, now: Instant) {
         let mut due = self.outbound.postpone(Instant::from_std(self.session.deadline()), now).min(self.tools.renew_at);
-        for other in [self.outbound.due(), self.handover.deadline(), self.positions_due(now)].into_iter().flatten() {
+        for other in [self.outbound.due(), self.handover.deadline(), self.positions_due(now), self.betas_due(now)]
+            .into_iter()
+            .flatten()
+        {
             due = due.min(other);
         }
         if due < sleep.deadline() || sleep.is_elapsed() {

@@ -69,6 +69,10 @@ impl Driver<'_> {
         match job {
             Job::Read(findings) => self.on_findings(findings),
             Job::Signal(link, signal) => self.on_signal(*link, signal),
+            Job::Betas(names, result) => {
+                self.on_betas(names, result);
+                Ok(())
+            }
         }
     }
 
@@ -142,6 +146,7 @@ impl Driver<'_> {
         self.refresher.done(&findings.account, outcome, now.into_std());
         let events = self.book.update(vec![findings], self.tools.cx)?;
         self.handover.extend(events);
+        self.book.betas.hold(self.book.beta_names(), now.into_std());
         self.session.want(&self.book.wanted(), now.into_std());
         self.report_subscriptions();
         Ok(())

@@ -1,6 +1,7 @@
 //! The REST calls of tastytrade that this source needs: all of them read, save the one that mints an access token.
 
 mod accounts;
+mod betas;
 mod body;
 mod chains;
 mod instruments;
@@ -18,6 +19,7 @@ use tokio::sync::Mutex;
 use crate::{Error, TastyConfig};
 
 pub(crate) use accounts::PositionRow;
+pub(crate) use betas::BetaRow;
 pub(crate) use chains::Named;
 pub(crate) use oauth::AccessToken;
 pub(crate) use quote_token::{Level, QuoteToken};

@@ -1,6 +1,7 @@
 //! The REST half: the documents that a streaming client needs, in the shapes of production.
 
 pub(crate) mod documents;
+mod metrics;
 mod oauth;
 mod wrong;
 
@@ -40,6 +41,7 @@ fn router(shared: App) -> Router {
         .route("/instruments/future-options/{symbol}", get(future_option))
         .route("/instruments/futures/{symbol}", get(future))
         .route("/instruments/equities/{symbol}", get(equity))
+        .route("/market-metrics", get(metrics::answer))
         .route("/api-quote-tokens", get(quote_token))
         .route_layer(from_fn_with_state(Arc::clone(&shared), authorized));
     Router::new()
