@@ -127,6 +127,7 @@ async fn questions_need_no_more_than_the_read_role() {
     assert!(queries.check().await.unwrap().schema_version.is_some());
     let views = "SELECT (SELECT count(*) FROM greek_snapshots) + (SELECT count(*) FROM v_latest_greeks) \
                  + (SELECT count(*) FROM v_positions) + (SELECT count(*) FROM v_cross_broker) \
+                 + (SELECT count(*) FROM v_portfolio_1m WHERE minute = 'epoch') \
                  + (SELECT count(*) FROM trades) + (SELECT count(*) FROM ingest_quarantine)";
     let reader = support::client(&login_again(&database, READ_ROLE)).await;
     assert_eq!(reader.query_one(views, &[]).await.unwrap().get::<_, i64>(0), 22 + 1 + 1 + 1);
@@ -153,8 +154,12 @@ fn allowed(group: Option<&str>) -> BTreeSet<String> {
             ("EXECUTE", "greekd_make_partition greekd_move_from_default greekd_default_months"),
         ],
         Some(READ_ROLE) => &[
-            ("SELECT", "greek_snapshots v_latest_greeks v_positions v_cross_broker greek_ticks series trades"),
+            (
+                "SELECT",
+                "greek_snapshots v_latest_greeks v_positions v_cross_broker v_portfolio_1m greek_ticks series trades",
+            ),
             ("SELECT", "positions_history ingest_gaps ingest_progress ingest_quarantine refinery_schema_history"),
+            ("EXECUTE", "greekd_default_months"),
         ],
         _ => &[],
     };

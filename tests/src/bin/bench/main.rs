@@ -5,7 +5,8 @@
 //! Python design at the same rate. Everything is measured in turns, so that a busy minute of the machine meets all.
 //!
 //! `bench journal` shows what the journal costs beside the way to the database, and how soon a row is accepted; `bench
-//! outage` streams for an hour, or less, without a database, and shows memory, disk and how soon all is stored after it.
+//! outage` streams for an hour, or less, without a database, and shows memory, disk and how soon all is stored after it;
+//! `bench queries` asks what the API asks over ten million rows.
 // A benchmark talks to the person who started it.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -18,6 +19,7 @@ mod options;
 mod outage;
 mod process;
 mod product;
+mod queries;
 mod report;
 mod stats;
 
@@ -47,6 +49,7 @@ async fn main() -> ExitCode {
             Bench::Latency(options) => latency::run(&options).await,
             Bench::Journal(options) => journal::run(&options).await,
             Bench::Outage(options) => outage::run(&options).await,
+            Bench::Queries(options) => queries::run(&options).await,
         }
     };
     let outcome = tokio::select! {

@@ -6,12 +6,14 @@ pub(crate) const USAGE: &str = "\
 usage: bench latency [--baseline DIR] [--rates LIST] [--seconds N] [--rounds N]
        bench journal [--rows N] [--seconds N] [--rounds N]
        bench outage [--minutes N] [--rate N]
+       bench queries [--rows N] [--series N] [--rounds N]
 
   --baseline DIR   also measure the Python design in DIR (baseline_writer.py, requirements.txt)
   --rates LIST     events per second, between commas [5,50,500,5000,20000]
   --seconds N      how long each turn streams, at most 50 [20]; twice as long below 20 events/s, but never above 50
-  --rounds N       turns of each [3]
-  --rows N         rows written to a journal and to the database [1000000]
+  --rounds N       turns of each [3]; answers to each question [50]
+  --rows N         rows written to a journal and to the database [1000000]; rows to ask for [10000000]
+  --series N       contracts the rows are of [500]
   --minutes N      how long the database is away [60]
   --rate N         events per second meanwhile [5000]";
 
@@ -26,6 +28,7 @@ pub(crate) enum Bench {
     Latency(Options),
     Journal(JournalOptions),
     Outage(OutageOptions),
+    Queries(QueriesOptions),
 }
 
 /// How `bench journal` measures.
@@ -43,6 +46,14 @@ pub(crate) struct OutageOptions {
     pub(crate) rate: f64,
 }
 
+/// How `bench queries` measures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct QueriesOptions {
+    pub(crate) rows: u32,
+    pub(crate) series: u32,
+    pub(crate) rounds: u32,
+}
+
 impl Bench {
     /// Reads the command line; `None` when help is asked for.
     pub(crate) fn parse(args: &[String]) -> Result<Option<Self>, String> {
@@ -56,6 +67,7 @@ impl Bench {
             "latency" => Options::parse(&rest).map(Self::Latency).map(Some),
             "journal" => JournalOptions::parse(&rest).map(Self::Journal).map(Some),
             "outage" => OutageOptions::parse(&rest).map(Self::Outage).map(Some),
+            "queries" => QueriesOptions::parse(&rest).map(Self::Queries).map(Some),
             "help" | "--help" | "-h" => Ok(None),
             other => Err(format!("there is no benchmark {other}")),
         }
@@ -89,6 +101,22 @@ impl OutageOptions {
                         minutes.ok_or_else(|| format!("{value} is not a number of minutes up to a day"))?;
                 }
                 "--rate" => options.rate = rate(value)?,
+                other => return Err(format!("unknown option {other}")),
+            }
+            Ok(())
+        })?;
+        Ok(options)
+    }
+}
+
+impl QueriesOptions {
+    fn parse(args: &[&str]) -> Result<Self, String> {
+        let mut options = Self { rows: 10_000_000, series: 500, rounds: 50 };
+        each(args, |name, value| {
+            match name {
+                "--rows" => options.rows = whole(name, value, 100_000_000)?,
+                "--series" => options.series = whole(name, value, 100_000)?,
+                "--rounds" => options.rounds = whole(name, value, 1_000)?,
                 other => return Err(format!("unknown option {other}")),
             }
             Ok(())
@@ -174,6 +202,8 @@ mod tests {
         assert_eq!(bench("journal --rows 5 --rounds 1"), Ok(Some(Bench::Journal(journal))));
         let outage = OutageOptions { minutes: 0.5, rate: 20_000.0 };
         assert_eq!(bench("outage --minutes 0.5 --rate 20000"), Ok(Some(Bench::Outage(outage))));
+        let queries = QueriesOptions { rows: 1_000, series: 500, rounds: 5 };
+        assert_eq!(bench("queries --rows 1000 --rounds 5"), Ok(Some(Bench::Queries(queries))));
         assert_eq!(bench("outage"), Ok(Some(Bench::Outage(OutageOptions { minutes: 60.0, rate: 5_000.0 }))));
     }
 
@@ -205,6 +235,7 @@ mod tests {
             "journal --rates 5",
             "outage --minutes 0",
             "outage --minutes",
+            "queries --series 0",
         ] {
             assert!(bench(line).is_err(), "{line:?}");
         }
