@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use greeks_model::Record;
+use greeks_model::{GreekSnapshot, Record, Series};
 use support::book::{large, row, series};
 use support::{config, no_database, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,8 +21,9 @@ async fn answers_at_5000_lines_and_5000_rows_a_second() {
     let (book, all) = large(5_000);
     // A hundred lines that a filter can name.
     let hundred: Vec<_> = (1..=100).map(|n| series("two", "U7", &format!("AAPL  261218P{:08}", n * 500))).collect();
-    let rows: Vec<_> = hundred.iter().map(|series| Record::Snapshot(row(series, 1.0, -0.5, 230.0))).collect();
+    let rows: Vec<_> = hundred.iter().map(|series| Record::Snapshot(whole(series, 230.0))).collect();
     book.accept(&rows);
+    book.accept(&all.iter().map(|s| Record::Snapshot(whole(s, 640.0))).collect::<Vec<_>>());
     let server = start(config(), book, no_database()).await;
     let fed = Arc::clone(&server.book);
     let feed = tokio::spawn(async move {
@@ -30,8 +31,7 @@ async fn answers_at_5000_lines_and_5000_rows_a_second() {
         pulse.set_missed_tick_behavior(MissedTickBehavior::Burst);
         for begin in (0..all.len()).step_by(50).cycle() {
             pulse.tick().await;
-            let rows: Vec<_> =
-                all[begin..begin + 50].iter().map(|s| Record::Snapshot(row(s, 1.0, -0.25, 640.0))).collect();
+            let rows: Vec<_> = all[begin..begin + 50].iter().map(|s| Record::Snapshot(whole(s, 640.0))).collect();
             fed.accept(&rows);
         }
     });
@@ -54,6 +54,12 @@ async fn answers_at_5000_lines_and_5000_rows_a_second() {
     let rate = (server.book.version() - begin) as f64 / started.elapsed().as_secs_f64();
     println!("{rate:.0} rows/s meanwhile");
     feed.abort();
+}
+
+fn whole(series: &Arc<Series>, price: f64) -> GreekSnapshot {
+    let mut row = row(series, 1.0, -0.25, price);
+    (row.gamma, row.theta, row.vega) = (Some(0.01), Some(-0.1), Some(0.2));
+    row
 }
 
 async fn read_answer(stream: &mut TcpStream) -> usize {
