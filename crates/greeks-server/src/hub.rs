@@ -62,10 +62,11 @@ enum Wanted {
     Delta(u64),
 }
 
-/// Events written since the book had this version.
+/// Events written since this was the state of the book and the status.
 #[derive(Debug, Default)]
 struct Cache {
     version: u64,
+    status_revision: u64,
     events: Vec<(Wanted, BookEvent)>,
 }
 
@@ -89,7 +90,7 @@ impl Hub {
         }
     }
 
-    /// Looks at book and status while there are streams.
+    /// Looks at book and status, for the streams.
     pub(crate) async fn pulse(&self, limits: &Limits) -> Infallible {
         let (mut book, mut status) = (interval(limits.tick), interval(STATUS_EVERY));
         book.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -128,7 +129,7 @@ impl Hub {
         (instance == self.instance).then(|| version.parse().ok())?
     }
 
-    /// The whole book as an event, at most one tick old.
+    /// The whole book as an event, no older than the last change of the book or the status.
     pub(crate) fn snapshot(&self, tick: &Tick, group_by: GroupBy) -> BookEvent {
         self.cached(tick, Wanted::Snapshot(group_by), || {
             let now = self.clock.now();
@@ -151,8 +152,9 @@ impl Hub {
     /// again.
     fn cached(&self, tick: &Tick, wanted: Wanted, write: impl FnOnce() -> Option<BookEvent>) -> Option<BookEvent> {
         let mut cache = self.cache();
-        if cache.version != tick.version {
-            *cache = Cache { version: tick.version, events: Vec::new() };
+        let Tick { version, status_revision, .. } = *tick;
+        if (cache.version, cache.status_revision) != (version, status_revision) {
+            *cache = Cache { version, status_revision, events: Vec::new() };
         }
         if let Some((_, event)) = cache.events.iter().find(|(kept, _)| *kept == wanted) {
             return Some(event.clone());

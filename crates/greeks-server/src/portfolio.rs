@@ -10,6 +10,9 @@ use utoipa::ToSchema;
 use crate::status::Time;
 use crate::view::{GroupBy, seconds};
 
+/// Where a whole market's data is missing, every line would be in the list: nobody reads thousands.
+const MISSING_TOLD: usize = 200;
+
 /// The book's sums at one moment.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PortfolioDocument {
@@ -30,7 +33,9 @@ pub(crate) struct PortfolioDocument {
     betas: Vec<BetaDocument>,
     /// Underlyings whose beta nobody has said: their lines are in no beta-weighted sum.
     unknown_betas: Vec<String>,
-    /// Open lines that are missing from sums.
+    /// How many open lines are missing from sums.
+    not_included_count: usize,
+    /// The first 200 of them.
     not_included: Vec<NotIncludedDocument>,
 }
 
@@ -118,6 +123,7 @@ pub(crate) struct NotIncludedDocument {
 impl PortfolioDocument {
     pub(crate) fn read(book: &LiveBook, group_by: GroupBy, now: UnixNanos) -> Self {
         let portfolio = book.portfolio(group_by.into(), now);
+        let missing = book.not_included(now);
         Self {
             version: portfolio.version,
             as_of: Time(portfolio.at),
@@ -128,7 +134,8 @@ impl PortfolioDocument {
             benchmark_price: portfolio.benchmark_price.as_ref().map(BenchmarkPriceDocument::from),
             betas: portfolio.betas.iter().map(BetaDocument::from).collect(),
             unknown_betas: portfolio.unknown_betas.iter().map(|symbol| symbol.as_ref().to_owned()).collect(),
-            not_included: book.not_included(now).iter().map(NotIncludedDocument::from).collect(),
+            not_included_count: missing.len(),
+            not_included: missing.iter().take(MISSING_TOLD).map(NotIncludedDocument::from).collect(),
         }
     }
 }

@@ -34,6 +34,9 @@ const BACKLOG: u32 = 1_024;
 /// After an accept that failed: the machine is out of something.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The longest head of a request; longer ones are answered with 431.
+const HEAD_BYTES: usize = 32 * 1024;
+
 /// For those beyond the limit. Not a byte more is read of them.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 5\r\n\
     connection: close\r\ncontent-length: 106\r\n\r\n\
@@ -266,7 +269,7 @@ impl Entry {
         let service = service_fn(|request| answer(&self.house, &self.activity, local, request));
         let mut builder = hyper::server::conn::http1::Builder::new();
         // The head's time is kept here, since hyper would count the time between requests as well.
-        let mut served = pin!(builder.half_close(false).serve_connection(io, service));
+        let mut served = pin!(builder.half_close(false).max_buf_size(HEAD_BYTES).serve_connection(io, service));
         let mut due = pin!(sleep_until(Instant::now()));
         let mut leaving = pin!(self.house.stop.cancelled());
         let mut killed = pin!(self.activity.kill.cancelled());

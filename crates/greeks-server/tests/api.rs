@@ -76,6 +76,7 @@ async fn portfolios_are_grouped_and_say_what_is_missing() {
         assert_eq!(document["total"]["theta"]["lines"], 1);
         let missing = document["not_included"].as_array().unwrap();
         assert!(missing.iter().any(|line| line["contract_key"] == FUTURE && line["reason"] == "no_row"), "{missing:?}");
+        assert_eq!(document["not_included_count"], missing.len());
         assert_eq!(document["benchmark"], "SPY");
     }
     let by_broker = server.get("/v1/portfolio?group_by=broker").await.json();

@@ -138,6 +138,14 @@ async fn bodies_are_limited_in_time_and_size() {
 }
 
 #[tokio::test]
+async fn heads_are_limited_in_size() {
+    let server = limited(|_| {}).await;
+    assert_eq!(server.request("GET", "/healthz", &format!("X: {}\r\n", "a".repeat(16_000)), "").await.status, 200);
+    assert_eq!(server.request("GET", "/healthz", &format!("X: {}\r\n", "a".repeat(70_000)), "").await.status, 431);
+    assert_eq!(server.request("GET", "/healthz", &"X: a\r\n".repeat(200), "").await.status, 431);
+}
+
+#[tokio::test]
 async fn a_client_that_takes_nothing_is_cut_off() {
     let server = limited(|limits| (limits.stall, limits.send_buffer) = (Duration::from_millis(400), 16 * 1024)).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();

@@ -201,7 +201,7 @@ async fn fifty_clients_come_to_know_the_same_book() {
 async fn a_slow_client_gets_the_latest_and_keeps_nothing_waiting() {
     let (book, all) = large(400);
     let mut config = config();
-    (config.limits.tick, config.limits.send_buffer) = (Duration::from_millis(5), 16 * 1024);
+    config.limits.tick = Duration::from_millis(5);
     let server = start(config, book, no_database()).await;
     let mut slow = Sse::open(server.address, "/v1/stream", "").await;
     let mut quick = Sse::open(server.address, "/v1/stream", "").await;
@@ -237,7 +237,7 @@ async fn a_slow_client_gets_the_latest_and_keeps_nothing_waiting() {
 async fn clients_that_take_nothing_are_cut_off_and_others_are_not() {
     let (book, all) = large(400);
     let mut config = config();
-    (config.limits.tick, config.limits.send_buffer) = (Duration::from_millis(5), 16 * 1024);
+    config.limits.tick = Duration::from_millis(5);
     config.limits.stall = Duration::from_millis(300);
     let server = start(config, book, no_database()).await;
     let mut deaf = Sse::open(server.address, "/v1/stream", "").await;

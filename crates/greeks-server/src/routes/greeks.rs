@@ -27,10 +27,10 @@ pub(crate) struct LatestParams {
     #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[!-~]+$")]
     account_id: Option<Word>,
     /// The underlying.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     underlying: Option<Word>,
     /// The contract, such as `SPXW  261124P06650000`.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     contract_key: Option<Word>,
 }
 

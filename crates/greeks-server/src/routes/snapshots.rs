@@ -21,16 +21,16 @@ use crate::status::{Day, Time};
 #[into_params(parameter_in = Query)]
 pub(crate) struct SnapshotParams {
     /// The broker.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     broker: Option<Word>,
     /// The account as the broker writes it.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     account_id: Option<Word>,
     /// The contract, such as `SPXW  261124P06650000`.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     contract_key: Option<Word>,
     /// The underlying.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     underlying: Option<Word>,
     /// `event_time` from this on.
     #[param(value_type = Option<String>, format = DateTime)]
@@ -43,7 +43,7 @@ pub(crate) struct SnapshotParams {
     #[param(minimum = 1, maximum = 10_000, default = 100, required = false)]
     limit: u32,
     /// `next_cursor` of the page before.
-    #[param(min_length = 1)]
+    #[param(pattern = "^-?[0-9]{1,18}\\.[0-9]{1,9}\\.[0-9]{1,18}$")]
     cursor: Option<String>,
 }
 

@@ -44,8 +44,8 @@ pub(crate) struct PingEvent {
 }
 
 /// The book as it changes. Events: `snapshot` (the whole book, its portfolio and the status), `delta` (lines that have
-/// changed, ids of lines that have closed, the totals), `status`, `alert`, and a `ping` when nothing else was sent for a
-/// while. A client that reads slowly gets fewer and larger deltas. A client that comes back with the id of its last event
+/// changed, ids of lines that have closed, the totals), `status`, `alert`, and a `ping` every 10
+/// seconds. A client that reads slowly gets fewer and larger deltas. A client that comes back with the id of its last event
 /// gets a `delta` if that can still be told, else a `snapshot`.
 #[utoipa::path(get, path = "/v1/stream", tag = "stream",
     params(
@@ -116,13 +116,11 @@ impl Feed {
     /// The next event; `None` when the server ends.
     async fn next(&mut self) -> Option<Bytes> {
         let shared = Arc::clone(&self.shared);
-        let event = tokio::select! {
+        tokio::select! {
             biased;
             () = shared.stop.cancelled() => None,
             event = self.wait() => Some(event),
-        };
-        self.ping.reset();
-        event
+        }
     }
 
     async fn wait(&mut self) -> Bytes {

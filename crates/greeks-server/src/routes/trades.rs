@@ -23,16 +23,16 @@ use crate::status::Time;
 #[into_params(parameter_in = Query)]
 pub(crate) struct TradeParams {
     /// The broker.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     broker: Option<Word>,
     /// The account as the broker writes it.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     account_id: Option<Word>,
     /// The contract.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     contract_key: Option<Word>,
     /// The strategy.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     strategy_tag: Option<Word>,
     /// Added from this on.
     #[param(value_type = Option<String>, format = DateTime)]
@@ -45,7 +45,7 @@ pub(crate) struct TradeParams {
     #[param(minimum = 1, maximum = 1_000, default = 100, required = false)]
     limit: u32,
     /// `next_cursor` of the page before.
-    #[param(min_length = 1)]
+    #[param(pattern = "^-?[0-9]{1,18}\\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
     cursor: Option<String>,
 }
 

@@ -30,6 +30,7 @@ pub struct Sse {
     pub head: String,
     raw: Vec<u8>,
     text: Vec<u8>,
+    scanned: usize,
 }
 
 impl Sse {
@@ -46,7 +47,7 @@ impl Sse {
         };
         let head = String::from_utf8(raw.drain(..end + 4).collect()).unwrap();
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        Self { stream, head, raw, text: Vec::new() }
+        Self { stream, head, raw, text: Vec::new(), scanned: 0 }
     }
 
     /// The next event; `None` at the end of the stream.
@@ -66,10 +67,13 @@ impl Sse {
 
     async fn read(&mut self) -> Option<Event> {
         loop {
-            if let Some(at) = self.text.windows(2).position(|window| window == b"\n\n") {
+            let found = self.text[self.scanned..].windows(2).position(|window| window == b"\n\n");
+            if let Some(at) = found.map(|at| at + self.scanned) {
                 let event: Vec<u8> = self.text.drain(..at + 2).collect();
+                self.scanned = 0;
                 return Some(parse(&String::from_utf8(event).unwrap()));
             }
+            self.scanned = self.text.len().saturating_sub(1);
             match self.chunk() {
                 Some(chunk) if chunk.is_empty() => return None,
                 Some(chunk) => self.text.extend(chunk),
