@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod cross_broker;
 pub mod daemon;
 pub mod expected;
+pub mod http;
 pub mod ibkr;
 pub mod process;
 pub mod scene;

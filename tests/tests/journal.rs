@@ -3,6 +3,7 @@
 // A test says what it expected by panicking.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -122,14 +123,15 @@ async fn an_outage_costs_no_memory_and_is_made_up_for() {
     streams(&sim, 40_000, &daemon).await;
     let resident = || resident_bytes(daemon.pid()).unwrap();
     let normal = resident();
-    let (mut most, mut lasted) = (normal, Duration::ZERO);
+    let (most, mut lasted) = (Cell::new(normal), Duration::ZERO);
+    let look = || most.set(most.get().max(resident()));
     cluster
         .restart_after(async {
             until("the database is gone", PATIENCE, async || Cluster::is_gone(&url).await.then_some(())).await;
             let begin = Instant::now();
             let end = sim.stats().greeks_sent + ROWS;
             until("the market has gone on", PATIENCE, async || {
-                most = most.max(resident());
+                look();
                 (sim.stats().greeks_sent >= end).then_some(())
             })
             .await;
@@ -142,11 +144,11 @@ async fn an_outage_costs_no_memory_and_is_made_up_for() {
     let wanted = expected::from_ledger(&sim.ledger().snapshot().entries, &sim.positions());
     let total = wanted.values().map(Vec::len).sum::<usize>() as i64;
     until("everything is stored", PATIENCE, async || {
-        most = most.max(resident());
+        look();
         (rows(&database).await >= total).then_some(())
     })
     .await;
-    let grown = (most - normal) / f64::from(1 << 20);
+    let grown = (most.get() - normal) / f64::from(1 << 20);
     println!("{ROWS} rows in {lasted:?} without a database: {grown:.1} MiB more; stored within {:?}", begin.elapsed());
     succeeded(&daemon.stop().await);
     assert_eq!(expected::difference(&wanted, &expected::from_database(&database.client).await), None);

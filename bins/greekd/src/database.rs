@@ -110,7 +110,11 @@ impl Database {
             gaps.extend(queries.gaps_since(from).await.map_err(refuse)?);
         }
         memory.add_stored(rows, gaps);
-        let held = queries.positions().await.map_err(refuse)?;
+        // For the live book alone: an account that may write and not read does not need it.
+        let held = queries.positions().await.unwrap_or_else(|error| {
+            tracing::warn!(error = chain(&error), "what is held is not known: the live book begins empty");
+            Vec::new()
+        });
         Ok(held.into_iter().map(|row| (row.broker, row.account_id, row.contract_key)).collect())
     }
 

@@ -32,6 +32,8 @@ const ASK_EVERY: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(5);
 /// Records refused a day ago are news no more; in nanoseconds.
 const REFUSED_LATELY: i64 = 86_400_000_000_000;
+/// For one question over HTTP: whoever asks more than that of a book has to ask for less at a time.
+const QUESTION: Duration = Duration::from_secs(10);
 /// Connections for what is asked over HTTP.
 const CONNECTIONS: usize = 4;
 /// Alerts a stream may be behind by.
@@ -66,7 +68,7 @@ impl Live {
 
     /// Serves the book from the database's beginning on, until [`end`](Self::end).
     pub(crate) fn serve(&mut self, web: Web, database: &DatabaseConfig) {
-        let queries = match Queries::new(database, CONNECTIONS) {
+        let queries = match Queries::with_deadline(database, CONNECTIONS, QUESTION) {
             Ok(queries) => queries,
             Err(error) => {
                 tracing::error!(error = chain(&error), "nothing is served over HTTP");
