@@ -2,6 +2,7 @@
 // A test says what it expected by panicking.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -239,11 +240,11 @@ async fn the_book_is_what_is_stored_and_what_a_recount_says() {
 
 /// Waits until everything accepted is stored.
 async fn settled(daemon: &Daemon, at: &str) {
-    let mut before = Value::Null;
+    let before = Cell::new(Value::Null);
     until("everything is stored", PATIENCE, async || {
         let status = json(daemon, at, "/v1/streaming/status").await;
-        let same = status["database"]["durable"] == before;
-        before = status["database"]["durable"].clone();
+        let durable = status["database"]["durable"].clone();
+        let same = before.replace(durable.clone()) == durable;
         (same && status["database"]["waiting_records"] == 0).then_some(())
     })
     .await;

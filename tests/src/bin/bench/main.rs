@@ -6,7 +6,8 @@
 //!
 //! `bench journal` shows what the journal costs beside the way to the database, and how soon a row is accepted; `bench
 //! outage` streams for an hour, or less, without a database, and shows memory, disk and how soon all is stored after it;
-//! `bench queries` asks what the API asks over ten million rows.
+//! `bench queries` asks what the API asks over ten million rows; `bench live` asks the API itself while rows stream in, and
+//! shows what a crowd of clients does to them.
 // A benchmark talks to the person who started it.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -14,6 +15,7 @@ mod baseline;
 mod floor;
 mod journal;
 mod latency;
+mod live;
 mod machine;
 mod options;
 mod outage;
@@ -49,6 +51,7 @@ async fn main() -> ExitCode {
             Bench::Journal(options) => journal::run(&options).await,
             Bench::Outage(options) => outage::run(&options).await,
             Bench::Queries(options) => queries::run(&options).await,
+            Bench::Live(options) => live::run(&options).await,
         }
     };
     let outcome = tokio::select! {

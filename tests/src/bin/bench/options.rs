@@ -7,6 +7,7 @@ usage: bench latency [--baseline DIR] [--rates LIST] [--seconds N] [--rounds N]
        bench journal [--rows N] [--seconds N] [--rounds N]
        bench outage [--minutes N] [--rate N]
        bench queries [--rows N] [--series N] [--rounds N]
+       bench live [--positions N] [--rate N] [--questions N]
 
   --baseline DIR   also measure the Python design in DIR (baseline_writer.py, requirements.txt)
   --rates LIST     events per second, between commas [5,50,500,5000,20000]
@@ -15,7 +16,9 @@ usage: bench latency [--baseline DIR] [--rates LIST] [--seconds N] [--rounds N]
   --rows N         rows written to a journal and to the database [1000000]; rows to ask for [10000000]
   --series N       contracts the rows are of [500]
   --minutes N      how long the database is away [60]
-  --rate N         events per second meanwhile [5000]";
+  --rate N         events per second meanwhile [5000]
+  --positions N    contracts in the book [5000]
+  --questions N    answers to each request [300]";
 
 /// What greekd reports covers a minute, of which the newest 55 seconds are certain.
 const LONGEST: u32 = 50;
@@ -29,6 +32,7 @@ pub(crate) enum Bench {
     Journal(JournalOptions),
     Outage(OutageOptions),
     Queries(QueriesOptions),
+    Live(LiveOptions),
 }
 
 /// How `bench journal` measures.
@@ -54,6 +58,14 @@ pub(crate) struct QueriesOptions {
     pub(crate) rounds: u32,
 }
 
+/// How `bench live` measures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct LiveOptions {
+    pub(crate) positions: u32,
+    pub(crate) rate: f64,
+    pub(crate) questions: u32,
+}
+
 impl Bench {
     /// Reads the command line; `None` when help is asked for.
     pub(crate) fn parse(args: &[String]) -> Result<Option<Self>, String> {
@@ -68,6 +80,7 @@ impl Bench {
             "journal" => JournalOptions::parse(&rest).map(Self::Journal).map(Some),
             "outage" => OutageOptions::parse(&rest).map(Self::Outage).map(Some),
             "queries" => QueriesOptions::parse(&rest).map(Self::Queries).map(Some),
+            "live" => LiveOptions::parse(&rest).map(Self::Live).map(Some),
             "help" | "--help" | "-h" => Ok(None),
             other => Err(format!("there is no benchmark {other}")),
         }
@@ -117,6 +130,22 @@ impl QueriesOptions {
                 "--rows" => options.rows = whole(name, value, 100_000_000)?,
                 "--series" => options.series = whole(name, value, 100_000)?,
                 "--rounds" => options.rounds = whole(name, value, 1_000)?,
+                other => return Err(format!("unknown option {other}")),
+            }
+            Ok(())
+        })?;
+        Ok(options)
+    }
+}
+
+impl LiveOptions {
+    fn parse(args: &[&str]) -> Result<Self, String> {
+        let mut options = Self { positions: 5_000, rate: 5_000.0, questions: 300 };
+        each(args, |name, value| {
+            match name {
+                "--positions" => options.positions = whole(name, value, 20_000)?,
+                "--rate" => options.rate = rate(value)?,
+                "--questions" => options.questions = whole(name, value, 100_000)?,
                 other => return Err(format!("unknown option {other}")),
             }
             Ok(())
