@@ -11,7 +11,7 @@ use greeks_model::{Clock, GreekSnapshot, Record, UnixNanos};
 use greeks_processor::book::{BookConfig, GroupBy, LiveBook};
 use greeks_processor::calendar::MarketCalendar;
 use greeks_processor::{AcceptedHook, ReferenceHook, SourceHandle, SystemClock};
-use greeks_server::{Alert, Api};
+use greeks_server::{Alert, AlertKind, Api};
 use greeks_store::{DatabaseConfig, Queries};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
@@ -135,7 +135,9 @@ impl Live {
         for alert in self.board.look(view, &second, now) {
             let kind = alerts::name(alert.kind);
             if alert.active {
-                tracing::warn!(kind, source = alert.source, message = alert.message, "alert");
+                // Why a session ended was told when it did.
+                let why = Some(alert.message.as_str()).filter(|_| alert.kind != AlertKind::SourceDown);
+                tracing::warn!(kind, source = alert.source, why, "alert");
             } else {
                 tracing::info!(kind, source = alert.source, "alert has ended");
             }

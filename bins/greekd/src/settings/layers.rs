@@ -328,13 +328,21 @@ mod tests {
 
     #[test]
     fn settings_without_effect_are_pointed_out() {
-        let layers = Layers::load(env(&[("GREEKD_LISTEN", "127.0.0.1:9850")]), Path::new("/nonexistent"), None);
-        assert!(layers.unwrap().notes[0].contains("GREEKD_LISTEN in the environment has no effect"));
+        let layers = Layers::load(env(&[("GREEKD_RETENTION_MONTHS", "24")]), Path::new("/nonexistent"), None);
+        assert!(layers.unwrap().notes[0].contains("GREEKD_RETENTION_MONTHS in the environment has no effect"));
         let layers = Layers::load(env(&[("GREEKD_DATADIR", "/d"), ("OTHER", "x")]), Path::new("/nonexistent"), None);
         assert_eq!(
             layers.unwrap().notes,
             ["GREEKD_DATADIR in the environment has no effect: there is no such setting"]
         );
+    }
+
+    #[test]
+    fn the_table_of_betas_holds_no_settings() {
+        let directory = directory(&[("greekd.toml", "slo_p95 = \"1s\"\n[beta]\nSPX = 1.0\n\"/ES\" = 1\n", 0o600)]);
+        let layers = Layers::load([], directory.path(), None).unwrap();
+        assert_eq!(layers.betas().collect::<Vec<_>>(), [("/ES", "1"), ("SPX", "1.0")]);
+        assert_eq!(layers.get("GREEKD_SLO_P95"), Some("1s"));
     }
 
     #[test]

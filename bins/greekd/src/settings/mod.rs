@@ -373,6 +373,8 @@ mod tests {
         assert_eq!(settings.journal, Journal { max_bytes: 8 << 30, sync: Duration::from_millis(20) });
         assert!(!settings.keep_payload && settings.tastytrade.is_none() && settings.ibkr.is_none());
         assert!(matches!(settings.database, DatabaseChoice::Private));
+        assert_eq!(settings.listen, Listen::At("127.0.0.1:9850".parse().unwrap()));
+        assert!(settings.http_token.is_none() && settings.betas.is_empty());
         let failure = settings.require_broker().unwrap_err();
         assert_eq!(failure.code(), Code::Config);
         assert!(failure.to_string().contains("greekd demo"));
@@ -389,6 +391,8 @@ mod tests {
             ("GREEKD_JOURNAL_SYNC", "5ms"),
             ("GREEKD_RATE", "-0.005"),
             ("GREEKD_SOURCE_PAYLOAD", "on"),
+            ("GREEKD_LISTEN", "off"),
+            ("GREEKD_HTTP_TOKEN", "0123456789abcdef"),
             ("TASTYTRADE_REFRESH_TOKEN", "r"),
             ("TASTYTRADE_CLIENT_SECRET", "s"),
             ("TASTYTRADE_ACCOUNTS", "5WT00001, 5WT00002"),
@@ -398,10 +402,27 @@ mod tests {
         assert_eq!(settings.commit.flush_max_delay, Duration::from_millis(250));
         assert_eq!((settings.slo_p95, settings.rate), (Duration::from_secs(2), Some(-0.005)));
         assert_eq!(settings.journal, Journal { max_bytes: 512 << 20, sync: Duration::from_millis(5) });
-        assert!(settings.keep_payload);
+        assert!(settings.keep_payload && settings.listen == Listen::Off);
+        assert_eq!(settings.http_token.unwrap().expose_secret(), "0123456789abcdef");
         let tastytrade = settings.tastytrade.unwrap();
         assert_eq!(tastytrade.accounts.unwrap(), ["5WT00001", "5WT00002"]);
         assert_eq!(tastytrade.refresh_token.expose_secret(), "r");
+    }
+
+    #[test]
+    fn a_beta_is_a_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let betas = |text: &str| {
+            std::fs::write(directory.path().join("greekd.toml"), text).unwrap();
+            betas(&Layers::load([], directory.path(), None).unwrap())
+        };
+        let known = betas("[beta]\nSPX = 1\nF = 1.25\nGLD = -0.1").unwrap();
+        assert_eq!((known.get("F"), known.get("GLD"), known.len()), (Some(&1.25), Some(&-0.1), 3));
+        for wrong in ["F = \"high\"", "F = nan", "F = inf", "F = 1e9", "F = true"] {
+            let failure = betas(&format!("[beta]\n{wrong}")).unwrap_err();
+            assert_eq!(failure.code(), Code::Config);
+            assert!(failure.to_string().contains("the beta of F"), "{failure}");
+        }
     }
 
     #[test]
@@ -424,6 +445,7 @@ mod tests {
             ("GREEKD_RATE", "4"),
             ("GREEKD_RATE", "NaN"),
             ("GREEKD_SOURCE_PAYLOAD", "maybe"),
+            ("GREEKD_LISTEN", "9850"),
             ("GREEKD_LOG_FORMAT", "xml"),
             ("TASTYTRADE_ACCOUNTS", ","),
             ("TASTYTRADE_REFRESH_TOKEN", "alone"),
