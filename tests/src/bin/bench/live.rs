@@ -139,17 +139,17 @@ impl Crowd {
             let (events, reads) = (Arc::clone(&crowd.events), number < READERS);
             crowd.clients.spawn(async move {
                 let mut bytes = vec![0; 1 << 16];
-                while reads {
-                    match socket.read(&mut bytes).await {
-                        Ok(count) if count > 0 => {
-                            let begins = bytes.get(..count).unwrap_or_default().windows(7);
-                            let count = begins.filter(|window| window == b"event: ").count();
-                            events.fetch_add(count as u64, Ordering::Relaxed);
-                        }
-                        _ => return,
-                    }
+                if !reads {
+                    return std::future::pending().await;
                 }
-                std::future::pending::<()>().await;
+                while let Ok(count) = socket.read(&mut bytes).await {
+                    if count == 0 {
+                        return;
+                    }
+                    let begins = bytes.get(..count).unwrap_or_default().windows(7);
+                    let begun = begins.filter(|window| *window == b"event: ").count();
+                    events.fetch_add(begun as u64, Ordering::Relaxed);
+                }
             });
         }
         for _ in 0..DRIPPERS {
