@@ -18,7 +18,7 @@ const WANTED: [(&str, u64); 5] = [
     ("PostgreSQL stopped at once", 20),
     (Cut::BeforeCommit.name(), 20),
     (Cut::AfterCommit.name(), 20),
-    (Cut::MidCopy.name(), 20),
+    (Cut::MidCopy.name(), 10),
 ];
 
 /// Seeds that once showed a broken promise.
@@ -33,7 +33,7 @@ async fn what_was_accepted_is_stored_once_whatever_ends() {
     // Another seed each time: in the long run this is a session of its own.
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let options = Options {
-        time: Duration::from_secs(140),
+        time: Duration::from_secs(240),
         known: known_seeds(),
         wanted: WANTED.to_vec(),
         // Most of a run is waiting: for connections, for the disk, for its end.

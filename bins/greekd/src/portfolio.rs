@@ -73,6 +73,9 @@ pub(crate) async fn run(settings: &Settings, args: &PortfolioArgs) -> Result<Exi
         By::Broker => "broker",
     };
     let text = ask(settings, &format!("/v1/portfolio?group_by={by}")).await?;
+    if is_simulated(&ask(settings, "/v1/streaming/status").await?) {
+        tracing::warn!("SIMULATED: this is the book of a demo, no account is involved");
+    }
     if args.output == Output::Json {
         out::say(text.trim_end())?;
         return Ok(ExitCode::SUCCESS);
@@ -84,6 +87,15 @@ pub(crate) async fn run(settings: &Settings, args: &PortfolioArgs) -> Result<Exi
         _ => for_eyes(&portfolio, by, stdout),
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a status document says that nothing of this is real.
+fn is_simulated(status: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Status {
+        simulated: bool,
+    }
+    serde_json::from_str(status).is_ok_and(|status: Status| status.simulated)
 }
 
 /// What the greekd that runs answers.
@@ -203,6 +215,12 @@ mod tests {
         assert_eq!(cells, ["SPX", "1", "of", "2", "0", "-25.000", "-", "-", "-", "-12.500", "100.00", "-0.12500"]);
         assert!(text.contains("beta against SPY unknown, left out of beta delta: SPX"), "{text}");
         assert!(text.contains("not in every sum: K at ibkr (no_row)"), "{text}");
+    }
+
+    #[test]
+    fn a_demo_is_told_from_a_real_book() {
+        assert!(is_simulated(r#"{"version":"0.1.0","simulated":true,"sources":[]}"#));
+        assert!(!is_simulated(r#"{"simulated":false}"#) && !is_simulated("{}"));
     }
 
     #[test]

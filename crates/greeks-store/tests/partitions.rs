@@ -35,7 +35,9 @@ impl Running {
     fn start(database: &Database, now: UnixNanos) -> Self {
         let (sink, log) = memory_log(10_000);
         let clock = Arc::new(ManualClock::at(now));
-        let config = CommitterConfig::new(database.config.clone(), "test");
+        let mut config = CommitterConfig::new(database.config.clone(), "test");
+        // As one that stores what was left beside one that streams.
+        config.exclusive = false;
         let (committer, status) =
             Committer::new(config, Box::new(log), Box::new(()), Arc::clone(&clock) as Arc<dyn Clock>);
         let task = tokio::spawn(async move { assert!(committer.run().await.is_ok()) });

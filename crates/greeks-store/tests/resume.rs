@@ -95,7 +95,10 @@ async fn the_files_of_what_is_stored_go_at_once() {
     let leftover = open_journal(dir.path(), 64 << 10, 1_000).leftovers.remove(0);
     let (last, told, asked) = store(&database, leftover.log).await;
     assert_eq!((last, told.len()), (Seq(3_000), 0));
-    assert_eq!(asked.0.lock().unwrap().1, [3_000]);
+    // Once at the start, and once more at the end, which finds nothing left to do.
+    let mut released = asked.0.lock().unwrap().1.clone();
+    released.dedup();
+    assert_eq!(released, [3_000]);
     assert_rows(&database, 3_000).await;
     assert!(open_journal(dir.path(), 64 << 10, 1_000).leftovers.is_empty());
 }

@@ -28,6 +28,8 @@ use crate::web::Web;
 const ALERTS_ACTIVE: &str = "greekd_alerts_active";
 /// How often the database is asked what alerts and the status need of it.
 const ASK_EVERY: Duration = Duration::from_secs(10);
+/// For the server to end.
+const END: Duration = Duration::from_secs(1);
 /// For one such answer.
 const ANSWER: Duration = Duration::from_secs(5);
 /// Records refused a day ago are news no more; in nanoseconds.
@@ -150,9 +152,11 @@ impl Live {
         }
     }
 
-    /// Ends the server and everything else at once.
+    /// Ends the server and everything else; what does not end in time must not hold up what stores.
     pub(crate) async fn end(mut self) {
-        self.tasks.shutdown().await;
+        if tokio::time::timeout(END, self.tasks.shutdown()).await.is_err() {
+            tracing::warn!("the server did not end in time");
+        }
     }
 
     /// Stale lines by broker: all those of a source that streams are old ones.

@@ -341,7 +341,7 @@ mod tests {
     fn the_table_of_betas_holds_no_settings() {
         let directory = directory(&[("greekd.toml", "slo_p95 = \"1s\"\n[beta]\nSPX = 1.0\n\"/ES\" = 1\n", 0o600)]);
         let layers = Layers::load([], directory.path(), None).unwrap();
-        assert_eq!(layers.betas().collect::<Vec<_>>(), [("/ES", "1"), ("SPX", "1.0")]);
+        assert_eq!(layers.betas().collect::<Vec<_>>(), [("/ES", "1"), ("SPX", "1")]);
         assert_eq!(layers.get("GREEKD_SLO_P95"), Some("1s"));
     }
 
