@@ -2,7 +2,6 @@
 // A test says what it expected by panicking.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -193,8 +192,8 @@ async fn the_book_is_what_is_stored_and_what_a_recount_says() {
 
     // Nothing moves any more: all three must agree.
     there.pause().await.unwrap();
-    settled(&daemon, &at).await;
-    let (latest, rows) = (lines(&json(&daemon, &at, "/v1/greeks/latest").await), stored(&scene.database).await);
+    let rows = agreed(&daemon, &at, &scene.database).await;
+    let latest = lines(&json(&daemon, &at, "/v1/greeks/latest").await);
     assert!(latest.len() > 20, "{}", latest.len());
     assert_eq!(latest, rows, "the book and the database differ");
     let underlying: BTreeMap<String, String> = json(&daemon, &at, "/v1/greeks/latest").await["lines"]
@@ -232,22 +231,19 @@ async fn the_book_is_what_is_stored_and_what_a_recount_says() {
         .then_some(())
     })
     .await;
-    settled(&daemon, &at).await;
-    assert_eq!(lines(&json(&daemon, &at, "/v1/greeks/latest").await), stored(&scene.database).await);
+    agreed(&daemon, &at, &scene.database).await;
     assert!(daemon.stop().await.status.success());
     scene.shutdown().await;
 }
 
-/// Waits until everything accepted is stored.
-async fn settled(daemon: &Daemon, at: &str) {
-    let before = Cell::new(Value::Null);
-    until("everything is stored", PATIENCE, async || {
-        let status = json(daemon, at, "/v1/streaming/status").await;
-        let durable = status["database"]["durable"].clone();
-        let same = before.replace(durable.clone()) == durable;
-        (same && status["database"]["waiting_records"] == 0).then_some(())
+/// Waits until the book and the database say the same, as they must once the last frames have come; returns what.
+async fn agreed(daemon: &Daemon, at: &str, database: &Database) -> BTreeMap<Line, Values> {
+    until("the book is what is stored", PATIENCE, async || {
+        let latest = lines(&json(daemon, at, "/v1/greeks/latest").await);
+        let rows = stored(database).await;
+        (latest == rows).then_some(rows)
     })
-    .await;
+    .await
 }
 
 /// A source stops and starts on request, the other one goes on, and the stop is a gap.
