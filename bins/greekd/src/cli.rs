@@ -84,7 +84,6 @@ impl Command {
         match self {
             Self::Run(http) => http.listen,
             Self::Demo(args) => args.http.listen,
-            Self::Positions(args) => args.http.listen,
             Self::Portfolio(args) => args.http.listen,
             _ => None,
         }
@@ -149,8 +148,6 @@ pub(crate) enum By {
 
 #[derive(Debug, Args)]
 pub(crate) struct PositionsArgs {
-    #[command(flatten)]
-    http: HttpArgs,
     /// Shape of the output.
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,

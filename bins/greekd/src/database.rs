@@ -115,7 +115,7 @@ impl Database {
             tracing::warn!(error = chain(&error), "what is held is not known: the live book begins empty");
             Vec::new()
         });
-        Ok(held.into_iter().map(|row| (row.broker, row.account_id, row.contract_key)).collect())
+        Ok(held.into_iter().map(|row| ((row.broker, row.account_id, row.contract_key), row.quantity)).collect())
     }
 
     /// Says that rows wait in the journal because the database cannot be used, and what to do about it.

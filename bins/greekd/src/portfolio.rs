@@ -1,6 +1,7 @@
 //! `greekd portfolio`: the sums over the live book, asked of the greekd that runs.
 
 use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -103,6 +104,12 @@ async fn ask(settings: &Settings, path: &str) -> Result<String, Failure> {
     let Listen::At(address) = settings.listen else {
         return Err(Failure::new(Code::Config, "GREEKD_LISTEN is off: there is nobody to ask")
             .remedy("give the address of the greekd that runs with --listen"));
+    };
+    // What listens everywhere is asked here.
+    let address = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+        _ => address,
     };
     let unanswered = |error: &reqwest::Error| {
         Failure::new(Code::Unavailable, format!("no greekd answers at {address}: {}", chain(error)))

@@ -183,7 +183,13 @@ impl StatusSource for Board {
 #[async_trait]
 impl Control for Board {
     async fn start(&self, source: &SourceId) -> Result<(), ControlError> {
-        self.with(source, greeks_processor::SourceHandle::start)
+        self.with(source, |handle| {
+            // From here on it has the time that a first session has.
+            if !handle.is_wanted() {
+                self.source_begins(source);
+            }
+            handle.start();
+        })
     }
 
     async fn stop(&self, source: &SourceId) -> Result<(), ControlError> {
@@ -192,9 +198,13 @@ impl Control for Board {
 }
 
 impl Board {
-    fn with(&self, source: &SourceId, act: fn(&greeks_processor::SourceHandle)) -> Result<(), ControlError> {
-        let known = self.known();
-        let Some(view) = &known.view else {
+    /// Forgets since when a source does not stream.
+    fn source_begins(&self, source: &SourceId) {
+        self.known().sources.remove(source);
+    }
+
+    fn with(&self, source: &SourceId, act: impl FnOnce(&greeks_processor::SourceHandle)) -> Result<(), ControlError> {
+        let Some(view) = self.known().view.clone() else {
             return Err(ControlError::Refused { reason: "greekd has not begun to stream yet".to_owned() });
         };
         let handle = view.handles().iter().find(|handle| handle.id() == source);

@@ -3,7 +3,7 @@
 mod alerts;
 mod board;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,8 +41,8 @@ const CONNECTIONS: usize = 4;
 /// Alerts a stream may be behind by.
 const ALERTS: usize = 64;
 
-/// What is held: broker, account, contract key.
-pub(crate) type Held = HashSet<(String, String, String)>;
+/// How many contracts are held, by broker, account and contract key.
+pub(crate) type Held = HashMap<(String, String, String), f64>;
 
 /// The live half of a run.
 #[derive(Debug)]
@@ -104,18 +104,16 @@ impl Live {
         Box::new(move |source, reference| book.reference(reference, source))
     }
 
-    /// Puts the newest rows of earlier runs into the book, of what is still held as far as is known: values that a broker
-    /// sends again are not accepted again.
+    /// Puts the newest rows of earlier runs into the book: values that a broker sends again are not accepted again. What is
+    /// not held as far as is known is put in closed, and has its row when the first positions open it.
     pub(crate) fn recall(&self, rows: &[GreekSnapshot], held: &Held) {
-        let mut rows: Vec<_> = rows
-            .iter()
-            .filter(|row| {
-                let series = &row.series;
-                let contract = series.contract.to_string();
-                held.contains(&(series.broker.to_string(), series.account_id.as_str().to_owned(), contract))
-            })
-            .cloned()
-            .collect();
+        let recalled = |row: &GreekSnapshot| {
+            let (mut row, series) = (row.clone(), &row.series);
+            let line = (series.broker.to_string(), series.account_id.as_str().to_owned(), series.contract.to_string());
+            row.quantity = held.get(&line).copied().unwrap_or(0.0);
+            row
+        };
+        let mut rows: Vec<_> = rows.iter().map(recalled).collect();
         rows.sort_unstable_by_key(|row| row.received_at);
         let records: Vec<Record> = rows.into_iter().map(Record::Snapshot).collect();
         self.book.accept(&records);
