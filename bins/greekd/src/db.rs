@@ -71,9 +71,11 @@ pub(crate) async fn roles(settings: &Settings) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One line for each role; the names on the right are the reader's to choose.
-const HANDING_OUT: [&str; 3] = [
-    "GRANT greekd_ingest TO the_daemon;         -- stores rows; needs no other right",
+/// One line for each use; the names of those who can log in are the reader's to choose.
+const HANDING_OUT: [&str; 5] = [
+    "GRANT greekd_ingest TO the_daemon;         -- stores rows",
+    "GRANT greekd_read TO the_daemon;           -- answers over HTTP what only the database knows",
+    "GRANT INSERT ON trades TO the_daemon;      -- takes trades over HTTP",
     "GRANT greekd_maintenance TO an_operator;   -- makes partitions",
     "GRANT greekd_read TO an_analyst;           -- reads",
 ];

@@ -7,6 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::Error;
+use crate::format::FRAMES_AT;
 
 /// How far the journal has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,34 @@ pub(crate) struct Segment {
     pub(crate) active: bool,
     /// Its file is being removed.
     pub(crate) releasing: bool,
+    /// Records that it is known where they begin, in order: who wants a late one need not read all those before.
+    pub(crate) marks: Vec<Mark>,
+}
+
+/// Where a record begins in its segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) seq: u64,
+    pub(crate) at: u64,
+}
+
+/// How many marks a segment has at most.
+const MARKS: u64 = 64;
+
+impl Segment {
+    /// Records up to `last` were written; the first of them begins at `from`, the last ends at `limit`.
+    pub(crate) fn grow(&mut self, from: Mark, last: u64, limit: u64) {
+        if from.at >= self.marks.last().map_or(FRAMES_AT, |mark| mark.at) + self.size / MARKS {
+            self.marks.push(from);
+        }
+        (self.last, self.limit) = (last, limit);
+    }
+
+    /// The last mark that is not behind record `seq`.
+    fn mark(&self, seq: u64) -> Mark {
+        let known = self.marks.iter().rfind(|mark| mark.seq <= seq);
+        known.copied().unwrap_or(Mark { seq: self.first, at: FRAMES_AT })
+    }
 }
 
 /// Where a record is to be looked for.
@@ -58,7 +87,8 @@ pub(crate) struct Segment {
 pub(crate) enum Place {
     Segment {
         number: u64,
-        first: u64,
+        /// Where to begin to look.
+        from: Mark,
         last: u64,
         limit: u64,
     },
@@ -141,7 +171,8 @@ impl Board {
         if seq < segment.first {
             return Ok(Place::Missing { next: segment.first });
         }
-        Ok(Place::Segment { number: segment.number, first: segment.first, last: segment.last, limit: segment.limit })
+        let from = segment.mark(seq);
+        Ok(Place::Segment { number: segment.number, from, last: segment.last, limit: segment.limit })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::board::{Board, Place};
+use crate::board::{Board, Mark, Place};
 use crate::format::Seal;
 use crate::fs::retry;
 use crate::recover::segment_name;
@@ -100,7 +100,7 @@ impl<F: JournalFs> Cursor<F> {
             let found = open.scanner.next(&*self.fs);
             match found.map_err(|source| Error::io("read", &segment_name(open.number), source))? {
                 Found::Record(seq) if seq < self.wanted => {}
-                // The scanner tells of every number from the segment's first one on: none is passed over here.
+                // The scanner tells of every number from the one on with which it began: none is passed over here.
                 Found::Record(seq) => {
                     self.wanted = seq + 1;
                     return Ok(Step::Record(seq));
@@ -123,13 +123,13 @@ impl<F: JournalFs> Cursor<F> {
         match self.board.place(self.incarnation, self.wanted)? {
             Place::NotYet => Ok(Some(Step::CaughtUp)),
             Place::Missing { next } => Ok(Some(self.missing(next - 1))),
-            Place::Segment { number, first, last, limit } => {
+            Place::Segment { number, from, last, limit } => {
                 match &mut self.open {
                     Some(open) if open.number == number => {
                         open.last = last;
                         open.scanner.extend(limit);
                     }
-                    _ => self.enter(number, first, last, limit)?,
+                    _ => self.enter(number, from, last, limit)?,
                 }
                 Ok(None)
             }
@@ -142,10 +142,10 @@ impl<F: JournalFs> Cursor<F> {
         Step::Gap(gap)
     }
 
-    fn enter(&mut self, number: u64, first: u64, last: u64, limit: u64) -> Result<(), Error> {
+    fn enter(&mut self, number: u64, from: Mark, last: u64, limit: u64) -> Result<(), Error> {
         match retry(|| self.fs.open(&segment_name(number))) {
             Ok((file, _)) => {
-                let scanner = Scanner::new(file, Seal::new(self.incarnation, number), Some(first), limit);
+                let scanner = Scanner::new(file, Seal::new(self.incarnation, number), Some(from.seq), limit).at(from.at);
                 self.open = Some(Open { number, last, scanner });
                 Ok(())
             }

@@ -4,7 +4,7 @@ use std::io;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::board::{Board, Segment, State};
+use crate::board::{Board, Mark, Segment, State};
 use crate::failpoints::{failpoint, failpoint_io};
 use crate::format::{FRAMES_AT, MAX_RECORD_BYTES, Stamp, frame_bytes};
 use crate::fs::{retry, write_all};
@@ -144,12 +144,14 @@ impl<F: JournalFs> Engine<F> {
         if roll {
             self.roll(writer)?;
         }
+        let end = |writer: &Writer<F>| writer.active.as_ref().map_or(0, |active| active.at);
+        let from = Mark { seq: writer.written + 1, at: end(writer) };
         writer.write(&*self.fs, records)?;
-        let (written, limit) = (writer.written, writer.active.as_ref().map_or(0, |active| active.at));
+        let (written, limit) = (writer.written, end(writer));
         self.board.update(|inner| {
             inner.progress.written = written;
             if let Some(segment) = inner.segments.last_mut().filter(|segment| segment.active) {
-                (segment.last, segment.limit) = (written, limit);
+                segment.grow(from, written, limit);
             }
         });
         Ok(())
@@ -277,6 +279,7 @@ impl<F: JournalFs> Engine<F> {
             damaged: false,
             active: true,
             releasing: false,
+            marks: Vec::new(),
         }
     }
 }

@@ -284,6 +284,7 @@ impl Survey {
                 damaged,
                 active: false,
                 releasing: false,
+                marks: Vec::new(),
             });
         }
         self.recovery.incarnations.extend(found);

@@ -43,6 +43,12 @@ impl<F: JournalFs> Scanner<F> {
         Self { window, seal, at: FRAMES_AT, expected: base, payload: (0, 0), skipped: false }
     }
 
+    /// Begins at `at`, where the first record is that is to be read.
+    pub(crate) fn at(mut self, at: u64) -> Self {
+        self.at = at;
+        self
+    }
+
     /// Where the last record read ends.
     pub(crate) fn position(&self) -> u64 {
         self.at

@@ -65,6 +65,10 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for JsonBody<T> {
 
 impl<T: DeserializeOwned> JsonBody<T> {
     async fn parse(parts: Parts, bytes: Bytes) -> Result<Self, Problem> {
+        // An array would be taken for the fields in the order of their declaration, which nobody promises.
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+            return Err(Problem::unprocessable("the body must be a JSON object"));
+        }
         match Json::from_request(Request::from_parts(parts, bytes.into()), &()).await {
             Ok(Json(value)) => Ok(Self(value)),
             Err(rejection @ JsonRejection::MissingJsonContentType(_)) => {
@@ -110,8 +114,10 @@ impl fmt::Display for Word {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let at: greeks_model::jiff::Timestamp = text.parse().map_err(|_| {
-            D::Error::custom("a time is written as RFC 3339 with its offset, like 2026-11-28T14:30:00Z")
+        let at: greeks_model::jiff::Timestamp = text.parse().map_err(|error| {
+            D::Error::custom(format_args!(
+                "a time is written as RFC 3339 with its offset, like 2026-11-28T14:30:00Z ({error})"
+            ))
         })?;
         Ok(Self(UnixNanos::from_timestamp(at)))
     }

@@ -66,25 +66,26 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE
+    }
+
     pub(crate) fn not_ready(components: Vec<Component>) -> Self {
         Self { components, ..Self::unavailable("some components are not ready") }
     }
 }
 
-/// A question that cannot be answered, or a database that cannot answer now: then the cause goes to the log only.
-impl From<QueryError> for Problem {
-    fn from(error: QueryError) -> Self {
+/// A question that cannot be answered, or a database that cannot answer now: then the client is not told the cause.
+impl From<&QueryError> for Problem {
+    fn from(error: &QueryError) -> Self {
         match error {
             QueryError::History(invalid) => Self::bad_request(invalid.to_string()),
             QueryError::Trade(taken @ InvalidTrade::IdTaken { .. }) => {
                 Self::new(StatusCode::CONFLICT, taken.to_string())
             }
             QueryError::Trade(invalid) => Self::unprocessable(invalid.to_string()),
-            QueryError::NotAllowed { .. } => Self::unavailable(error.to_string()),
-            other => {
-                tracing::warn!(error = &other as &dyn std::error::Error, "a question to the database failed");
-                Self::unavailable("the database does not answer; the live book does")
-            }
+            QueryError::NotAllowed { .. } => Self::forbidden(error.to_string()),
+            _ => Self::unavailable("the database does not answer; the live book does"),
         }
     }
 }

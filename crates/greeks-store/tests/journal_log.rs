@@ -69,6 +69,38 @@ async fn every_kind_of_record_reads_back_as_it_was() {
     assert_eq!(drain(&mut log).await, (1, records.to_vec()), "what was accepted is readable after the close");
 }
 
+/// More rows than are kept in memory: some come from there and some from the disk, and none twice or not at all.
+#[tokio::test]
+async fn a_reader_that_falls_behind_and_catches_up_has_every_row_in_order() {
+    const ROWS: u32 = 60_000;
+    let dir = tempfile::tempdir().unwrap();
+    let JournalLogs { mut writer, mut log, .. } = open_journal(dir.path(), 256 << 10, 400);
+    let (mut read, mut random) = (Seq::ZERO, fastrand::Rng::with_seed(7));
+    let mut written = 0;
+    while read.0 < u64::from(ROWS) {
+        let more = random.u32(0..5_000).min(ROWS - written);
+        for batch in rows(written..written + more).chunks(500) {
+            writer.append(batch).unwrap();
+        }
+        written += more;
+        // Now and then nobody reads for so long that what comes next is on the disk only.
+        for _ in 0..random.u32(0..5) {
+            if read.0 == u64::from(written) {
+                break;
+            }
+            let batch = log.next(read, random.usize(1..2_500)).await.unwrap();
+            assert_eq!(batch.first, read.plus(1));
+            let (first, last) = (u32::try_from(read.0).unwrap(), u32::try_from(batch.last().0).unwrap());
+            assert!(batch.records == rows(first..last), "rows {first} to {last}");
+            if random.bool() {
+                read = batch.last();
+                log.release(read).await.unwrap();
+            }
+        }
+    }
+    assert_eq!(written, ROWS);
+}
+
 #[tokio::test]
 async fn a_waiting_reader_is_woken_by_an_append_and_by_the_end() {
     let dir = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use utoipa::{IntoParams, ToSchema};
@@ -127,12 +127,9 @@ impl Feed {
         self.activity.drained().await;
         loop {
             let tick = self.ticks.borrow_and_update().clone();
-            if let Some(event) = self.book(&tick) {
+            // What is rare goes first: a client that is slower than the book changes would never come to it.
+            if let Some(event) = self.news(&tick).or_else(|| self.book(&tick)) {
                 return event;
-            }
-            if self.status != tick.status_revision {
-                self.status = tick.status_revision;
-                return event("status", None, &*tick.status);
             }
             tokio::select! {
                 alert = next_alert(&mut self.alerts) => return event("alert", None, &alert),
@@ -141,6 +138,22 @@ impl Feed {
                 _ = self.ping.tick() => return event("ping", None, &PingEvent { as_of: Time(self.shared.now()) }),
             }
         }
+    }
+
+    /// Alerts and the status, once the client has something that they are news of.
+    fn news(&mut self, tick: &Tick) -> Option<Bytes> {
+        self.seen?;
+        loop {
+            match self.alerts.try_recv() {
+                Ok(alert) => return Some(event("alert", None, &alert)),
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        (self.status != tick.status_revision).then(|| {
+            self.status = tick.status_revision;
+            event("status", None, &*tick.status)
+        })
     }
 
     /// What the client does not have of the book.

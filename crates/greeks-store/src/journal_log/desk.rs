@@ -22,6 +22,8 @@ pub(super) struct Desk {
     holes: Vec<Gap>,
     /// When the incarnation began: no record is older.
     began: UnixNanos,
+    /// The last record that somebody else had, and its time.
+    passed: (u64, UnixNanos),
     /// None until something is read, and after a failure.
     reading: Option<Reading>,
     decoder: RecordDecoder,
@@ -55,6 +57,7 @@ impl Desk {
             incarnation,
             first,
             holes,
+            passed: (0, began),
             began,
             reading: None,
             decoder: RecordDecoder::new(),
@@ -65,6 +68,13 @@ impl Desk {
 
     pub(super) fn incarnation(&self) -> Uuid {
         self.incarnation
+    }
+
+    /// Goes on behind record `seq`, which `last` is: somebody else had it.
+    pub(super) fn pass(&mut self, seq: u64, last: &Record) {
+        // A segment that is held open takes its place on the disk.
+        self.reading = None;
+        self.passed = (seq, moment(last).unwrap_or(self.passed.1));
     }
 
     /// At most `max` of the records that follow `after`, as far as they were read.
@@ -105,7 +115,8 @@ impl Desk {
         let hole = self.holes.iter().find(|hole| (hole.from - 1..hole.to).contains(&after));
         let from = hole.map_or(after, |hole| hole.from.saturating_sub(2).max(self.first - 1));
         let cursor = self.handle.cursor(self.incarnation, from)?;
-        Ok(Reading { cursor, at: from, seen: self.began, standing_in: None, behind: None, bytes: 0 })
+        let seen = if self.passed.0 == from { self.passed.1 } else { self.began };
+        Ok(Reading { cursor, at: from, seen, standing_in: None, behind: None, bytes: 0 })
     }
 
     /// How much of what is stored up to `upto` may go: the record before a hole is needed as long as the hole is.

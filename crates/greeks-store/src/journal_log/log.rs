@@ -10,14 +10,15 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::desk::{Desk, decode, unreadable};
+use super::recent::Recent;
 
 /// The reading end of a journal, of one incarnation. Dropping it stops nothing and loses nothing: what was not released is
 /// there at the next start.
 ///
-/// Reads the segments themselves, a batch at a time and no more than 8 MiB, however far behind it is. What was just written
-/// comes from the page cache; nothing else is kept. Each batch is read and decoded on tokio's threads for blocking work:
-/// a disk that takes its time must not hold up whoever shares a worker, and a hop of some 20 µs per commit is little beside
-/// the transaction.
+/// What was just accepted is handed out from memory, as long as the reader keeps up; some 8,000 rows are kept for that. Who
+/// is further behind, or asks for the same again, has it from the segments, a batch at a time and no more than 8 MiB. Those
+/// batches are read and decoded on tokio's threads for blocking work: a disk that takes its time must not hold up whoever
+/// shares a worker.
 ///
 /// Asked for what follows [`Seq::ZERO`], what an earlier run has left begins with the oldest record kept: what came before
 /// was released because it was stored.
@@ -33,8 +34,8 @@ pub struct JournalLog {
 
 #[derive(Debug)]
 enum End {
-    /// Told by this of news.
-    Open(Arc<Notify>),
+    /// Told of news by the one; finds the newest records in the other.
+    Open(Arc<Notify>, Arc<Recent>),
     /// The number of the last record.
     At(u64),
 }
@@ -52,9 +53,9 @@ enum Work {
 }
 
 impl JournalLog {
-    pub(super) fn living(handle: Handle, desk: Desk, arrived: Arc<Notify>) -> Self {
+    pub(super) fn living(handle: Handle, desk: Desk, arrived: Arc<Notify>, recent: Arc<Recent>) -> Self {
         let incarnation = desk.incarnation();
-        Self { handle, incarnation, end: End::Open(arrived), first: 1, state: Work::Idle(Box::new(desk)) }
+        Self { handle, incarnation, end: End::Open(arrived, recent), first: 1, state: Work::Idle(Box::new(desk)) }
     }
 
     pub(super) fn left(handle: Handle, desk: Desk, found: &Incarnation) -> Self {
@@ -80,7 +81,7 @@ impl JournalLog {
         let arrived = match &self.end {
             End::At(last) if after < *last => return Ok(()),
             End::At(_) => return Err(LogError::Closed),
-            End::Open(arrived) => arrived,
+            End::Open(arrived, _) => arrived,
         };
         loop {
             // News between this look and the wait below are kept as a permit: there is one reader.
@@ -118,6 +119,16 @@ impl JournalLog {
         }
     }
 
+    /// At most `max` of the records that follow `after`, if they are in memory.
+    fn recent(&mut self, after: u64, max: usize) -> Option<Vec<Record>> {
+        let End::Open(_, recent) = &self.end else { return None };
+        let records = recent.take(after, max, self.handle.progress().written)?;
+        if let (Work::Idle(desk), Some(last)) = (&mut self.state, records.last()) {
+            desk.pass(after + records.len() as u64, last);
+        }
+        Some(records)
+    }
+
     /// Has the desk read on.
     fn begin(&mut self, after: u64, max: usize) {
         self.state = match std::mem::replace(&mut self.state, Work::Lost) {
@@ -145,6 +156,9 @@ impl SnapshotLog for JournalLog {
             return Ok(batch);
         }
         self.wait_beyond(after).await?;
+        if let Some(records) = self.recent(after, max) {
+            return Ok(Batch { first: Seq(after).plus(1), records });
+        }
         self.begin(after, max);
         let batch = self.desk(after).await?.take(after, max);
         batch.ok_or_else(|| {
@@ -155,7 +169,7 @@ impl SnapshotLog for JournalLog {
 
     async fn release(&mut self, upto: Seq) -> Result<(), LogError> {
         // One segment is the one being written: it stays until nothing more is.
-        let written_to = matches!(self.end, End::Open(_)) && self.handle.progress().state == State::Open;
+        let written_to = matches!(self.end, End::Open(..)) && self.handle.progress().state == State::Open;
         if written_to && self.handle.usage().segments <= 1 {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 mod desk;
 mod log;
+mod recent;
 mod tally;
 mod writer;
 
@@ -18,6 +19,7 @@ pub use log::JournalLog;
 pub use writer::JournalLogWriter;
 
 use desk::Desk;
+use recent::Recent;
 
 /// The name under which a gap is stated that damage has made: whose records they were cannot be read any more.
 const JOURNAL: &str = "journal";
@@ -159,12 +161,13 @@ pub fn journal_log(dir: &Path, mut options: Options) -> Result<JournalLogs, Erro
     });
     let leftovers = left.collect();
     let shedding = Arc::<Shedding>::default();
+    let recent = Arc::<Recent>::default();
     Ok(JournalLogs {
-        log: JournalLog::living(handle.clone(), living, arrived),
+        log: JournalLog::living(handle.clone(), living, arrived, Arc::clone(&recent)),
         leftovers,
         unreadable: recovery.unreadable,
         monitor: JournalMonitor { handle, shedding: Arc::clone(&shedding) },
-        writer: JournalLogWriter::new(journal, shedding),
+        writer: JournalLogWriter::new(journal, shedding, recent),
     })
 }
 

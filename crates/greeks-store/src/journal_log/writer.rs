@@ -8,6 +8,7 @@ use greeks_journal::{Error, Journal};
 use greeks_model::{Record, RecordEncoder, SinkError, SnapshotSink};
 
 use super::Shedding;
+use super::recent::Recent;
 use super::tally::Tally;
 
 /// Keeps so many buffers of at most this length from one append for the next.
@@ -33,11 +34,17 @@ pub struct JournalLogWriter {
     /// Whether the last append found no room, and at most the reserve took something.
     refused: bool,
     shedding: Arc<Shedding>,
+    /// For the reader, beside the disk.
+    recent: Arc<Recent>,
+    /// The number that the next record will have.
+    next: u64,
 }
 
 impl JournalLogWriter {
-    pub(super) fn new(journal: Journal, shedding: Arc<Shedding>) -> Self {
-        Self { journal, encoded: Buffers::default(), tally: Tally::default(), refused: false, shedding }
+    pub(super) fn new(journal: Journal, shedding: Arc<Shedding>, recent: Arc<Recent>) -> Self {
+        let next = journal.handle().progress().written + 1;
+        let (encoded, tally) = (Buffers::default(), Tally::default());
+        Self { journal, encoded, tally, refused: false, shedding, recent, next }
     }
 
     /// Returns when everything accepted so far survives a power cut too.
@@ -52,9 +59,18 @@ impl JournalLogWriter {
     /// adds the places of those given up to `given_up`.
     fn accept(&mut self, records: &[Record], place: usize, given_up: &mut Vec<usize>) -> Result<(), SinkError> {
         let statements = self.tally.statements();
-        let encoded = self.encoded.of(statements.iter().chain(records));
-        match self.journal.append(encoded) {
-            Ok(_) => self.tally.finish(),
+        let all = || statements.iter().chain(records);
+        let encoded = self.encoded.of(all());
+        self.recent.offer(self.next, all());
+        let appended = self.journal.append(encoded);
+        if appended.is_err() {
+            self.recent.take_back(self.next);
+        }
+        match appended {
+            Ok(last) => {
+                self.next = last + 1;
+                self.tally.finish();
+            }
             Err(Error::QuotaReached { .. } | Error::NoSpace(_)) => self.give_up(records, place, given_up),
             Err(Error::TooLarge { bytes, .. }) => match records.len() {
                 // It would never fit: it must not hold up the others.
@@ -78,7 +94,7 @@ impl JournalLogWriter {
         self.refused = true;
         let is_row = |record: &&Record| matches!(record, Record::Snapshot(_));
         let others = self.encoded.of(records.iter().filter(|record| !is_row(record)));
-        let kept = others.is_empty() || self.journal.append_marker(others).is_ok();
+        let kept = others.is_empty() || mark(&self.journal, others, &mut self.next);
         for (at, record) in records.iter().enumerate().filter(|(_, record)| !kept || is_row(record)) {
             self.tally.add(record);
             given_up.push(place + at);
@@ -91,7 +107,7 @@ impl JournalLogWriter {
     /// States what was given up so far, if the reserve permits; tells whether it did.
     fn state(&mut self) -> bool {
         let statements = self.tally.statements();
-        let accepted = self.journal.append_marker(self.encoded.of(&statements)).is_ok();
+        let accepted = mark(&self.journal, self.encoded.of(&statements), &mut self.next);
         if accepted {
             self.tally.note();
         }
@@ -125,6 +141,15 @@ impl SnapshotSink for JournalLogWriter {
         }
         self.journal.close().map_err(refused)
     }
+}
+
+/// Appends to the reserve; tells whether there was room. What is rare the reader has from the disk.
+fn mark(journal: &Journal, encoded: &[Vec<u8>], next: &mut u64) -> bool {
+    let last = journal.append_marker(encoded);
+    if let Ok(last) = last {
+        *next = last + 1;
+    }
+    last.is_ok()
 }
 
 /// Binary forms, in buffers that are used again.

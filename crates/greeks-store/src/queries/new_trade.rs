@@ -76,7 +76,7 @@ impl NewTrade {
 #[non_exhaustive]
 pub enum InvalidTrade {
     /// Not a name of a source.
-    #[error("broker is not the name of a source, such as ibkr or tastytrade")]
+    #[error("broker is not the name of a source: lower-case letters, digits, `-` and `_`")]
     Broker,
     /// Not an account.
     #[error("account_id is not an account number")]

@@ -141,10 +141,12 @@ impl Queries {
                 }
                 Err(error) => {
                     client.done();
-                    return Err(if error.code() == Some(&SqlState::QUERY_CANCELED) {
-                        QueryError::Deadline(self.deadline)
-                    } else {
-                        error.into()
+                    return Err(match error.code() {
+                        Some(&SqlState::QUERY_CANCELED) => QueryError::Deadline(self.deadline),
+                        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                            QueryError::NotAllowed { what: "read this (GRANT greekd_read)", source: error }
+                        }
+                        _ => error.into(),
                     });
                 }
             }

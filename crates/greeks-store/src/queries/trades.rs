@@ -7,7 +7,6 @@ use greeks_model::jiff::Timestamp;
 use greeks_model::{Decimal, UnixNanos, Uuid};
 use serde_json::Value;
 use tokio_postgres::Row;
-use tokio_postgres::error::SqlState;
 
 use super::filter::InvalidCursor;
 use super::new_trade::{InvalidTrade, NewTrade};
@@ -153,8 +152,8 @@ impl Queries {
         let params: [&(dyn tokio_postgres::types::ToSql + Sync); 10] =
             [&id, broker, account_id, symbol, contract_key, action, quantity, price, &new.strategy_tag, &new.metadata];
         self.rows(ADD, &params).await.map_err(|error| match error {
-            QueryError::Sql(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-                QueryError::NotAllowed { what: "add trades (GRANT INSERT, SELECT ON trades)", source: error }
+            QueryError::NotAllowed { source, .. } => {
+                QueryError::NotAllowed { what: "add trades (GRANT INSERT, SELECT ON trades)", source }
             }
             other => other,
         })?;
