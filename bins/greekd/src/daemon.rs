@@ -39,7 +39,6 @@ pub(crate) struct Daemon {
     durable: Durable,
     backlog: Backlog,
     slo: Slo,
-    slo_limit: Duration,
     live: Live,
 }
 
@@ -209,7 +208,9 @@ impl Daemon {
         mut live: Live,
     ) -> Result<Self, Failure> {
         let Store { durable, mut writer, mut memory, latency, clock } = store;
-        let held = if *verdict == Verdict::Stored { recall(database, &mut memory).await } else { Held::default() };
+        let mut held = if *verdict == Verdict::Stored { recall(database, &mut memory).await } else { Held::default() };
+        // Of what is not streamed any more nobody would ever hear that it was closed.
+        held.retain(|(broker, account, _), _| settings.streams(broker, account));
         // What only the database knew of a crash is in the journal as long as it lasts.
         journal::state_crashes(&mut memory, &mut writer, clock.now());
         let config = SupervisorConfig {
@@ -241,16 +242,7 @@ impl Daemon {
         let view = View { clock, latency, stats, sources: handles, durable: durable.view.clone() };
         let slo = Slo::new(SloConfig { limit: settings.slo_p95, ..SloConfig::default() });
         live.show(&view);
-        Ok(Self {
-            view,
-            supervisor,
-            pipeline,
-            durable,
-            backlog: Backlog::default(),
-            slo,
-            slo_limit: settings.slo_p95,
-            live,
-        })
+        Ok(Self { view, supervisor, pipeline, durable, backlog: Backlog::default(), slo, live })
     }
 
     /// Runs until `until` resolves or the data path cannot go on, calling `each_second` with what there is to see.
@@ -327,7 +319,7 @@ impl Daemon {
             }
             None => {}
         }
-        self.slo.is_breached().then_some((window.p95, self.slo_limit))
+        self.slo.is_breached().then(|| (window.p95, self.slo.limit()))
     }
 }
 

@@ -39,7 +39,6 @@ pub(crate) async fn run(
     simulated::keep_apart(&settings, true)?;
     let mut signals = Signals::install()?;
     let web = Web::bind(&settings, metrics).await?;
-    let address = web.as_ref().map(Web::address);
     let brokers = Doubles::start(&args).await?;
     say(format_args!(
         "SIMULATED, no account is involved: {} option positions at a double of IBKR's gateway, {} at a double of \
@@ -50,15 +49,15 @@ pub(crate) async fn run(
     ))?;
     say(format_args!("rows go to a private PostgreSQL under {}", settings.data_dir.display()))?;
     // Before the database: its start takes a part of the time that a client of IBKR waits before its first calls.
-    let sources =
-        vec![sources::ibkr(&brokers.at_ibkr()?, &settings.data_dir)?, sources::tastytrade(&brokers.at_tastytrade())?];
+    (settings.ibkr, settings.tastytrade) = (Some(brokers.at_ibkr()?), Some(brokers.at_tastytrade()));
+    let sources = sources::configured(&settings)?;
     let Some(mut database) = stream::open(&settings, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
     let mut live = Live::new(&settings, true);
     if let Some(web) = web {
-        live.serve(web, database.config());
-    }
-    if let Some(address) = address {
-        say(format_args!("the live book is served at http://{address}/ as long as this runs"))?;
+        let url = web.url();
+        if live.serve(web, database.config()) {
+            say(format_args!("the live book is served at {url} as long as this runs"))?;
+        }
     }
     let shown = show(&settings, &args, &brokers, sources, &mut database, &mut signals, (live, metrics)).await;
     stream::close(database, &mut signals).await;

@@ -18,7 +18,7 @@ pub(crate) fn configured(settings: &Settings) -> Result<Vec<Box<dyn QuoteSource>
     ibkr.chain(settings.tastytrade.iter().map(tastytrade)).collect()
 }
 
-pub(crate) fn ibkr(settings: &Ibkr, data_dir: &Path) -> Result<Box<dyn QuoteSource>, Failure> {
+fn ibkr(settings: &Ibkr, data_dir: &Path) -> Result<Box<dyn QuoteSource>, Failure> {
     let (config, tls) = ibkr_config(settings, data_dir)?;
     let source = IbkrSource::new(config, tls).map_err(|error| ibkr_refused(&error))?;
     Ok(Box::new(source))
@@ -58,7 +58,7 @@ pub(crate) fn ibkr_refused(error: &ibkr_stream::Error) -> Failure {
     Failure::new(Code::Config, what)
 }
 
-pub(crate) fn tastytrade(settings: &Tastytrade) -> Result<Box<dyn QuoteSource>, Failure> {
+fn tastytrade(settings: &Tastytrade) -> Result<Box<dyn QuoteSource>, Failure> {
     let (config, tls) = tastytrade_config(settings)?;
     let source = TastySource::new(config, tls).map_err(|error| Failure::new(Code::Config, chain(&error)))?;
     Ok(Box::new(source))

@@ -44,6 +44,7 @@ pub(crate) async fn stream(
         () = signals.next() => return Ok(Figures::none()),
     };
     let store = Store::start(settings, database, journal);
+    live.show_durable(&store.durable.view);
     let Some(verdict) = admitted(&store, database, signals).await else {
         return Ok(signals.or_at_once(store.close()).await);
     };

@@ -64,13 +64,20 @@ impl Web {
         let Listen::At(address) = settings.listen else { return Ok(None) };
         let mut config = ServerConfig::new(address);
         config.token.clone_from(&settings.http_token);
+        config.hosts.clone_from(&settings.http_hosts);
         let server = Server::bind(config).await.map_err(|error| refused(&error, address))?;
-        tracing::info!(url = format!("http://{}/", server.address()), "serves the live book");
-        Ok(Some(Self { server, metrics: metrics.clone() }))
+        let web = Self { server, metrics: metrics.clone() };
+        tracing::info!(url = web.url(), "serves the live book");
+        Ok(Some(web))
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.server.address()
+    /// Where a browser on this machine finds it.
+    pub(crate) fn url(&self) -> String {
+        let address = self.server.address();
+        match address.ip().is_unspecified() {
+            true => format!("http://localhost:{}/", address.port()),
+            false => format!("http://{address}/"),
+        }
     }
 }
 

@@ -93,9 +93,7 @@ pub(crate) enum Place {
         limit: u64,
     },
     /// Nowhere; the next one there is has this number.
-    Missing {
-        next: u64,
-    },
+    Missing { next: u64 },
     /// It has not been written.
     NotYet,
 }

@@ -145,7 +145,8 @@ impl<F: JournalFs> Cursor<F> {
     fn enter(&mut self, number: u64, from: Mark, last: u64, limit: u64) -> Result<(), Error> {
         match retry(|| self.fs.open(&segment_name(number))) {
             Ok((file, _)) => {
-                let scanner = Scanner::new(file, Seal::new(self.incarnation, number), Some(from.seq), limit).at(from.at);
+                let scanner =
+                    Scanner::new(file, Seal::new(self.incarnation, number), Some(from.seq), limit).at(from.at);
                 self.open = Some(Open { number, last, scanner });
                 Ok(())
             }

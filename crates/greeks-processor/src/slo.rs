@@ -70,6 +70,12 @@ impl Slo {
         Self { config, state: State::Kept, breaches: metrics::counter!(SLO_BREACHES_TOTAL) }
     }
 
+    /// What is promised.
+    #[must_use]
+    pub const fn limit(&self) -> Duration {
+        self.config.limit
+    }
+
     /// Whether the promise is broken now.
     #[must_use]
     pub const fn is_breached(&self) -> bool {

@@ -121,7 +121,7 @@ pub struct SourceDocument {
     pub state: SourceState,
     /// Why it is not connected.
     pub reason: Option<String>,
-    /// Since when it is in this state.
+    /// Since when it streams (`connected`, `degraded`), or does not.
     pub since: Option<Time>,
     /// When the next attempt is due.
     pub retry_at: Option<Time>,
@@ -306,6 +306,31 @@ pub enum AlertKind {
     JournalHalfFull,
 }
 
+impl AlertKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::SourceDown,
+        Self::Stale,
+        Self::SloBreach,
+        Self::Quarantine,
+        Self::DefaultPartition,
+        Self::JournalHalfFull,
+    ];
+
+    /// The name in documents and in labels of metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SourceDown => "source_down",
+            Self::Stale => "stale",
+            Self::SloBreach => "slo_breach",
+            Self::Quarantine => "quarantine",
+            Self::DefaultPartition => "default_partition",
+            Self::JournalHalfFull => "journal_half_full",
+        }
+    }
+}
+
 impl StatusDocument {
     /// What is not ready; empty when all is.
     #[must_use]
@@ -329,5 +354,17 @@ impl StatusDocument {
             say("journal", "full: records are given up".into());
         }
         parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_have_one_name() {
+        for kind in AlertKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
     }
 }

@@ -128,6 +128,7 @@ async fn bodies_are_limited_in_time_and_size() {
         (400, "Content-Type: application/json\r\n", ""),
         (422, "Content-Type: application/json\r\n", "{}"),
         (422, "Content-Type: application/json\r\n", r#"{"broker":7}"#),
+        (422, "Content-Type: application/json\r\n", r#" ["two"]"#),
         (422, "Content-Type: application/json\r\n", r#"{"broker":"two","also":1}"#),
         (422, "Content-Type: application/json\r\n", r#"{"broker":"Two"}"#),
         (200, "Content-Type: application/json; charset=utf-8\r\n", r#"{"broker":"two"}"#),

@@ -19,7 +19,7 @@ use crate::discovery::Discoverer;
 use crate::driver::{Driver, Tools};
 use crate::metrics::Meter;
 use crate::rest::{Accounts, Rest};
-use crate::session::{Session, Settings};
+use crate::session::{Counts, Session, Settings};
 use crate::{Error, IbkrConfig};
 
 /// The name of this source, as in `greek_snapshots.broker`.
@@ -75,6 +75,8 @@ impl IbkrSource {
         let tools = Tools { cx, config: &self.config, discoverer, meter: &self.meter, accounts, accounts_complete };
         let mut driver = Driver::new(tools, identity, session, &mut self.book, &held);
         let result = driver.run(socket).await;
+        // They went with the connection.
+        self.meter.subscriptions(Counts::default());
         let streamed = driver.has_streamed();
         match result.as_ref().err().filter(|_| streamed) {
             Some(Error::Unauthenticated | Error::LoginRequired { .. } | Error::Competing { .. }) => {

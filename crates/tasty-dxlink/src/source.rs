@@ -92,6 +92,8 @@ impl TastySource {
         self.token = Some(token);
         let mut driver = Driver::new(tools, session, &mut self.book);
         let result = driver.run(socket).await;
+        // They went with the connection.
+        self.meter.subscriptions(0, 0, 0);
         let (streamed, authorized) = (driver.has_streamed(), driver.is_authorized());
         if authorized {
             self.refused = 0;

@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use greeks_model::{SessionState, SourceId, UnixNanos};
-use greeks_processor::Percentiles;
 use greeks_processor::calendar::{MarketCalendar, Product};
+use greeks_processor::{Percentiles, SourceHandle};
 use greeks_server::{
-    Control, ControlError, DatabaseDocument, DatabaseState, DurableMark, JournalDocument, LatencyDocument,
+    AlertKind, Control, ControlError, DatabaseDocument, DatabaseState, DurableMark, JournalDocument, LatencyDocument,
     MarketDocument, SourceDocument, SourceState, StatusDocument, StatusSource, Time,
 };
 use greeks_store::CommitterState;
 
 use super::alerts::{Alerts, Observed, ObservedSource};
 use crate::daemon::View;
+use crate::durable::DurableView;
+
+/// For a source to do as it was told before a request about it is answered.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// What is known of this moment.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct Board {
 
 #[derive(Debug, Default)]
 struct Known {
+    /// None before anything is stored.
+    durable: Option<DurableView>,
     /// None before anything streams.
     view: Option<View>,
     sources: HashMap<SourceId, Stand>,
@@ -45,6 +51,10 @@ struct Stand {
     has_streamed: bool,
 }
 
+fn streams(name: &str) -> bool {
+    matches!(name, "connected" | "degraded")
+}
+
 /// What the database says from time to time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
@@ -60,13 +70,18 @@ pub(crate) struct Second {
     /// p95 and its limit, while the promise is broken.
     pub(crate) slo: Option<(Duration, Duration)>,
     pub(crate) oldest: Duration,
-    /// Lines by broker that are old although their market is open.
-    pub(crate) old_lines: HashMap<String, u32>,
+    /// How many positions at each broker have had no row for too long.
+    pub(crate) overdue: Vec<(SourceId, u32)>,
 }
 
 impl Board {
     pub(crate) fn new(simulated: bool, started_at: UnixNanos, calendar: MarketCalendar) -> Self {
         Self { simulated, started_at, calendar, known: Mutex::default() }
+    }
+
+    /// From here on there is a journal, and a database or none.
+    pub(crate) fn show_durable(&self, durable: DurableView) {
+        self.known().durable = Some(durable);
     }
 
     /// From here on there is something to see.
@@ -80,7 +95,6 @@ impl Board {
         let stand = known.sources.entry(source.clone());
         let stand = stand.or_insert(Stand { name: state.as_str(), since: at, has_streamed: false });
         // On the way from one attempt to the next it is as far from streaming as before.
-        let streams = |name| matches!(name, "connected" | "degraded");
         if streams(stand.name) != streams(state.as_str()) {
             stand.since = at;
         }
@@ -89,8 +103,8 @@ impl Board {
     }
 
     /// Takes note of what the database says.
-    pub(crate) fn stored(&self, stored: Stored) {
-        self.known().stored = stored;
+    pub(crate) fn stored(&self, note: impl FnOnce(&mut Stored)) {
+        note(&mut self.known().stored);
     }
 
     /// Looks at everything once more; returns the alerts that have begun or ended.
@@ -100,15 +114,16 @@ impl Board {
         let sources = view.handles().iter().map(|handle| {
             let stand = known.sources.get(handle.id());
             let status = handle.status().borrow();
-            let name = handle.id().to_string();
+            let overdue = second.overdue.iter().find(|(source, _)| source == handle.id());
             ObservedSource {
-                streams: matches!(status.state, SessionState::Connected | SessionState::Degraded { .. }),
+                // What the book was told, too: another look at the source might be ahead of both.
+                streams: stand.is_some_and(|stand| streams(stand.name)),
                 has_streamed: stand.is_some_and(|stand| stand.has_streamed),
                 wanted: handle.is_wanted(),
                 since: stand.map_or(now, |stand| stand.since),
                 reason: status.last_error.clone(),
-                old_lines: second.old_lines.get(&name).copied().unwrap_or(0),
-                name,
+                overdue: overdue.map_or(0, |(_, count)| *count),
+                name: handle.id().to_string(),
             }
         });
         let usage = view.durable().monitor.usage();
@@ -122,9 +137,10 @@ impl Board {
         known.alerts.look(&observed, now)
     }
 
-    /// How many alerts of this kind go on.
-    pub(crate) fn active(&self, kind: greeks_server::AlertKind) -> usize {
-        self.known().alerts.active().iter().filter(|alert| alert.kind == kind).count()
+    /// How many alerts of each kind go on.
+    pub(crate) fn active(&self) -> [(&'static str, u32); AlertKind::ALL.len()] {
+        let known = self.known();
+        AlertKind::ALL.map(|kind| (kind.as_str(), known.alerts.count(kind)))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -150,13 +166,14 @@ impl StatusSource for Board {
                 SessionState::Disconnected { retry_at } => (status.last_error.clone(), *retry_at),
                 _ => (None, None),
             };
+            let wanted = handle.is_wanted();
             SourceDocument {
                 source: handle.id().to_string(),
                 state: SourceState::from(&status.state),
-                reason,
+                reason: if wanted { reason } else { Some("stopped on request".to_owned()) },
                 since: known.sources.get(handle.id()).map(|stand| Time(stand.since)),
                 retry_at: retry_at.map(Time),
-                wanted: handle.is_wanted(),
+                wanted,
                 last_heartbeat: activity.last_heartbeat().map(Time),
                 last_message: activity.last_message().map(Time),
                 reconnect_attempt: status.reconnect_attempt,
@@ -170,8 +187,8 @@ impl StatusSource for Board {
             as_of: Time(now),
             started_at: Time(self.started_at),
             sources: sources.collect(),
-            database: known.view.as_ref().map_or_else(no_database, |view| database(view, known.stored.quarantined)),
-            journal: journal(known.view.as_ref(), known.oldest),
+            database: known.durable.as_ref().map_or_else(no_database, |view| database(view, known.stored.quarantined)),
+            journal: journal(known.durable.as_ref(), known.oldest),
             receive_to_durable: known.view.as_ref().map(|view| latency(&view.latency(now))).unwrap_or_default(),
             gaps_open: known.stored.gaps_open,
             market: self.market(now),
@@ -183,17 +200,21 @@ impl StatusSource for Board {
 #[async_trait]
 impl Control for Board {
     async fn start(&self, source: &SourceId) -> Result<(), ControlError> {
-        self.with(source, |handle| {
-            // From here on it has the time that a first session has.
-            if !handle.is_wanted() {
-                self.source_begins(source);
-            }
-            handle.start();
-        })
+        let handle = self.handle(source)?;
+        // From here on it has the time that a first session has.
+        if !handle.is_wanted() {
+            self.source_begins(source);
+        }
+        handle.start();
+        settled(&handle, |state| !matches!(state, SessionState::Disconnected { retry_at: None })).await;
+        Ok(())
     }
 
     async fn stop(&self, source: &SourceId) -> Result<(), ControlError> {
-        self.with(source, greeks_processor::SourceHandle::stop)
+        let handle = self.handle(source)?;
+        handle.stop();
+        settled(&handle, |state| matches!(state, SessionState::Disconnected { .. })).await;
+        Ok(())
     }
 }
 
@@ -203,18 +224,25 @@ impl Board {
         self.known().sources.remove(source);
     }
 
-    fn with(&self, source: &SourceId, act: impl FnOnce(&greeks_processor::SourceHandle)) -> Result<(), ControlError> {
+    fn handle(&self, source: &SourceId) -> Result<SourceHandle, ControlError> {
         let Some(view) = self.known().view.clone() else {
             return Err(ControlError::Refused { reason: "greekd has not begun to stream yet".to_owned() });
         };
         let handle = view.handles().iter().find(|handle| handle.id() == source);
-        act(handle.ok_or_else(|| ControlError::UnknownSource { source_id: source.clone() })?);
-        Ok(())
+        handle.cloned().ok_or_else(|| ControlError::UnknownSource { source_id: source.clone() })
     }
 }
 
-fn database(view: &View, quarantined: u64) -> DatabaseDocument {
-    let status = view.durable().status.borrow().clone();
+/// Waits until the source has done as it was told, so that the answer shows it; no longer than anybody would wait.
+async fn settled(handle: &SourceHandle, done: impl Fn(&SessionState) -> bool) {
+    let mut status = handle.status().clone();
+    let change = status.wait_for(|status| done(&status.state));
+    // What takes longer, or has ended, is seen in the document.
+    drop(tokio::time::timeout(SETTLE, change).await);
+}
+
+fn database(view: &DurableView, quarantined: u64) -> DatabaseDocument {
+    let status = view.status.borrow().clone();
     DatabaseDocument {
         state: match status.state {
             CommitterState::Connecting => DatabaseState::Connecting,
@@ -226,7 +254,7 @@ fn database(view: &View, quarantined: u64) -> DatabaseDocument {
             _ => DatabaseState::Retrying,
         },
         last_error: status.last_error.filter(|_| status.state != CommitterState::Connected),
-        waiting_records: view.durable().waiting(),
+        waiting_records: view.waiting(),
         durable: Some(DurableMark { seq: status.durable.0, at: status.last_commit_at.map(Time) }),
         quarantined: status.quarantined.max(quarantined),
     }
@@ -242,8 +270,8 @@ const fn no_database() -> DatabaseDocument {
     }
 }
 
-fn journal(view: Option<&View>, oldest: Duration) -> JournalDocument {
-    let monitor = view.map(|view| &view.durable().monitor);
+fn journal(view: Option<&DurableView>, oldest: Duration) -> JournalDocument {
+    let monitor = view.map(|view| &view.monitor);
     let usage = monitor.map(|monitor| monitor.usage());
     JournalDocument {
         bytes: usage.map_or(0, |usage| usage.used_bytes),

@@ -8,18 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use greeks_model::{Clock, GreekSnapshot, Record, UnixNanos};
-use greeks_processor::book::{BookConfig, GroupBy, LiveBook};
+use greeks_processor::book::{BookConfig, LiveBook};
 use greeks_processor::calendar::MarketCalendar;
 use greeks_processor::{AcceptedHook, ReferenceHook, SourceHandle, SystemClock};
 use greeks_server::{Alert, AlertKind, Api};
-use greeks_store::{DatabaseConfig, Queries};
+use greeks_store::{DatabaseConfig, Queries, QueryError};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
+use self::board::Board;
 pub(crate) use self::board::Second;
-use self::board::{Board, Stored};
 use crate::daemon::View;
+use crate::durable::DurableView;
 use crate::exit::chain;
 use crate::settings::Settings;
 use crate::web::Web;
@@ -52,6 +54,8 @@ pub(crate) struct Live {
     alerts: broadcast::Sender<Alert>,
     clock: Arc<dyn Clock>,
     tasks: JoinSet<()>,
+    /// Ends the server.
+    stop: CancellationToken,
 }
 
 impl Live {
@@ -65,16 +69,18 @@ impl Live {
             alerts: broadcast::Sender::new(ALERTS),
             clock,
             tasks: JoinSet::new(),
+            stop: CancellationToken::new(),
         }
     }
 
-    /// Serves the book from the database's beginning on, until [`end`](Self::end).
-    pub(crate) fn serve(&mut self, web: Web, database: &DatabaseConfig) {
+    /// Serves the book from the database's beginning on, until [`end`](Self::end). False when it cannot be served, which
+    /// is no reason not to stream.
+    pub(crate) fn serve(&mut self, web: Web, database: &DatabaseConfig) -> bool {
         let queries = match Queries::with_deadline(database, CONNECTIONS, QUESTION) {
             Ok(queries) => queries,
             Err(error) => {
                 tracing::error!(error = chain(&error), "nothing is served over HTTP");
-                return;
+                return false;
             }
         };
         let Web { server, metrics } = web;
@@ -89,7 +95,8 @@ impl Live {
             metrics: Arc::new(move || metrics.render()),
             clock: Arc::clone(&self.clock),
         };
-        self.tasks.spawn(server.run(api, std::future::pending()));
+        self.tasks.spawn(server.run(api, self.stop.clone().cancelled_owned()));
+        true
     }
 
     /// For the pipeline: what is accepted is in the book.
@@ -119,6 +126,11 @@ impl Live {
         self.book.accept(&records);
     }
 
+    /// From here on there is a journal, and a database or none.
+    pub(crate) fn show_durable(&self, durable: &DurableView) {
+        self.board.show_durable(durable.clone());
+    }
+
     /// From here on there is something to see.
     pub(crate) fn show(&mut self, view: &View) {
         self.board.show(view.clone());
@@ -129,11 +141,16 @@ impl Live {
     }
 
     /// To be called every second.
-    pub(crate) fn look(&self, view: &View, slo: Option<(Duration, Duration)>, oldest: Duration) {
+    pub(crate) fn look(&mut self, view: &View, slo: Option<(Duration, Duration)>, oldest: Duration) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a part of what shows the book has failed: until a restart it is not shown");
+            }
+        }
         let now = self.clock.now();
-        let second = Second { slo, oldest, old_lines: self.old_lines(now) };
+        let second = Second { slo, oldest, overdue: self.book.overdue(now) };
         for alert in self.board.look(view, &second, now) {
-            let kind = alerts::name(alert.kind);
+            let kind = alert.kind.as_str();
             if alert.active {
                 // Why a session ended was told when it did.
                 let why = Some(alert.message.as_str()).filter(|_| alert.kind != AlertKind::SourceDown);
@@ -144,23 +161,19 @@ impl Live {
             // Nobody listening is no error.
             drop(self.alerts.send(alert));
         }
-        for (kind, name) in alerts::KINDS {
-            #[allow(clippy::cast_precision_loss)]
-            metrics::gauge!(ALERTS_ACTIVE, "kind" => name).set(self.board.active(kind) as f64);
+        for (kind, active) in self.board.active() {
+            metrics::gauge!(ALERTS_ACTIVE, "kind" => kind).set(f64::from(active));
         }
     }
 
-    /// Ends the server and everything else; what does not end in time must not hold up what stores.
+    /// Ends the server, which answers what is under way, and everything else; what does not end in time must not hold up
+    /// what stores.
     pub(crate) async fn end(mut self) {
-        if tokio::time::timeout(END, self.tasks.shutdown()).await.is_err() {
-            tracing::warn!("the server did not end in time");
-        }
-    }
-
-    /// Stale lines by broker: all those of a source that streams are old ones.
-    fn old_lines(&self, now: UnixNanos) -> HashMap<String, u32> {
-        let portfolio = self.book.portfolio(GroupBy::Broker, now);
-        portfolio.groups.iter().map(|group| (group.key.to_string(), group.stale)).collect()
+        self.stop.cancel();
+        // The others end when their sources have, or not at all.
+        let server = async { while self.tasks.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(END, server).await);
+        self.tasks.shutdown().await;
     }
 }
 
@@ -185,17 +198,26 @@ async fn ask(queries: Queries, board: Arc<Board>, clock: Arc<dyn Clock>) {
     loop {
         every.tick().await;
         let lately = UnixNanos::from_nanos(clock.now().as_nanos().saturating_sub(REFUSED_LATELY));
-        let asking = async {
-            Ok::<_, greeks_store::QueryError>(Stored {
-                quarantined: queries.quarantined(lately).await?,
-                default_rows: queries.default_rows().await?,
-                gaps_open: queries.open_gaps().await?.len() as u64,
-            })
-        };
-        match tokio::time::timeout(ANSWER, asking).await {
-            Ok(Ok(stored)) => board.stored(stored),
-            Ok(Err(error)) => tracing::debug!(error = chain(&error), "the database does not say how it is doing"),
-            Err(_) => tracing::debug!("the database does not say how it is doing in time"),
-        }
+        // Each by itself: that one may not be asked must not hide the others.
+        let (quarantined, default_rows, gaps) = tokio::join!(
+            answer(queries.quarantined(lately)),
+            answer(queries.default_rows()),
+            answer(queries.open_gaps())
+        );
+        board.stored(|stored| {
+            stored.quarantined = quarantined.unwrap_or(stored.quarantined);
+            stored.default_rows = default_rows.unwrap_or(stored.default_rows);
+            stored.gaps_open = gaps.map_or(stored.gaps_open, |gaps| gaps.len() as u64);
+        });
     }
+}
+
+/// What the database says, if it does; that it is away is told by those who store.
+async fn answer<T>(question: impl Future<Output = Result<T, QueryError>>) -> Option<T> {
+    match tokio::time::timeout(ANSWER, question).await {
+        Ok(Ok(answer)) => return Some(answer),
+        Ok(Err(error)) => tracing::debug!(error = chain(&error), "the database does not say how it is doing"),
+        Err(_) => tracing::debug!("the database does not say how it is doing in time"),
+    }
+    None
 }

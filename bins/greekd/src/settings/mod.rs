@@ -71,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) slo_p95: Duration,
     pub(crate) listen: Listen,
     pub(crate) http_token: Option<SecretString>,
+    /// Names by which browsers may call the server beside `localhost` and its address.
+    pub(crate) http_hosts: Vec<String>,
     /// By underlying; they go before those that brokers say.
     pub(crate) betas: HashMap<Arc<str>, f64>,
     /// Riskless rate for Greeks that a broker does not send; `None` leaves it to the library.
@@ -138,6 +140,17 @@ pub(crate) enum LogFormat {
 }
 
 impl Settings {
+    /// Whether this account is one of those that are streamed.
+    pub(crate) fn streams(&self, broker: &str, account: &str) -> bool {
+        let chosen = match broker {
+            "ibkr" => self.ibkr.as_ref().map(|ibkr| &ibkr.accounts),
+            "tastytrade" => self.tastytrade.as_ref().map(|tastytrade| &tastytrade.accounts),
+            _ => None,
+        };
+        let listed = |accounts: &Vec<String>| accounts.iter().any(|listed| listed == account);
+        chosen.is_some_and(|accounts| accounts.as_ref().is_none_or(listed))
+    }
+
     /// Reads the environment and the files of the working directory. The one place where greekd does so.
     pub(crate) fn load(overrides: &Overrides) -> Result<Self, Failure> {
         let directory = std::env::current_dir().map_err(|error| {
@@ -205,6 +218,13 @@ impl Settings {
                     .unwrap_or_default(),
             },
             http_token: layers.get("GREEKD_HTTP_TOKEN").map(|token| SecretString::from(token.to_owned())),
+            http_hosts: layers
+                .parse(
+                    "GREEKD_HTTP_HOSTS",
+                    "write names separated by commas, like greeks.lan or greeks.lan:8443",
+                    hosts,
+                )?
+                .unwrap_or_default(),
             betas: betas(&layers)?,
             rate: layers.parse("GREEKD_RATE", "write a fraction per year, like 0.04 for 4 %", yearly_rate)?,
             log: Log {
@@ -274,6 +294,14 @@ fn accounts(layers: &Layers, name: &str) -> Result<Option<Vec<String>>, Failure>
         (!numbers.is_empty()).then_some(numbers)
     })?;
     Ok(accounts.filter(|numbers| *numbers != ["all"]))
+}
+
+/// Names of hosts, each with a port or without.
+fn hosts(text: &str) -> Option<Vec<String>> {
+    let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':');
+    let is_host = |name: &String| !name.is_empty() && name.chars().all(plain);
+    names.iter().all(is_host).then_some(names)
 }
 
 /// The table `[beta]`, and nothing that is no number.
@@ -393,6 +421,7 @@ mod tests {
             ("GREEKD_SOURCE_PAYLOAD", "on"),
             ("GREEKD_LISTEN", "off"),
             ("GREEKD_HTTP_TOKEN", "0123456789abcdef"),
+            ("GREEKD_HTTP_HOSTS", "greeks.lan, [fd00::1]:8443"),
             ("TASTYTRADE_REFRESH_TOKEN", "r"),
             ("TASTYTRADE_CLIENT_SECRET", "s"),
             ("TASTYTRADE_ACCOUNTS", "5WT00001, 5WT00002"),
@@ -404,6 +433,7 @@ mod tests {
         assert_eq!(settings.journal, Journal { max_bytes: 512 << 20, sync: Duration::from_millis(5) });
         assert!(settings.keep_payload && settings.listen == Listen::Off);
         assert_eq!(settings.http_token.unwrap().expose_secret(), "0123456789abcdef");
+        assert_eq!(settings.http_hosts, ["greeks.lan", "[fd00::1]:8443"]);
         let tastytrade = settings.tastytrade.unwrap();
         assert_eq!(tastytrade.accounts.unwrap(), ["5WT00001", "5WT00002"]);
         assert_eq!(tastytrade.refresh_token.expose_secret(), "r");

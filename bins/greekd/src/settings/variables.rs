@@ -68,6 +68,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     plain("GREEKD_SLO_P95", "slo_p95"),
     plain("GREEKD_LISTEN", "listen"),
     secret("GREEKD_HTTP_TOKEN", "http_token"),
+    plain("GREEKD_HTTP_HOSTS", "http_hosts"),
     plain("GREEKD_RATE", "rate"),
     plain("GREEKD_LOG_FORMAT", "log_format"),
     plain("RUST_LOG", "log"),

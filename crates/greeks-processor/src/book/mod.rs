@@ -129,6 +129,13 @@ impl LiveBook {
         found
     }
 
+    /// How many open positions at each broker have had no row for longer than [`BookConfig::stale_after`], although they
+    /// were held, their market was open, and the source streamed all the while: a person should look after them.
+    #[must_use]
+    pub fn overdue(&self, now: UnixNanos) -> Vec<(SourceId, u32)> {
+        self.lock().overdue(now)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

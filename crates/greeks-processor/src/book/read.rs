@@ -1,9 +1,10 @@
 //! What readers are given.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use greeks_model::UnixNanos;
 use greeks_model::jiff::civil::Date;
+use greeks_model::{SourceId, UnixNanos};
 
 use super::groups::{Group, Groups};
 use super::names::{ExpiryBucket, GroupBy, Missing, StaleReason};
@@ -164,6 +165,20 @@ impl State {
         found.map(|(slot, reason)| NotIncluded { line: self.line(slot, &moment), reason }).collect()
     }
 
+    pub(super) fn overdue(&mut self, now: UnixNanos) -> Vec<(SourceId, u32)> {
+        let moment = self.judge_age(now);
+        let mut counts = vec![0; self.links.len()];
+        for slot in self.open() {
+            let streams = self.links.get(slot.place.broker).filter(|link| link.streams).and_then(|link| link.since);
+            let is_overdue = streams.is_some_and(|since| moment.is_overdue(slot, since, self.stale_after));
+            if let Some(count) = counts.get_mut(slot.place.broker) {
+                *count += u32::from(is_overdue);
+            }
+        }
+        let brokers = self.brokers.iter().map(|group| group.key.clone());
+        brokers.zip(counts).filter(|(_, count)| *count > 0).collect()
+    }
+
     /// Looks at the age of every open line; one that has become stale or ceased to be has changed.
     pub(super) fn judge_age(&mut self, now: UnixNanos) -> Moment {
         let moment = Moment {
@@ -234,10 +249,25 @@ impl State {
 impl Moment {
     /// Whether the line's market has been open for longer than the limit without a row. A line that never had one is
     /// not old: it is missing.
-    fn is_old(&self, slot: &Slot, limit: std::time::Duration) -> bool {
+    fn is_old(&self, slot: &Slot, limit: Duration) -> bool {
         let Some(row) = &slot.row else { return false };
-        let opened = self.open_since.get(slot.product as usize).copied().flatten();
-        opened.is_some_and(|opened| self.now.saturating_since(row.received_at.max(opened)) > limit)
+        self.opened(slot).is_some_and(|opened| self.now.saturating_since(row.received_at.max(opened)) > limit)
+    }
+
+    /// Whether the line has had no row for longer than the limit, although it was there, its market open, and its source
+    /// streaming since `streams` all the while.
+    fn is_overdue(&self, slot: &Slot, streams: UnixNanos, limit: Duration) -> bool {
+        let seen = slot.row.as_ref().map_or(UnixNanos::EPOCH, |row| row.received_at);
+        let since = |opened: UnixNanos| opened.max(seen).max(slot.since).max(streams);
+        self.opened(slot).is_some_and(|opened| self.now.saturating_since(since(opened)) > limit)
+    }
+
+    /// Since when the line's contract is traded, if it is now.
+    fn opened(&self, slot: &Slot) -> Option<UnixNanos> {
+        if slot.last_trade.is_some_and(|last| last <= self.now) {
+            return None;
+        }
+        self.open_since.get(slot.product as usize).copied().flatten()
     }
 }
 

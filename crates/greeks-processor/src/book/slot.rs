@@ -83,6 +83,10 @@ pub(super) struct Slot {
     pub(super) series: Arc<Series>,
     pub(super) place: Place,
     pub(super) product: Product,
+    /// When trade in the contract ends for good.
+    pub(super) last_trade: Option<UnixNanos>,
+    /// Since when the line is open, if it is.
+    pub(super) since: UnixNanos,
     multiplier: f64,
     pub(super) quantity: f64,
     pub(super) row: Option<Row>,
@@ -95,13 +99,15 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(id: LineId, series: &Arc<Series>, place: Place) -> Self {
+    pub(super) fn new(id: LineId, series: &Arc<Series>, place: Place, last_trade: Option<UnixNanos>) -> Self {
         Self {
             id,
             version: 0,
             series: Arc::clone(series),
             place,
             product: Product::of(&series.contract),
+            last_trade,
+            since: UnixNanos::EPOCH,
             multiplier: multiplier(series),
             quantity: 0.0,
             row: None,
@@ -120,6 +126,14 @@ impl Slot {
 
     pub(super) fn is_open(&self) -> bool {
         self.terms.is_some()
+    }
+
+    /// Takes what is held as of `at`.
+    pub(super) fn hold(&mut self, quantity: f64, at: UnixNanos) {
+        if !self.is_open() {
+            self.since = at;
+        }
+        self.quantity = quantity;
     }
 
     /// Takes a row, unless one with a later time is known. Times are compared as the database keeps them, in

@@ -102,7 +102,7 @@ impl State {
         let Some(slot) = self.slots.get_mut(number) else { return };
         slot.take(row);
         if row.quantity.is_finite() {
-            slot.quantity = row.quantity;
+            slot.hold(row.quantity, row.received_at);
         }
         let of_benchmark = self.weights.get(slot.place.underlying).is_some_and(|weight| weight.is_benchmark);
         if let (true, Some(price)) = (of_benchmark, row.underlying_price) {
@@ -120,7 +120,7 @@ impl State {
             let Some(slot) = self.slots.get_mut(number) else { continue };
             slot.named = this;
             if quantity.is_finite() && slot.quantity != *quantity {
-                slot.quantity = *quantity;
+                slot.hold(*quantity, record.observed_at);
                 self.settle(number);
             }
         }
@@ -183,7 +183,8 @@ impl State {
         let key = Key(Arc::clone(series));
         let Some(number) = self.numbers.get(&key).copied() else {
             let (number, place) = (self.slots.len(), self.place(series));
-            self.slots.push(Slot::new(LineId(self.next_id), series, place));
+            let last_trade = self.calendar.last_trade(&series.contract);
+            self.slots.push(Slot::new(LineId(self.next_id), series, place, last_trade));
             self.numbers.insert(key, number);
             self.next_id += 1;
             self.closed += 1;

@@ -3,8 +3,8 @@
 //! Holidays and half days are those of NYSE and Cboe. Known simplifications: the hours are those of today, for past years
 //! too; the global hours of Cboe are taken to precede each trading day alike, though before some holidays they are cut;
 //! on holidays futures are taken to trade until 13:00, on half days until 13:15, and on Good Friday, Christmas and New
-//! Year's Day not at all, which is right for index futures in most years and near for others; an option's own last
-//! trading hour is not known here.
+//! Year's Day not at all, which is right for index futures in most years and near for others; on their last day options
+//! on futures count as not traded, since each product has another last hour.
 //!
 //! ```
 //! use greeks_model::UnixNanos;
@@ -24,12 +24,13 @@ mod product;
 
 use std::collections::BTreeSet;
 
-use greeks_model::UnixNanos;
 use greeks_model::jiff::civil::{Date, DateTime, Time, time};
+use greeks_model::{Contract, UnixNanos};
 
 use self::holidays::Day;
 use self::new_york::NewYork;
 pub use self::product::Product;
+use self::product::settles_at_the_open;
 
 /// What a market is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +81,9 @@ struct Session {
     state: MarketState,
 }
 
+/// When a trading day of futures begins, on the day before.
+const EVENING: Time = time(18, 0, 0, 0);
+
 /// Longer than any closure of an exchange since 1933.
 const LONGEST_CLOSURE_DAYS: usize = 30;
 
@@ -119,6 +123,26 @@ impl MarketCalendar {
         if session.state == MarketState::Open { self.new_york.instant(session.from) } else { None }
     }
 
+    /// When trade in `contract` ends for good: at 16:00 of the day it expires, also where its market is open until 16:15;
+    /// at the end of the trading day before where it settles by opening prices. The hours of futures options on their
+    /// last day differ by product: they count as ended when that day begins, the evening before. `None` outside of the
+    /// range of times.
+    #[must_use]
+    pub fn last_trade(&self, contract: &Contract) -> Option<UnixNanos> {
+        let product = Product::of(contract);
+        let expires = contract.expiration();
+        if product == Product::FuturesOption {
+            return self.new_york.instant(expires.yesterday().ok()?.to_datetime(EVENING));
+        }
+        let early = settles_at_the_open(contract);
+        let last_hours = if early { product } else { Product::EquityOption };
+        let days = std::iter::successors(Some(expires), |day| day.yesterday().ok());
+        let closes = |day| self.sessions(last_hours, day).into_iter().flatten().next_back().map(|session| session.to);
+        // Where the day is a holiday, the trading day before it is the last.
+        let last = days.skip(usize::from(early)).take(LONGEST_CLOSURE_DAYS).find_map(closes);
+        self.new_york.instant(last?)
+    }
+
     /// The date in New York.
     #[must_use]
     pub fn date(&self, at: UnixNanos) -> Date {
@@ -150,7 +174,7 @@ impl MarketCalendar {
                 Day::Holiday => time(13, 0, 0, 0),
                 Day::Closed | Day::Weekend => return [None; 3],
             };
-            return [evening_before(date, time(18, 0, 0, 0), end, MarketState::Open), None, None];
+            return [evening_before(date, EVENING, end, MarketState::Open), None, None];
         }
         let end = match (day, product) {
             (Day::Full, Product::EquityOption) => time(16, 0, 0, 0),

@@ -27,6 +27,14 @@ const UNTIL_QUARTER_PAST: [&str; 48] = [
     "XLU", "XLV", "XLY", "XME", "XRT",
 ];
 
+/// Option roots that settle by the opening prices of their last day and are not traded on it.
+const SETTLED_AT_THE_OPEN: [&str; 6] = ["DJX", "NDX", "RUT", "SPX", "VIX", "VIXW"];
+
+/// Whether a contract settles by opening prices: its last trading day is the one before it expires.
+pub(super) fn settles_at_the_open(contract: &Contract) -> bool {
+    contract.future().is_none() && SETTLED_AT_THE_OPEN.contains(&contract.root())
+}
+
 impl Product {
     /// Every kind.
     pub const ALL: [Self; 4] = [Self::EquityOption, Self::IndexOption, Self::CboeGlobal, Self::FuturesOption];

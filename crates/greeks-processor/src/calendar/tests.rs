@@ -151,3 +151,25 @@ fn a_contract_has_the_hours_of_its_root() {
         assert_eq!(Product::of(&contract.parse().unwrap()), product, "{contract}");
     }
 }
+
+#[test]
+fn trade_in_a_contract_ends_before_it_expires_or_with_it() {
+    let calendar = MarketCalendar::default();
+    for (contract, ends) in [
+        // In funds and indices until 16:00, although others of them go on.
+        ("AAPL  261218C00232500", "2026-12-18T21:00:00Z"),
+        ("SPY   261218C00600000", "2026-12-18T21:00:00Z"),
+        ("SPXW  261218P06500000", "2026-12-18T21:00:00Z"),
+        // Settled at the open: the day before, and until 16:15.
+        ("SPX   261218P06500000", "2026-12-17T21:15:00Z"),
+        ("VIX   261216C00020000", "2026-12-15T21:15:00Z"),
+        // Over a weekend, on a half day, and where the day itself is Good Friday.
+        ("SPX   261130P06500000", "2026-11-27T18:15:00Z"),
+        ("SPXW  261127P06500000", "2026-11-27T18:00:00Z"),
+        ("AAPL  270326C00232500", "2027-03-25T20:00:00Z"),
+        ("/ESZ26 261127P5000", "2026-11-26T23:00:00Z"),
+    ] {
+        let last = calendar.last_trade(&contract.parse().unwrap());
+        assert_eq!(last.map(|at| at.to_string()).as_deref(), Some(ends), "{contract}");
+    }
+}

@@ -133,7 +133,7 @@ impl Runner {
         }
         tracing::info!(source = %self.id, "stopped on request");
         self.change(|status| {
-            *status = SourceStatus { last_error: Some("stopped on request".to_owned()), ..SourceStatus::default() };
+            *status = SourceStatus { state: SessionState::Disconnected { retry_at: None }, ..SourceStatus::default() };
         });
         let mut wanted = self.wanted.subscribe();
         tokio::select! {
@@ -145,7 +145,6 @@ impl Runner {
         }
         tracing::info!(source = %self.id, "started on request");
         self.attempts.forget();
-        self.change(|status| status.last_error = None);
         true
     }
 
@@ -218,6 +217,8 @@ impl Runner {
                 () = sleep_until(out_of_time.unwrap_or_else(Instant::now)), if out_of_time.is_some() => break None,
             }
         };
+        // Whatever was subscribed went with the connection.
+        self.link.activity.set_subscriptions(0);
         // A source may stream and end between two looks at its state.
         let state = self.link.status.borrow().state.clone();
         if stream.note(&state, &self.link) {

@@ -105,7 +105,13 @@ mod tests {
     /// Records that can be told apart.
     fn gap(number: u64) -> Record {
         let source = SourceId::new("test").unwrap();
-        Record::Gap(GapRecord { source, from: UnixNanos::EPOCH, to: None, reason: GapReason::Silence, count: Some(number) })
+        Record::Gap(GapRecord {
+            source,
+            from: UnixNanos::EPOCH,
+            to: None,
+            reason: GapReason::Silence,
+            count: Some(number),
+        })
     }
 
     fn gaps(numbers: std::ops::Range<u64>) -> Vec<Record> {

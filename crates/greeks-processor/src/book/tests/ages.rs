@@ -47,7 +47,7 @@ fn a_source_that_nobody_has_spoken_of_is_down() {
 fn a_line_is_old_only_while_its_market_is_open() {
     let book = streaming(BookConfig::default());
     // Of an equity option, whose market closes at 16:00, and one on SPY, which has 15 minutes more.
-    let [spy, _, aapl] = three();
+    let [_, spy, aapl] = three();
     accept(&book, row(&spy, TEN, 1.0, 0.5));
     accept(&book, row(&aapl, TEN, 1.0, 0.5));
     let old = Some(StaleReason::Old);
@@ -84,4 +84,43 @@ fn growing_old_is_a_change() {
     assert_eq!(changes.lines.iter().map(|line| line.stale).collect::<Vec<_>>(), [Some(StaleReason::Old)]);
     assert!(changes.version > seen);
     assert_eq!(book.changed_since(changes.version, later(302)).lines, []);
+}
+
+/// What is held, traded and streamed for long enough without a row is to be looked after: not before, and nothing else.
+#[test]
+fn a_line_is_overdue_only_when_there_was_every_reason_to_have_a_row() {
+    let [spy, _, aapl] = three();
+    let held = |line: &Arc<Series>, name, account| {
+        let Record::Positions(mut record) = positions(name, account, &[(line, 1.0)]) else { unreachable!() };
+        record.observed_at = TEN;
+        Record::Positions(record)
+    };
+    let one = Some((source("one"), 1));
+    let overdue = |book: &LiveBook, now| book.overdue(now).into_iter().next();
+
+    // Neither the row of an earlier run nor a source that has just begun to stream is a reason to call anybody.
+    let book = LiveBook::new(BookConfig::default());
+    accept(&book, row(&spy, later(-7_200), 1.0, 0.5));
+    book.source_state(&source("one"), &SessionState::Connected, TEN);
+    assert_eq!((overdue(&book, later(300)), overdue(&book, later(301))), (None, one.clone()));
+    book.source_state(&source("one"), &SessionState::Disconnected { retry_at: None }, later(302));
+    assert_eq!(overdue(&book, later(3_600)), None, "that it is down is said elsewhere");
+    book.source_state(&source("one"), &SessionState::Connected, later(3_700));
+    assert_eq!((overdue(&book, later(4_000)), overdue(&book, later(4_001))), (None, one.clone()));
+    accept(&book, row(&spy, later(4_001), 1.0, 0.5));
+    assert_eq!(overdue(&book, later(4_001)), None);
+
+    // A position that never had a row, from when it was seen on, in market hours.
+    let book = streaming(BookConfig::default());
+    book.accept(&[held(&spy, "one", "A")]);
+    assert_eq!((overdue(&book, later(300)), overdue(&book, later(301))), (None, one));
+    assert_eq!(overdue(&book, later(12 * 3_600)), None, "at night");
+
+    // What is not traded any more.
+    let gone = series("two", "C", "AAPL  261123C00232500", "AAPL");
+    let book = streaming(BookConfig::default());
+    book.accept(&[held(&gone, "two", "C")]);
+    assert_eq!(book.overdue(later(3_600)), []);
+    book.accept(&[held(&aapl, "two", "C")]);
+    assert_eq!(book.overdue(later(3_600)), [(source("two"), 1)]);
 }
