@@ -17,7 +17,7 @@ use crate::database::Database;
 use crate::durable::{Durable, DurableView, Verdict};
 use crate::exit::{Code, Failure, chain};
 use crate::journal::{self, Journal};
-use crate::live::{Held, Live};
+use crate::live::{BENCHMARK, Held, Live};
 use crate::memory::Memory;
 use crate::settings::Settings;
 
@@ -226,6 +226,7 @@ impl Daemon {
         live.recall(&pipeline.seeds, &held);
         pipeline.accepted = Some(live.accepted());
         pipeline.reference = Some(live.reference());
+        pipeline.benchmark = Some(BENCHMARK.into());
         #[cfg(feature = "failpoints")]
         {
             pipeline.accepted = crate::failpoints::ledger(pipeline.accepted);

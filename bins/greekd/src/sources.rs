@@ -70,6 +70,7 @@ pub(crate) fn tastytrade_config(settings: &Tastytrade) -> Result<(TastyConfig, A
         config.api_url.clone_from(url);
     }
     config.streamer_url.clone_from(&settings.streamer_url);
+    config.benchmarks = vec![crate::live::BENCHMARK.to_owned()];
     config.accounts = accounts("TASTYTRADE_ACCOUNTS", settings.accounts.as_deref())?;
     let mut roots = tls::system_roots();
     if let Some(file) = &settings.ca_file {

@@ -99,7 +99,8 @@ pub(crate) struct BetaDocument {
     symbol: String,
     /// Per cent that the underlying moves with 1 % of the benchmark.
     beta: f64,
-    /// `benchmark` for itself, `configured`, or the source that said so.
+    /// `benchmark` for itself, `same_index` for what follows the index of the benchmark, `configured`, or the source that
+    /// said so.
     source: String,
     /// Of when it is, if a source said so.
     as_of: Option<Time>,
@@ -198,6 +199,7 @@ impl From<&UsedBeta> for BetaDocument {
         let (source, as_of) = match &used.source {
             BetaSource::Source { source, as_of } => (source.as_str(), Some(Time(*as_of))),
             BetaSource::Benchmark => ("benchmark", None),
+            BetaSource::SameIndex => ("same_index", None),
             _ => ("configured", None),
         };
         Self { symbol: used.symbol.as_ref().to_owned(), beta: used.beta, source: source.to_owned(), as_of }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use greeks_model::{AccountId, Instrument, Position, PositionSnapshot, SourceContext, SourceEvent};
+use greeks_model::{AccountId, Instrument, Position, PositionSnapshot, SourceContext, SourceEvent, Underlying};
 
 use crate::Error;
 use crate::betas::Betas;
@@ -14,6 +14,8 @@ use crate::wire::Role;
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     accounts: BTreeMap<AccountId, Account>,
+    /// What is subscribed besides, as long as anything is held.
+    benchmarks: Vec<Wanted>,
     pub(crate) betas: Betas,
 }
 
@@ -38,6 +40,16 @@ pub(crate) struct BookFaults {
 }
 
 impl Book {
+    /// Has these stocks and funds subscribed besides, as long as anything is held.
+    pub(crate) fn watch(&mut self, benchmarks: &[String], cx: &SourceContext) {
+        let wanted = |symbol: &String| Wanted {
+            symbol: symbol.clone(),
+            role: Role::Benchmark,
+            instrument: cx.instrument(&Instrument::Underlying(Underlying::new(symbol))),
+        };
+        self.benchmarks = benchmarks.iter().map(wanted).collect();
+    }
+
     /// Takes over what was found; gives an event for each account that could be read.
     ///
     /// # Errors
@@ -69,8 +81,13 @@ impl Book {
     /// Everything to subscribe, each once.
     pub(crate) fn wanted(&self) -> Vec<Wanted> {
         let mut seen = HashMap::new();
-        let all = self.accounts.values().flat_map(|account| &account.wanted);
-        all.filter(|wanted| seen.insert((wanted.symbol.as_str(), wanted.instrument), ()).is_none()).cloned().collect()
+        let held = || self.accounts.values().flat_map(|account| &account.wanted);
+        let besides = self.benchmarks.iter().filter(|_| held().next().is_some());
+        held()
+            .chain(besides)
+            .filter(|wanted| seen.insert((wanted.symbol.as_str(), wanted.instrument), ()).is_none())
+            .cloned()
+            .collect()
     }
 
     /// The names under which betas of what is held are asked.

@@ -33,6 +33,9 @@ pub struct TastyConfig {
     /// `api_url`, which is [`PRODUCTION_STREAMER_URL`] unless the API is the sandbox. An API on a loopback host has
     /// none: positions are then only polled. `ws` is accepted for loopback hosts only.
     pub streamer_url: Option<String>,
+    /// Stocks and funds whose price is streamed too although nothing on them may be held, by their symbol; default none.
+    /// A portfolio is weighted against one of them.
+    pub benchmarks: Vec<String>,
     /// Accounts to stream; default `None`: all open accounts of the customer.
     pub accounts: Option<Vec<AccountId>>,
     /// `product/version` as sent in `User-Agent`, which tastytrade requires on every call; default `greekd/<version>`.
@@ -92,6 +95,7 @@ impl TastyConfig {
             api_url: PRODUCTION_API_URL.into(),
             streamer_url: None,
             accounts: None,
+            benchmarks: Vec::new(),
             user_agent: concat!("greekd/", env!("CARGO_PKG_VERSION")).into(),
             rest_timeout: Duration::from_secs(15),
             rest_spacing: Duration::from_millis(50),

@@ -114,6 +114,7 @@ impl TastySource {
             let error = findings.into_iter().find_map(|it| it.result.err());
             return error.map_or(Ok(None), Err);
         }
+        self.book.watch(&self.config.benchmarks, cx);
         for event in self.book.update(findings, cx)? {
             if cx.events().send(event).await.is_err() {
                 return Ok(None);

@@ -26,6 +26,8 @@ use crate::exit::chain;
 use crate::settings::Settings;
 use crate::web::Web;
 
+/// What deltas are weighted against; tastytrade streams its price, whether it is held or not.
+pub(crate) const BENCHMARK: &str = "SPY";
 /// Gauge by kind: alerts that go on.
 const ALERTS_ACTIVE: &str = "greekd_alerts_active";
 /// How often the database is asked what alerts and the status need of it.
@@ -62,7 +64,12 @@ impl Live {
     pub(crate) fn new(settings: &Settings, simulated: bool) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let calendar = MarketCalendar::default();
-        let config = BookConfig { betas: settings.betas.clone(), calendar: calendar.clone(), ..BookConfig::default() };
+        let config = BookConfig {
+            benchmark: BENCHMARK.into(),
+            betas: settings.betas.clone(),
+            calendar: calendar.clone(),
+            ..BookConfig::default()
+        };
         Self {
             book: Arc::new(LiveBook::new(config)),
             board: Arc::new(Board::new(simulated, clock.now(), calendar)),

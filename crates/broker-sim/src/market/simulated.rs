@@ -13,7 +13,7 @@ use super::calendar::{CLOSE, future_expiry, millis, new_york};
 use super::event::{Body, Event, GreekValues, Stamp, SymbolId};
 use super::filling::fill;
 use super::listing::Listing;
-use super::universe::{ASSETS, RATE, class_of, strike, underlying_streamer};
+use super::universe::{ASSETS, RATE, SPX, class_of, strike, underlying_streamer};
 use super::{Due, Hub, Market, checked_rate, seconds};
 use crate::config::SimulatedMarket;
 use crate::{SimError, market::Kind};
@@ -22,6 +22,9 @@ const YEAR_MILLIS: f64 = 365.0 * 86_400_000.0;
 
 /// Events that a market makes up for after a stall of the machine, in seconds of its rate.
 const CATCH_UP: f64 = 1.0;
+
+/// The fund that books are weighted against, and the part of the index that a share of it is worth.
+const FUND: (&str, f64) = ("SPY", 0.0997);
 
 /// The shortest sleep: at high rates events leave in batches of this length.
 const BATCH: f64 = 0.004;
@@ -70,6 +73,8 @@ enum Price {
     Asset,
     /// A future on the asset, delivered at this market time.
     Forward(f64),
+    /// A fund whose share is this part of the asset.
+    Share(f64),
 }
 
 /// An option on the stream.
@@ -129,14 +134,16 @@ impl Simulated {
         for (listing, illiquid) in &quoted {
             market.follow(listing, hub, *illiquid)?;
         }
+        // Quoted whether anything on it is held or not.
+        let symbol = hub.intern(FUND.0).ok_or_else(too_many)?;
+        market.underlyings.push(Quoted { symbol, asset: SPX, price: Price::Share(FUND.1), tick: 0.01 });
         Ok((market, book))
     }
 
     /// Numbers the symbols of an option and of its underlying, and begins to quote both.
     fn follow(&mut self, listing: &Listing, hub: &Hub, illiquid: bool) -> Result<(), SimError> {
-        let full = || SimError::Config("too many symbols".to_owned());
-        let symbol = hub.intern(&listing.streamer_symbol).ok_or_else(full)?;
-        let underlying = hub.intern(&underlying_streamer(listing)).ok_or_else(full)?;
+        let symbol = hub.intern(&listing.streamer_symbol).ok_or_else(too_many)?;
+        let underlying = hub.intern(&underlying_streamer(listing)).ok_or_else(too_many)?;
         let option =
             self.model(listing, symbol, illiquid).ok_or_else(|| SimError::Unknown(listing.rest_symbol.clone()))?;
         if !self.underlyings.iter().any(|known| known.symbol == underlying) {
@@ -206,6 +213,7 @@ impl Simulated {
                 let years = ((delivery - self.clock) / YEAR_MILLIS).max(0.0);
                 spot * ((RATE - ASSETS.get(asset)?.dividend_yield) * years).exp()
             }
+            Price::Share(part) => spot * part,
         })
     }
 
@@ -242,7 +250,7 @@ impl Simulated {
         let ticks = price / quoted.tick;
         let (bid, ask) = (ticks.floor() * quoted.tick, (ticks.floor() + 1.0) * quoted.tick);
         // An index has levels but no sizes.
-        let index = quoted.asset == super::universe::SPX && matches!(quoted.price, Price::Asset);
+        let index = quoted.asset == SPX && matches!(quoted.price, Price::Asset);
         let size = if index { f64::NAN } else { 100.0 };
         let change = price - self.assets.get(quoted.asset).map_or(price, |state| state.open);
         out.push(self.stamped(quoted.symbol, Kind::Quote, Body::Quote { bid: tidy(bid), ask: tidy(ask), size }, wall));
@@ -256,6 +264,10 @@ impl Simulated {
         *stamp = stamp.next(wall);
         Event { symbol, stamp: *stamp, body }
     }
+}
+
+fn too_many() -> SimError {
+    SimError::Config("too many symbols".to_owned())
 }
 
 impl Market for Simulated {

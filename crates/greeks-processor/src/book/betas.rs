@@ -7,6 +7,9 @@ use greeks_model::{Reference, SourceId, UnixNanos};
 
 use super::view::{BenchmarkPrice, BetaSource, PriceSource};
 
+/// What follows the S&P 500 and nothing else: nobody need say that one moves as the other does.
+const S_AND_P_500: [&str; 7] = ["/ES", "/MES", "IVV", "SPX", "SPY", "VOO", "XSP"];
+
 /// Betas of the configuration and of sources.
 #[derive(Debug)]
 pub(super) struct Betas {
@@ -58,7 +61,8 @@ impl Betas {
         }
     }
 
-    /// The beta of an underlying: configured before told, its own before that of its product.
+    /// The beta of an underlying: configured before told, its own before that of its product; 1 where nothing is said and
+    /// it follows the same index as the benchmark.
     pub(super) fn find(&self, symbol: &str, product: Option<&str>) -> Option<Beta> {
         if *symbol == *self.benchmark {
             return Some((1.0, BetaSource::Benchmark));
@@ -67,8 +71,11 @@ impl Betas {
         if let Some(beta) = names().find_map(|name| self.configured.get(name)) {
             return Some((*beta, BetaSource::Configured));
         }
-        let told = names().find_map(|name| self.told.get(name))?;
-        Some((told.value, BetaSource::Source { source: told.source.clone(), as_of: told.as_of }))
+        if let Some(told) = names().find_map(|name| self.told.get(name)) {
+            return Some((told.value, BetaSource::Source { source: told.source.clone(), as_of: told.as_of }));
+        }
+        let same_index = S_AND_P_500.contains(&&*self.benchmark) && names().any(|name| S_AND_P_500.contains(&name));
+        same_index.then_some((1.0, BetaSource::SameIndex))
     }
 }
 

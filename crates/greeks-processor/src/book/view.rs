@@ -136,6 +136,8 @@ pub enum BetaSource {
     Benchmark,
     /// The configured table.
     Configured,
+    /// It follows the same index as the benchmark.
+    SameIndex,
     /// A source said so.
     Source {
         /// Which one.

@@ -14,8 +14,8 @@ mod tests;
 use std::sync::Arc;
 
 use greeks_model::{
-    Flags, GapRecord, GreekSnapshot, Instrument, InstrumentTable, PositionSnapshot, QuoteUpdate, Record, SourceEvent,
-    SourceId,
+    Flags, GapRecord, GreekSnapshot, Instrument, InstrumentId, InstrumentTable, PositionSnapshot, QuoteUpdate, Record,
+    SourceEvent, SourceId,
 };
 
 pub use self::computed::PricingInputs;
@@ -155,6 +155,12 @@ impl Normaliser {
     #[must_use]
     pub const fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// The price of a stock or a fund in the present connection epoch: its last trade, else the middle of its market.
+    #[must_use]
+    pub fn price(&self, underlying: InstrumentId) -> Option<f64> {
+        self.quotes.known(underlying).price(false)
     }
 
     /// Takes one event and appends what follows from it to `out`.

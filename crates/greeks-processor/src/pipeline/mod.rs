@@ -39,6 +39,9 @@ pub struct PipelineConfig {
     pub open_gaps: Vec<GapRecord>,
     /// With what Greeks are computed that a source does not send; `None` leaves them unknown.
     pub pricing: Option<PricingInputs>,
+    /// The symbol of an underlying whose price the hook for references is told whenever it is quoted: what deltas are
+    /// weighted against.
+    pub benchmark: Option<Arc<str>>,
     /// The most events taken before what follows from them is appended.
     pub max_batch: usize,
     /// Told of every accepted record, in order.
@@ -57,6 +60,7 @@ impl PipelineConfig {
             seeds: Vec::new(),
             open_gaps: Vec::new(),
             pricing: Some(PricingInputs::default()),
+            benchmark: None,
             max_batch: 1_024,
             accepted: None,
             reference: None,
@@ -71,6 +75,7 @@ impl fmt::Debug for PipelineConfig {
             .field("seeds", &self.seeds.len())
             .field("open_gaps", &self.open_gaps.len())
             .field("pricing", &self.pricing)
+            .field("benchmark", &self.benchmark)
             .field("max_batch", &self.max_batch)
             .finish_non_exhaustive()
     }

@@ -3,7 +3,10 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use greeks_model::{Clock, Flags, GapReason, GapRecord, Record, SinkError, SnapshotSink, SourceEvent, SourceId};
+use greeks_model::{
+    Clock, Flags, GapReason, GapRecord, Instrument, InstrumentId, Record, Reference, SinkError, SnapshotSink,
+    SourceEvent, SourceId, Underlying, UnixNanos,
+};
 use metrics::{Counter, Histogram};
 
 use super::{AcceptedHook, PipelineConfig, PipelineStats, ReferenceHook};
@@ -23,6 +26,7 @@ pub(super) struct Work {
     steps: StepWatch,
     accepted: Option<AcceptedHook>,
     reference: Option<ReferenceHook>,
+    benchmark: Option<(InstrumentId, Arc<str>)>,
     max_batch: usize,
     duplicates: Counter,
     stats: Arc<PipelineStats>,
@@ -59,6 +63,9 @@ impl Work {
             steps: StepWatch::default(),
             accepted: config.accepted,
             reference: config.reference,
+            benchmark: config
+                .benchmark
+                .map(|symbol| (config.instruments.intern(&Instrument::Underlying(Underlying::new(&symbol))), symbol)),
             max_batch: config.max_batch,
             duplicates: metrics::counter!(DUPLICATES_SUPPRESSED_TOTAL),
             stats,
@@ -100,10 +107,11 @@ impl Work {
         let before = duplicates(&self.lanes);
         for (number, event) in events.drain(..) {
             if let Some(lane) = self.lanes.get_mut(number) {
-                if let (SourceEvent::Reference(reference), Some(told)) = (&event, &mut self.reference) {
-                    told(lane.normaliser.source(), reference);
-                }
+                let about = about(&event, self.benchmark.as_ref());
                 lane.normaliser.push(event, records);
+                if let (Some(told), Some(reference)) = (&mut self.reference, about.and_then(|about| about.tell(lane))) {
+                    told(lane.normaliser.source(), &reference);
+                }
                 sources.resize(records.len(), number);
             }
         }
@@ -164,6 +172,38 @@ impl Work {
         }
         if let Some(accepted) = &mut self.accepted {
             accepted(records);
+        }
+    }
+}
+
+/// What an event says about an underlying, for those who weigh.
+enum About {
+    Said(Reference),
+    /// This is the benchmark, and it was quoted then.
+    Quoted(InstrumentId, Arc<str>, UnixNanos),
+}
+
+fn about(event: &SourceEvent, benchmark: Option<&(InstrumentId, Arc<str>)>) -> Option<About> {
+    match event {
+        SourceEvent::Reference(reference) => Some(About::Said(reference.clone())),
+        SourceEvent::Quote { update, .. } => {
+            let (id, symbol) = benchmark.filter(|(id, _)| *id == update.instrument)?;
+            Some(About::Quoted(*id, Arc::clone(symbol), update.received_at))
+        }
+        _ => None,
+    }
+}
+
+impl About {
+    /// As a reference, now that the lane has taken the event.
+    fn tell(self, lane: &Lane) -> Option<Reference> {
+        match self {
+            Self::Said(reference) => Some(reference),
+            Self::Quoted(id, symbol, at) => {
+                let mut reference = Reference::new(symbol, at);
+                reference.price = Some(lane.normaliser.price(id)?);
+                Some(reference)
+            }
         }
     }
 }

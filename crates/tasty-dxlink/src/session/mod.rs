@@ -107,7 +107,7 @@ impl Session {
     /// Replaces what is to be subscribed.
     pub(crate) fn want(&mut self, wanted: &[Wanted], now: Instant) {
         let mut greeks = BTreeSet::new();
-        let mut underlyings = BTreeSet::new();
+        let (mut underlyings, mut first) = (BTreeSet::new(), BTreeSet::new());
         for item in wanted {
             let id = self.feed.symbols.intern(&item.symbol, item.role);
             if id.index() == self.instruments.len() {
@@ -119,13 +119,16 @@ impl Session {
                 Role::Option => {
                     greeks.insert((EventKind::Greeks, id));
                 }
-                Role::Underlying => underlyings.extend([(EventKind::Quote, id), (EventKind::Trade, id)]),
+                Role::Underlying | Role::Benchmark => {
+                    underlyings.extend([(EventKind::Quote, id), (EventKind::Trade, id)]);
+                    first.extend((item.role == Role::Underlying).then_some(id));
+                }
             }
         }
-        self.head_start.expect(underlyings.iter().map(|(_, symbol)| *symbol));
-        let [first, second] = &mut self.channels;
-        first.subscriptions.want(greeks);
-        second.subscriptions.want(underlyings);
+        self.head_start.expect(first);
+        let [options, others] = &mut self.channels;
+        options.subscriptions.want(greeks);
+        others.subscriptions.want(underlyings);
         self.answered = self.channels.iter().all(|channel| !channel.subscriptions.is_pending()) && self.answered;
         self.request_channels(now);
     }

@@ -29,6 +29,8 @@ impl SymbolId {
 pub(crate) enum Role {
     Option,
     Underlying,
+    /// Quoted like an underlying; nobody waits for it.
+    Benchmark,
 }
 
 /// Streamer symbols and their numbers. A row is attributed without a `String`.

@@ -90,7 +90,10 @@ impl Recount {
         let product = underlying.starts_with("/ES").then_some("/ES");
         match underlying {
             "SPY" => Some(1.0),
-            _ => self.betas.get(underlying).or_else(|| self.betas.get(product?)).copied(),
+            _ => {
+                let said = self.betas.get(underlying).or_else(|| self.betas.get(product?)).copied();
+                said.or((underlying == "SPX" || product.is_some()).then_some(1.0))
+            }
         }
     }
 

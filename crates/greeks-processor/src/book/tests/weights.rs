@@ -68,6 +68,20 @@ fn the_newest_word_counts_after_the_configuration() {
 }
 
 #[test]
+fn what_follows_the_index_of_the_benchmark_needs_no_beta_and_yields_to_one() {
+    let book = streaming(BookConfig::default());
+    accept(&book, row(&series("one", "A1", "SPXW  261218P06500000", "SPX"), TEN, 1.0, 0.5));
+    accept(&book, row(&series("one", "A1", "NDXP  261218P25000000", "NDX"), TEN, 1.0, 0.5));
+    assert_eq!(used(&book), [("SPX".to_owned(), 1.0, BetaSource::SameIndex)]);
+    assert_eq!(book.portfolio(GroupBy::Broker, TEN).unknown_betas, ["NDX".into()]);
+    book.reference(&beta("SPX", 0.98, TEN), &source("two"));
+    assert_eq!(used(&book)[0].1, 0.98);
+    let other = streaming(BookConfig { benchmark: "QQQ".into(), ..BookConfig::default() });
+    accept(&other, row(&series("one", "A1", "SPXW  261218P06500000", "SPX"), TEN, 1.0, 0.5));
+    assert_eq!(used(&other), []);
+}
+
+#[test]
 fn a_future_has_its_own_beta_or_that_of_its_product() {
     let config = BookConfig { betas: [("/ES".into(), 1.0)].into(), ..BookConfig::default() };
     let book = streaming(config);
