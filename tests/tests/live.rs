@@ -212,6 +212,14 @@ async fn the_book_is_what_is_stored_and_what_a_recount_says() {
     }
     println!("{compared} figures agree over {} lines", rows.len());
     assert!(compared >= 60, "{compared}");
+    // Nobody holds anything on the benchmark, and its price is streamed all the same.
+    let portfolio = json(&daemon, &at, "/v1/portfolio").await;
+    let (price, total) = (&portfolio["benchmark_price"], &portfolio["total"]);
+    assert!((600.0..730.0).contains(&price["price"].as_f64().unwrap()), "{price}");
+    assert_eq!(price["source"], "tastytrade");
+    let number = |figure: &str| total[figure]["value"].as_f64().unwrap();
+    let shares = number("beta_weighted_delta_dollars") / price["price"].as_f64().unwrap();
+    assert!((number("beta_weighted_delta") / shares - 1.0).abs() < 1e-9, "{portfolio}");
     let mut off = rows.clone();
     *off.values_mut().find_map(|values| values[4].as_mut()).unwrap() += 0.01;
     let portfolio = json(&daemon, &at, "/v1/portfolio?group_by=broker").await;

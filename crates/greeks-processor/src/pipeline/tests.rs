@@ -135,6 +135,41 @@ fn what_sources_say_of_underlyings_goes_to_its_hook_and_gives_no_record() {
 }
 
 #[test]
+fn quotes_of_the_benchmark_are_told_as_references_with_its_price() {
+    let mut bench = bench(&["a"]);
+    bench.config.benchmark = Some("SPX".into());
+    let quote = |instrument, last_price, bid_price: Option<f64>| {
+        let mut update = QuoteUpdate::new(instrument, START);
+        (update.last_price, update.bid_price, update.ask_price) =
+            (last_price, bid_price, bid_price.map(|bid| bid + 1.0));
+        SourceEvent::Quote { update, payload: None }
+    };
+    // A size or an option's own price is no price of it; the middle of the market is one, its last trade a better one.
+    for event in [
+        quote(bench.underlying, None, None),
+        quote(bench.option, Some(7.0), None),
+        quote(bench.underlying, None, Some(6_600.0)),
+        quote(bench.underlying, Some(6_601.0), None),
+    ] {
+        bench.senders[0].try_send(event).unwrap();
+    }
+    bench.senders.clear();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hook = Arc::clone(&told);
+    bench.config.reference = Some(Box::new(move |source, reference| {
+        hook.lock().unwrap().push((
+            source.to_string(),
+            reference.underlying.to_string(),
+            reference.price,
+            reference.as_of,
+        ));
+    }));
+    Pipeline::spawn(bench.config, bench.inbox, Box::new(MemorySink::new())).unwrap().join().unwrap();
+    let spx = |price| ("a".to_owned(), "SPX".to_owned(), Some(price), START);
+    assert_eq!(*told.lock().unwrap(), [spx(6_600.5), spx(6_601.0)]);
+}
+
+#[test]
 fn seeds_and_open_gaps_reach_the_normaliser_of_their_source() {
     let first = bench(&["a"]);
     let sink = MemorySink::new();
