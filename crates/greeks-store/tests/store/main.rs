@@ -1,0 +1,27 @@
+//! What needs no program of its own: one program, so that it is linked once and starts one server.
+
+#[path = "../support/book.rs"]
+mod book;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod analysts;
+mod committer;
+mod exactly_once;
+mod health;
+mod history;
+mod journal_exactly_once;
+mod journal_full;
+mod journal_log;
+mod migrate;
+mod paging;
+mod poison;
+mod policy;
+mod portfolio;
+mod positions;
+mod queries;
+mod resume;
+mod roles;
+mod standby;
+mod trades;
+mod zombie;
