@@ -11,7 +11,6 @@ pub mod http;
 pub mod ibkr;
 pub mod process;
 pub mod promql;
-pub mod promql;
 pub mod rules;
 pub mod scene;
 pub mod scratch;
