@@ -236,6 +236,17 @@ fn asked_of_postgres(dashboard: &Value) -> Vec<(String, String, String)> {
     asked
 }
 
+/// The columns that a panel names: in its overrides, in what it shows of them, and in what it leaves of them.
+fn named(panel: &Value) -> impl Iterator<Item = &str> {
+    let overrides = list(&panel["fieldConfig"]["overrides"]).iter();
+    let overrides = overrides.filter(|one| one["matcher"]["id"] == "byName").map(|one| text(one, "/matcher/options"));
+    let shown = text(panel, "/options/reduceOptions/fields").trim_start_matches("/^").trim_end_matches("$/");
+    let kept = list(&panel["transformations"]).iter().flat_map(|one| list(&one["options"]["include"]["names"]));
+    // Grafana calls the column of times so.
+    let kept = kept.filter_map(Value::as_str).filter(|name| *name != "Time");
+    overrides.chain([shown]).chain(kept).filter(|name| !name.is_empty())
+}
+
 async fn queries_fit(database: &Database) {
     let dashboard = dashboard("portfolio");
     let all = |name: &str| {
@@ -247,6 +258,7 @@ async fn queries_fit(database: &Database) {
     assert!(none.is_err(), "this role reads only");
     let asked = asked_of_postgres(&dashboard);
     assert!(asked.len() >= 10, "{}", asked.len());
+    let mut known = BTreeSet::new();
     for (who, format, query) in asked {
         for (broker, account) in
             [(all("broker"), all("account")), ("'ibkr','tastytrade'".to_owned(), "'U1234567','5WT00001'".to_owned())]
@@ -255,6 +267,7 @@ async fn queries_fit(database: &Database) {
             let statement =
                 database.client.prepare(&sql).await.unwrap_or_else(|error| panic!("{who}: {error:?}\n{sql}"));
             let columns: Vec<(&str, &str)> = statement.columns().iter().map(|c| (c.name(), c.type_().name())).collect();
+            known.extend(columns.iter().map(|(name, _)| (*name).to_owned()));
             for (at, (name, kind)) in columns.iter().enumerate() {
                 let fits = NUMBERS.contains(kind)
                     || match (format.as_str(), *name) {
@@ -273,6 +286,10 @@ async fn queries_fit(database: &Database) {
             assert!(took < QUICK, "{who} takes {took:?}");
         }
     }
+    let names: Vec<&str> = list(&dashboard["panels"]).iter().flat_map(named).collect();
+    assert!(names.len() > 30, "{names:?}");
+    let missing: Vec<_> = names.into_iter().filter(|name| !known.contains(*name)).collect();
+    assert!(missing.is_empty(), "no query gives {missing:?}");
 }
 
 /// The panels' totals are those of the book.
