@@ -5,6 +5,7 @@
 pub mod cluster;
 pub mod cross_broker;
 pub mod daemon;
+pub mod dashboard;
 pub mod expected;
 pub mod http;
 pub mod ibkr;

@@ -3,7 +3,6 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use broker_sim::{
@@ -11,6 +10,7 @@ use broker_sim::{
 };
 use greekd_tests::cluster::{Cluster, Database};
 use greekd_tests::daemon::{Daemon, tail};
+use greekd_tests::dashboard::{as_grafana_asks, asked_of_postgres, dashboard, file, list, text};
 use greekd_tests::http::{address, get, json, post};
 use greekd_tests::ibkr::{environment, options, streams};
 use greekd_tests::promql::{Exposed, exposed, unknown};
@@ -26,23 +26,6 @@ const CONTRACT: &str = "SPXW  270115P06500000";
 const QUICK: Duration = Duration::from_millis(500);
 /// What Grafana's PostgreSQL data source turns into numbers.
 const NUMBERS: [&str; 5] = ["int2", "int4", "int8", "float8", "numeric"];
-
-fn file(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(name);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn dashboard(name: &str) -> Value {
-    serde_json::from_str(&file(&format!("grafana/greekd-{name}.json"))).unwrap()
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
 
 /// What Grafana would refuse or show badly.
 fn faults(dashboard: &Value) -> Vec<String> {
@@ -200,40 +183,6 @@ fn metrics_fit(metrics: &str) {
         assert!(all.contains(base), "nobody looks at {name}");
         assert!(metrics.contains(&format!("# HELP {base} ")), "{base} does not say what it means");
     }
-}
-
-/// As Grafana asks: macros and variables are text.
-fn as_grafana_asks(sql: &str, broker: &str, account: &str) -> String {
-    let (from, to) = (jiff::Timestamp::now() - Duration::from_hours(6), jiff::Timestamp::now());
-    let mut sql = sql.replace("$__timeFrom()", &format!("'{from:.0}'")).replace("$__timeTo()", &format!("'{to:.0}'"));
-    while let Some((before, rest)) = sql.split_once("$__timeFilter(") {
-        let (column, after) = rest.split_once(')').unwrap();
-        sql = format!("{before}{column} BETWEEN '{from:.0}' AND '{to:.0}'{after}");
-    }
-    let sql = sql.replace("$__interval_ms", "20000").replace("$broker", broker).replace("$account", account);
-    assert!(!sql.contains('$'), "{sql}");
-    sql
-}
-
-/// Everything asked of PostgreSQL: what asks, in which form (`time_series`, `table`), and the query.
-fn asked_of_postgres(dashboard: &Value) -> Vec<(String, String, String)> {
-    let mut asked = Vec::new();
-    for panel in list(&dashboard["panels"]) {
-        for target in list(&panel["targets"]).iter().filter(|target| target.get("rawSql").is_some()) {
-            asked.push((
-                text(panel, "/title").to_owned(),
-                text(target, "/format").to_owned(),
-                text(target, "/rawSql").to_owned(),
-            ));
-        }
-    }
-    for target in list(&dashboard["annotations"]["list"]).iter().map(|a| &a["target"]).filter(|t| t.is_object()) {
-        asked.push(("annotation".to_owned(), text(target, "/format").to_owned(), text(target, "/rawSql").to_owned()));
-    }
-    for variable in list(&dashboard["templating"]["list"]) {
-        asked.push((text(variable, "/name").to_owned(), "table".to_owned(), text(variable, "/query").to_owned()));
-    }
-    asked
 }
 
 /// The columns that a panel names: in its overrides, in what it shows of them, and in what it leaves of them.
