@@ -5,10 +5,12 @@
 pub mod cluster;
 pub mod cross_broker;
 pub mod daemon;
+pub mod dashboard;
 pub mod expected;
 pub mod http;
 pub mod ibkr;
 pub mod process;
+pub mod promql;
 pub mod scene;
 pub mod scratch;
 pub mod tasty;

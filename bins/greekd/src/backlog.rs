@@ -3,16 +3,26 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use metrics::{Unit, describe_gauge};
 use tokio::time::Instant;
 
 use crate::durable::DurableView;
 
 /// Gauge: what the journal occupies.
 const JOURNAL_BYTES: &str = "greekd_journal_bytes";
+/// Gauge: what it may occupy.
+const JOURNAL_MAX_BYTES: &str = "greekd_journal_max_bytes";
 /// Gauge: how long the oldest record that the database does not have has been waiting.
 const JOURNAL_OLDEST: &str = "greekd_journal_oldest_seconds";
 /// Marks are thinned out beyond this: hours of an outage need not be known to the second.
 const MARKS: usize = 4_096;
+
+/// Tells the installed recorder what the metrics mean.
+pub(crate) fn describe() {
+    describe_gauge!(JOURNAL_BYTES, Unit::Bytes, "What the journal occupies on disk, its spare segment included");
+    describe_gauge!(JOURNAL_MAX_BYTES, Unit::Bytes, "What the journal may occupy; at its end new rows are given up");
+    describe_gauge!(JOURNAL_OLDEST, Unit::Seconds, "How long the oldest record has waited for the database");
+}
 
 /// How far the journal had come at which time.
 #[derive(Debug, Default)]
@@ -29,6 +39,8 @@ impl Backlog {
         let oldest = self.oldest(written, durable, now);
         #[allow(clippy::cast_precision_loss)]
         metrics::gauge!(JOURNAL_BYTES).set(usage.used_bytes as f64);
+        #[allow(clippy::cast_precision_loss)]
+        metrics::gauge!(JOURNAL_MAX_BYTES).set(usage.max_bytes as f64);
         metrics::gauge!(JOURNAL_OLDEST).set(oldest.as_secs_f64());
         oldest
     }

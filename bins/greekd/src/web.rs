@@ -8,6 +8,7 @@ use metrics_process::Collector;
 
 use crate::exit::{Code, Failure, chain};
 use crate::settings::{Listen, Settings};
+use crate::{backlog, live};
 
 /// From half a millisecond, which is good, to ten seconds, which is not.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -40,6 +41,12 @@ impl Metrics {
         let handle = builder.install_recorder().map_err(|error| refused(&error))?;
         let process = Collector::default();
         process.describe();
+        greeks_processor::metrics::describe();
+        greeks_store::metrics::describe();
+        ibkr_stream::metrics::describe();
+        tasty_dxlink::metrics::describe();
+        backlog::describe();
+        live::describe();
         Ok(Self { handle, process })
     }
 

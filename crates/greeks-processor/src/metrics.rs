@@ -30,10 +30,10 @@ pub const RECEIVE_TO_DURABLE: &str = "receive_to_durable";
 /// Tells the installed recorder what the metrics mean.
 pub fn describe() {
     describe_histogram!(EVENT_LATENCY_SECONDS, Unit::Seconds, "Time an event took, by stage");
-    describe_gauge!(SOURCE_STATE, "1 for the state the source is in, 0 for the others");
-    describe_counter!(RECONNECTS_TOTAL, "Sessions begun anew, by what made it necessary");
-    describe_counter!(GAPS_TOTAL, "Stretches that could not be received, by cause");
-    describe_counter!(DUPLICATES_SUPPRESSED_TOTAL, "Rows not stored because they were accepted before");
-    describe_counter!(ROWS_GIVEN_UP_TOTAL, "Rows received that nothing had room for");
-    describe_counter!(SLO_BREACHES_TOTAL, "Times the 95th percentile of latency rose above its limit");
+    describe_gauge!(SOURCE_STATE, Unit::Count, "1 for the state the source is in, 0 for the others");
+    describe_counter!(RECONNECTS_TOTAL, Unit::Count, "Sessions begun anew, by what made it necessary");
+    describe_counter!(GAPS_TOTAL, Unit::Count, "Stretches that could not be received, by cause");
+    describe_counter!(DUPLICATES_SUPPRESSED_TOTAL, Unit::Count, "Rows not stored because they were accepted before");
+    describe_counter!(ROWS_GIVEN_UP_TOTAL, Unit::Count, "Rows received that nothing had room for");
+    describe_counter!(SLO_BREACHES_TOTAL, Unit::Count, "Times the 95th percentile of latency rose above its limit");
 }

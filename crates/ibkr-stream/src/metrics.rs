@@ -1,6 +1,6 @@
-//! Names of the metrics this crate emits, and the counters of one source.
+//! Names of the metrics this crate emits, their meaning, and the counters of one source.
 
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::session::{Counts, Received, Tally};
 
@@ -10,6 +10,16 @@ pub const MESSAGES_RECEIVED: &str = "greekd_messages_received_total";
 pub const DECODE_ERRORS: &str = "greekd_decode_errors_total";
 /// Subscriptions by state: `wanted`, `sent`, `live`, `silent`. Labels: `source`, `state`.
 pub const SUBSCRIPTIONS: &str = "greekd_subscriptions";
+
+/// Every `reason` of [`DECODE_ERRORS`].
+const REASONS: [&str; 6] = ["malformed", "shape", "odd_value", "unknown_contract", "unknown_topic", "error_frame"];
+
+/// Tells the installed recorder what the metrics mean.
+pub fn describe() {
+    describe_counter!(MESSAGES_RECEIVED, Unit::Count, "What a source has sent, by kind");
+    describe_counter!(DECODE_ERRORS, Unit::Count, "What a source has sent that could not be used, or not fully");
+    describe_gauge!(SUBSCRIPTIONS, Unit::Count, "Instruments wanted, subscribed to, and of these heard or silent");
+}
 
 /// Handles, resolved once: recording is one atomic operation.
 #[derive(Debug)]
@@ -29,7 +39,7 @@ impl Meter {
         let received = |kind: &'static str| counter!(MESSAGES_RECEIVED, "source" => source.to_owned(), "kind" => kind);
         let subscriptions =
             |state: &'static str| gauge!(SUBSCRIPTIONS, "source" => source.to_owned(), "state" => state);
-        Self {
+        let meter = Self {
             market_data: received("market_data"),
             heartbeat: received("heartbeat"),
             control: received("control"),
@@ -38,7 +48,10 @@ impl Meter {
             live: subscriptions("live"),
             silent: subscriptions("silent"),
             source: source.to_owned(),
-        }
+        };
+        // Of a counter that appears with its first count, Prometheus never sees the increase.
+        REASONS.into_iter().for_each(|reason| meter.errors(reason, 0));
+        meter
     }
 
     pub(crate) fn received(&self, received: Received) {

@@ -64,6 +64,9 @@ async fn messages_and_subscriptions_are_counted_under_the_published_names() {
     let mut config = gateway.config();
     config.market_data_lines = Some(2);
     let mut client = with_local_recorder(&values, || Client::new(config));
+    for reason in ["malformed", "shape", "odd_value", "unknown_contract", "unknown_topic", "error_frame"] {
+        assert_eq!(values.bits(&format!("greekd_decode_errors_total{{source=ibkr,reason={reason}}}")), 0);
+    }
     client.start();
     let mut wire = gateway.stream(&ALL[..2]).await;
     client.degraded("no market data line is left").await;

@@ -1,6 +1,6 @@
-//! Names of the metrics this crate emits, and the counters of one source.
+//! Names of the metrics this crate emits, their meaning, and the counters of one source.
 
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::wire::{Defect, EventKind, Tally};
 
@@ -13,6 +13,30 @@ pub const DECODE_ERRORS: &str = "greekd_decode_errors_total";
 pub const RECONNECTS: &str = "greekd_reconnects_total";
 /// Subscriptions by state: `wanted`, `sent`, `silent`. Labels: `source`, `state`.
 pub const SUBSCRIPTIONS: &str = "greekd_subscriptions";
+
+/// Every `reason` of [`DECODE_ERRORS`].
+const REASONS: [&str; 13] = [
+    "malformed",
+    "shape",
+    "ragged_rows",
+    "misaligned",
+    "too_many_rows",
+    "binary",
+    "unknown_symbol",
+    "odd_value",
+    "unknown_type",
+    "removal",
+    "unknown_channel",
+    "account_unknown_type",
+    "account_malformed",
+];
+
+/// Tells the installed recorder what the metrics mean.
+pub fn describe() {
+    describe_counter!(MESSAGES_RECEIVED, Unit::Count, "What a source has sent, by kind");
+    describe_counter!(DECODE_ERRORS, Unit::Count, "What a source has sent that could not be used, or not fully");
+    describe_gauge!(SUBSCRIPTIONS, Unit::Count, "Instruments wanted, subscribed to, and of these heard or silent");
+}
 
 /// Handles, resolved once: recording is one atomic operation.
 #[derive(Debug)]
@@ -34,7 +58,7 @@ impl Meter {
         let received = |kind: &'static str| counter!(MESSAGES_RECEIVED, "source" => source.to_owned(), "kind" => kind);
         let subscriptions =
             |state: &'static str| gauge!(SUBSCRIPTIONS, "source" => source.to_owned(), "state" => state);
-        Self {
+        let meter = Self {
             greeks: received(EventKind::Greeks.label()),
             quote: received(EventKind::Quote.label()),
             trade: received(EventKind::Trade.label()),
@@ -45,7 +69,10 @@ impl Meter {
             sent: subscriptions("sent"),
             silent: subscriptions("silent"),
             source: source.to_owned(),
-        }
+        };
+        // Of a counter that appears with its first count, Prometheus never sees the increase.
+        REASONS.into_iter().for_each(|reason| meter.errors(reason, 0));
+        meter
     }
 
     pub(crate) fn events(&self, kind: EventKind, count: u64) {

@@ -13,6 +13,7 @@ use greeks_processor::calendar::MarketCalendar;
 use greeks_processor::{AcceptedHook, ReferenceHook, SourceHandle, SystemClock};
 use greeks_server::{Alert, AlertKind, Api};
 use greeks_store::{DatabaseConfig, Queries, QueryError};
+use metrics::{Unit, describe_gauge};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -44,6 +45,11 @@ const QUESTION: Duration = Duration::from_secs(10);
 const CONNECTIONS: usize = 4;
 /// Alerts a stream may be behind by.
 const ALERTS: usize = 64;
+
+/// Tells the installed recorder what the metrics mean.
+pub(crate) fn describe() {
+    describe_gauge!(ALERTS_ACTIVE, Unit::Count, "Alerts that go on, by kind");
+}
 
 /// How many contracts are held, by broker, account and contract key.
 pub(crate) type Held = HashMap<(String, String, String), f64>;

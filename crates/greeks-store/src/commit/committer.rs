@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::bisect::Bisect;
+use super::meter::Meter;
 use super::pacer::{CommitPolicy, Pacer};
 use super::retry::Retry;
 use super::status::{Commit, CommitObserver, CommitterState, CommitterStatus};
@@ -17,7 +18,6 @@ use super::trouble::{OPEN_DEADLINE, WRITE_DEADLINE};
 use super::writer::{Refusal, WriteError, Writer, Written};
 use crate::database::DatabaseConfig;
 use crate::failure::{Failure, chain};
-use crate::metrics::{COMMIT_ROWS, COMMIT_SECONDS, ROWS_WRITTEN};
 
 /// What a committer works with.
 #[derive(Debug, Clone)]
@@ -64,6 +64,7 @@ pub struct Committer {
     /// The last failure was one of writing: that a connection can be made does not mean that it is over.
     pub(super) unproven: bool,
     pub(super) keep_at: Instant,
+    pub(super) meter: Meter,
 }
 
 impl fmt::Debug for Committer {
@@ -109,6 +110,7 @@ impl Committer {
             retry: Retry::default(),
             unproven: false,
             keep_at: Instant::now(),
+            meter: Meter::new(),
         };
         (committer, watched)
     }
@@ -282,11 +284,8 @@ impl Committer {
         Ok(())
     }
 
-    #[allow(clippy::cast_precision_loss)]
     fn count(&self, ticks: u64, records: usize, took: Duration) {
-        metrics::counter!(ROWS_WRITTEN).increment(ticks);
-        metrics::histogram!(COMMIT_ROWS).record(records as f64);
-        metrics::histogram!(COMMIT_SECONDS).record(took.as_secs_f64());
+        self.meter.committed(ticks, records, took);
         self.status.send_modify(|status| status.rows_written += ticks);
     }
 

@@ -3,6 +3,7 @@
 mod bisect;
 mod committer;
 mod extras;
+mod meter;
 mod pacer;
 mod retry;
 mod rows;

@@ -10,7 +10,6 @@ use super::status::CommitterState;
 use super::survey;
 use super::writer::{Refusal, WriteError, Writer};
 use crate::failure::{Failure, chain};
-use crate::metrics::ROWS_QUARANTINED;
 use crate::migrate::migrate;
 
 pub(super) const OPEN_DEADLINE: Duration = Duration::from_secs(30);
@@ -131,13 +130,13 @@ impl Committer {
 
     pub(super) fn note_quarantined(&mut self, refusal: &Refusal) {
         self.bisect.quarantined();
-        let reason = refusal.sqlstate.clone();
+        let reason = refusal.sqlstate.as_str();
         tracing::error!(
             sqlstate = reason,
             message = refusal.message,
             "record refused by the database: kept in quarantine"
         );
-        metrics::counter!(ROWS_QUARANTINED, "reason" => reason).increment(1);
+        self.meter.quarantined(reason);
         self.status.send_modify(|status| status.quarantined += 1);
     }
 
