@@ -14,12 +14,13 @@ export function render(book) {
   const [low, high] = [Math.min(0, ...sizes), Math.max(0, ...sizes)];
   const span = high - low || 1;
   for (const key of BUCKETS) {
-    const { bar, gammaText, thetaText, row } = rows.get(key) ?? add(key);
+    const { fill, zero, gammaText, thetaText, row } = rows.get(key) ?? add(key);
     const group = groups.get(key);
     const value = gamma(key);
-    bar.style.left = `${((Math.min(0, value ?? 0) - low) / span) * 100}%`;
-    bar.style.width = `${(Math.abs(value ?? 0) / span) * 100}%`;
-    bar.classList.toggle("negative", value < 0);
+    zero.style.left = `${(-low / span) * 100}%`;
+    fill.style.left = `${((Math.min(0, value ?? 0) - low) / span) * 100}%`;
+    fill.style.width = `${(Math.abs(value ?? 0) / span) * 100}%`;
+    fill.classList.toggle("negative", value < 0);
     row.classList.toggle("none", !group);
     write(gammaText, group ? format.money(value) : "none");
     gammaText.classList.toggle("negative", value < 0);
@@ -29,12 +30,12 @@ export function render(book) {
 }
 
 function add(key) {
-  const bar = make("span", "bar");
+  const [fill, zero] = [make("span", "fill"), make("span", "zero")];
   const [gammaText, thetaText] = [make("td", "num"), make("td", "num")];
   const name = make("th", "", key === "0" ? "0" : key.replace("-", "\u2013"));
   name.scope = "row";
-  const row = make("tr", "", name, make("td", "track", make("span", "lane", bar)), gammaText, thetaText);
+  const row = make("tr", "", name, make("td", "track", make("span", "lane", fill, zero)), gammaText, thetaText);
   $("buckets").append(row);
-  rows.set(key, { bar, gammaText, thetaText, row });
+  rows.set(key, { fill, zero, gammaText, thetaText, row });
   return rows.get(key);
 }

@@ -104,6 +104,11 @@ export const masked = (account) => `\u00b7\u00b7${account.slice(-4)}`;
 
 const BROKERS = { ibkr: "IBKR", tastytrade: "tastytrade" };
 
+const SHORT = { ibkr: "IB", tastytrade: "TT" };
+
+/** A broker where there is little room. */
+export const desk = (name) => SHORT[name] ?? name;
+
 /** A broker as it writes itself. */
 export const broker = (name) => BROKERS[name] ?? name;
 

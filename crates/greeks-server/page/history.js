@@ -76,9 +76,12 @@ function midnight(time) {
   return new Date(Math.floor(time / 1000) * 1000 - ((there.getHours() * 60 + there.getMinutes()) * 60 + there.getSeconds()) * 1000);
 }
 
-/** Both figures at the same times; before the first value nothing is drawn, and where a gap was the line is broken. */
+/** Enough of what is held to speak of the whole: just after a start the first values come one by one. */
+const settled = (point) => point.value !== null && point.covered >= 0.9 * point.held;
+
+/** Both figures at the same times; the line begins with the first whole value, and is broken where a gap was. */
 function merge(delta, theta, step) {
-  const first = Math.max(0, delta.findIndex((point) => point.value !== null) - 1);
+  const first = Math.max(0, delta.findIndex(settled));
   const other = new Map(theta.map((point) => [point.at, point.value]));
   const [times, deltas, thetas] = [[], [], []];
   for (const point of delta.slice(first)) {

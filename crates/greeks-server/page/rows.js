@@ -113,7 +113,7 @@ export class LegRow extends Row {
     const name = groupBy === "underlying" ? format.root(line) : format.root(line) || line.underlying;
     write(this.#label, `${name ? `${name} ` : ""}${format.leg(line)}`);
     const flags = FLAGS.filter(([bit]) => line.flags & bit).map(([, text]) => ` \u00b7 ${text}`).join("");
-    write(this.#where, `${line.days_to_expiry} d \u00b7 ${format.broker(line.broker)} ${format.masked(line.account_id)}${flags}`);
+    write(this.#where, `${line.days_to_expiry} d \u00b7 ${format.desk(line.broker)} ${format.masked(line.account_id)}${flags}`);
     this.received(at(line.received_at));
     const why = line.stale ? `${WHY_STALE[line.stale] ?? line.stale}, since ${format.clock(line.stale_since)}` : "";
     this.stale(line.stale ? "STALE" : "", Boolean(line.stale), why);

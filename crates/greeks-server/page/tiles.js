@@ -11,7 +11,7 @@ export function render(book, state) {
   const shares = total.beta_weighted_delta.value;
   const weighted = total.beta_weighted_delta_dollars;
   if (shares === null) {
-    tile("beta", total, weighted, format.money, `${benchmark} shares ${format.DASH}: no price of ${benchmark}`);
+    tile("beta", total, weighted, format.money, `${benchmark} shares ${format.DASH} (no price)`);
   } else {
     tile("beta", total, total.beta_weighted_delta, format.units, `${benchmark} shares \u00b7 ${format.money(weighted.value)}`);
   }
