@@ -69,8 +69,7 @@ impl Served {
             .iter()
             .map(|series| {
                 let mut row = GreekSnapshot::new(Arc::clone(series), now(), now(), 1.0);
-                (row.delta, row.gamma, row.theta, row.vega) =
-                    (Some(0.5 + by), Some(0.01), Some(-0.1 - by), Some(0.2));
+                (row.delta, row.gamma, row.theta, row.vega) = (Some(0.5 + by), Some(0.01), Some(-0.1 - by), Some(0.2));
                 (row.underlying_price, row.option_price, row.implied_volatility) =
                     (Some(640.0), Some(12.5 + by), Some(0.25));
                 Record::Snapshot(row)

@@ -70,7 +70,11 @@ impl Need {
                 return Err(format!("`{}` failed; {by_hand}", words.join(" ")));
             }
         }
-        if (self.found)() { Ok(()) } else { Err(format!("{name}: installed, but not where it is looked for; {by_hand}")) }
+        if (self.found)() {
+            Ok(())
+        } else {
+            Err(format!("{name}: installed, but not where it is looked for; {by_hand}"))
+        }
     }
 }
 

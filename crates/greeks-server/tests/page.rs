@@ -72,8 +72,10 @@ async fn the_page_asks_for_nothing_that_is_not_served() {
     let server = server().await;
     let page = server.get("/").await;
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
-    let mut asked: Vec<String> =
-        values(&page.body, "src=\"").chain(values(&page.body, "rel=\"stylesheet\" href=\"")).map(str::to_owned).collect();
+    let mut asked: Vec<String> = values(&page.body, "src=\"")
+        .chain(values(&page.body, "rel=\"stylesheet\" href=\""))
+        .map(str::to_owned)
+        .collect();
     for name in files().iter().filter(|name| name.ends_with(".js") && !name.starts_with("vendor/")) {
         let text = std::fs::read_to_string(directory().join(name)).unwrap();
         asked.extend(values(&text, "from \"./").map(|module| format!("/page/{module}")));
@@ -86,8 +88,16 @@ async fn the_page_asks_for_nothing_that_is_not_served() {
 
 /// Words that have no place in the page: each would let text become markup or code, or would leave this machine.
 const FORBIDDEN: [&str; 10] = [
-    "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "eval(", "new Function", " style=",
-    " onclick=", "https://",
+    "innerHTML",
+    "outerHTML",
+    "insertAdjacentHTML",
+    "document.write",
+    "DOMParser",
+    "eval(",
+    "new Function",
+    " style=",
+    " onclick=",
+    "https://",
 ];
 
 fn offences(text: &str) -> Vec<&'static str> {

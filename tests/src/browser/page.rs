@@ -141,13 +141,16 @@ impl Page {
 
     /// What the page has complained of: errors, warnings of the browser, violations of its policy.
     pub async fn complaints(&self) -> Vec<String> {
-        let mut found: Vec<String> = serde_json::from_value(self.eval("window.complaints ?? []").await).unwrap_or_default();
+        let mut found: Vec<String> =
+            serde_json::from_value(self.eval("window.complaints ?? []").await).unwrap_or_default();
         for event in self.wire.events(&self.session) {
             let params = &event["params"];
             match event["method"].as_str() {
                 Some("Runtime.exceptionThrown") => found.push(params["exceptionDetails"].to_string()),
                 Some("Runtime.consoleAPICalled") => found.push(params["args"].to_string()),
-                Some("Log.entryAdded") if params["entry"]["level"] != "info" && params["entry"]["level"] != "verbose" => {
+                Some("Log.entryAdded")
+                    if params["entry"]["level"] != "info" && params["entry"]["level"] != "verbose" =>
+                {
                     found.push(format!("{} {}", params["entry"]["text"], params["entry"]["url"]));
                 }
                 _ => {}

@@ -40,7 +40,8 @@ impl Wire {
     pub(super) async fn connect(url: &str) -> Self {
         // Screenshots and heaps are large.
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-        let (socket, _) = connect_async_with_config(url, Some(config), true).await.expect("a connection to the browser");
+        let (socket, _) =
+            connect_async_with_config(url, Some(config), true).await.expect("a connection to the browser");
         let (sink, stream) = socket.split();
         let state = Arc::<Mutex<State>>::default();
         let reader = tokio::spawn(read(stream, Arc::clone(&state)));
@@ -97,7 +98,8 @@ async fn read(mut stream: SplitStream<Socket>, state: Arc<Mutex<State>>) {
             }
         } else if let Some(session) = message["sessionId"].as_str() {
             // What a stream brings is told for every piece, and nobody asks for it.
-            if message["method"] != "Network.dataReceived" && message["method"] != "Network.eventSourceMessageReceived" {
+            if message["method"] != "Network.dataReceived" && message["method"] != "Network.eventSourceMessageReceived"
+            {
                 state.events.entry(session.to_owned()).or_default().push(message);
             }
         }
