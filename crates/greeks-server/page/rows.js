@@ -8,6 +8,12 @@ const FLAGS = [[8, "delayed"], [16, "frozen"], [128, "IV doubtful"]];
 const COMPUTED = 1;
 const WHY_STALE = { source_down: "its broker is not connected", old: "nothing came although its market is open" };
 
+const drawn = new WeakMap();
+const sight = new IntersectionObserver(
+  (entries) => entries.forEach(({ target, isIntersecting }) => (drawn.get(target).near = isIntersecting)),
+  { rootMargin: "400px 0px" },
+);
+
 class Row {
   element = make("tr");
   cells = {};
@@ -15,6 +21,9 @@ class Row {
   #received = null;
   age = make("span", "age");
   badge = make("span", "badge");
+
+  /** Whether a person can see it, or could after a short scroll. */
+  near = true;
 
   constructor(kind, key) {
     this.element.className = kind;
@@ -27,6 +36,8 @@ class Row {
       this.element.append(cell);
     }
     this.badge.hidden = true;
+    sight.observe(this.element);
+    drawn.set(this.element, this);
   }
 
   /** Shows `source`, a group or a leg; the same object as before has not changed. */
@@ -41,6 +52,11 @@ class Row {
       cell.classList.toggle("negative", value < 0);
     }
     return true;
+  }
+
+  /** It will not be shown again. */
+  forget() {
+    sight.unobserve(this.element);
   }
 
   received(at) {

@@ -9,6 +9,9 @@ import { GroupRow, LegRow } from "./rows.js";
 const groupRows = new Map();
 const legRows = new Map();
 let shown = [];
+/** Rows out of sight that one frame writes to, in turns: those in sight are never late. */
+const OUT_OF_SIGHT = 10;
+let turn = 0;
 
 /** Builds the head; `again` is called when something else is to be shown. */
 export function build(again) {
@@ -42,20 +45,27 @@ export function build(again) {
 export function render(book) {
   shown = plan(book);
   const used = new Set();
-  const elements = shown.map((row) => {
+  const now = book.now();
+  const elements = shown.map((row, at) => {
     const map = row.group ? groupRows : legRows;
     const key = row.group ? row.group.key : row.line.id;
     if (!map.has(key)) map.set(key, row.group ? new GroupRow(key, () => toggle(row.name, book)) : new LegRow(key));
     const drawn = map.get(key);
     used.add(drawn);
+    if (!drawn.near && (at - turn + shown.length) % shown.length >= OUT_OF_SIGHT) return drawn.element;
     if (row.group) drawn.update(row.group, row.name, row.open, row.matching);
     else drawn.update(row.line, book.groupBy);
-    drawn.tick(book.now());
+    drawn.tick(now);
     return drawn.element;
   });
+  turn = shown.length > 0 ? (turn + OUT_OF_SIGHT) % shown.length : 0;
   arrange($("rows"), elements);
   for (const map of [groupRows, legRows]) {
-    for (const [key, row] of map) if (!used.has(row)) map.delete(key);
+    for (const [key, row] of map) {
+      if (used.has(row)) continue;
+      row.forget();
+      map.delete(key);
+    }
   }
   for (const head of $("head").children) {
     const sorted = head.dataset.column === prefs.sort.column;
@@ -133,9 +143,12 @@ function sorted(rows, kind) {
   return keyed.map(([row]) => row);
 }
 
+/** By code points: languages have their own order, and take far longer over it. */
+const compare = (a, b) => (a < b ? -1 : Number(a > b));
+
 function byContract(a, b) {
-  return a.expiration.localeCompare(b.expiration) || a.underlying.localeCompare(b.underlying) || a.strike - b.strike ||
-    a.option_type.localeCompare(b.option_type) || a.id - b.id;
+  return compare(a.expiration, b.expiration) || compare(a.underlying, b.underlying) || a.strike - b.strike ||
+    compare(a.option_type, b.option_type) || a.id - b.id;
 }
 
 function empty(book) {

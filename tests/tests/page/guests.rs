@@ -56,7 +56,7 @@ async fn another_origin_reads_nothing() {
         while let Ok((mut socket, _)) = listener.accept().await {
             let mut asked = [0; 4096];
             socket.read(&mut asked).await.ok();
-            let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 15\r\nconnection: close\r\n\r\n<title>x</title";
+            let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 16\r\nconnection: close\r\n\r\n<title>x</title>";
             socket.write_all(page.as_bytes()).await.ok();
         }
     });
@@ -130,7 +130,7 @@ async fn axe_finds_nothing_serious() {
         page.eval(&script).await;
         assert_eq!(findings(&page).await, Vec::<String>::new(), "{scheme} at {width}");
         // It can find something: text that nobody can read.
-        page.eval("document.querySelector('#positions-title').style.color = 'var(--card)'").await;
+        page.eval("document.querySelector('#positions-title').style.color = 'var(--raised)'").await;
         assert_eq!(findings(&page).await.len(), 1, "{scheme} at {width}");
     }
 }

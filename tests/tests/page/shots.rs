@@ -39,7 +39,12 @@ async fn pictures() {
     first.screenshot(&place.join("first.png")).await;
     let seconds = std::env::var("GREEKD_SHOTS_AFTER").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    for (name, scheme, width, height) in [("dark", "dark", 1440, 1000), ("light", "light", 1440, 1000), ("phone", "dark", 390, 844), ("narrow", "light", 1100, 900)] {
+    for (name, scheme, width, height) in [
+        ("dark", "dark", 1440, 1000),
+        ("light", "light", 1440, 1000),
+        ("phone", "dark", 390, 844),
+        ("narrow", "light", 1100, 900),
+    ] {
         let page = browser.page(width, height).await;
         page.prefers(scheme).await;
         ready(&page, &origin).await;
