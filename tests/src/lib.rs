@@ -2,6 +2,7 @@
 // What fails here fails a test, and the message is for the person who reads it.
 #![allow(clippy::expect_used, clippy::panic)]
 
+pub mod browser;
 pub mod cluster;
 pub mod cross_broker;
 pub mod daemon;
@@ -13,6 +14,7 @@ pub mod process;
 pub mod promql;
 pub mod scene;
 pub mod scratch;
+pub mod served;
 pub mod tasty;
 pub mod torture;
 pub mod wait;

@@ -6,9 +6,14 @@
 // A task runner talks to the person who typed the command.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod browser;
+mod packages;
 mod postgres;
 
 use std::process::{Command, ExitCode};
+
+use browser::BROWSER;
+use postgres::POSTGRES;
 
 /// Every test of the workspace.
 const TEST: [&str; 3] = ["test", "--workspace", "--all-features"];
@@ -65,7 +70,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     }
-    if let Err(message) = postgres::ensure() {
+    let browser = if task.as_deref() == Some("test") { BROWSER.ensure() } else { Ok(()) };
+    if let Err(message) = POSTGRES.ensure().and(browser) {
         eprintln!("{message}");
         return ExitCode::from(69);
     }

@@ -59,7 +59,7 @@ pub(crate) struct Hub {
 enum Wanted {
     Snapshot(GroupBy),
     /// What has changed since this version.
-    Delta(u64),
+    Delta(u64, GroupBy),
 }
 
 /// Events written since this was the state of the book and the status.
@@ -141,9 +141,9 @@ impl Hub {
     }
 
     /// What has changed since the book had version `since`; `None` when that cannot be told any more.
-    pub(crate) fn delta(&self, tick: &Tick, since: u64) -> Option<BookEvent> {
-        self.cached(tick, Wanted::Delta(since), || {
-            let document = view::delta(&self.book, since, self.clock.now())?;
+    pub(crate) fn delta(&self, tick: &Tick, since: u64, group_by: GroupBy) -> Option<BookEvent> {
+        self.cached(tick, Wanted::Delta(since, group_by), || {
+            let document = view::delta(&self.book, since, group_by, self.clock.now())?;
             Some(BookEvent { version: document.version, bytes: self.write("delta", document.version, &document) })
         })
     }

@@ -2,7 +2,8 @@
 //!
 //! [`Server::bind`] listens, [`Server::run`] serves an [`Api`] until it is told to end. What is held comes from the live
 //! book, what was stored from the database; the first goes on when the second is down. `/openapi.json` describes every
-//! endpoint.
+//! endpoint. `/` is the page: plain modules in `page/`, compiled into the program, which ask for what every client can ask
+//! for. Its sums are the server's, and what others made of it is in `page/vendor/`, with checksums.
 //!
 //! A page of any site can make a browser talk to this machine. So requests must name this server in `Host`, pages of other
 //! origins are refused, nothing is ever shared with them, and beyond loopback a token is needed. Every client is bounded in

@@ -65,6 +65,8 @@ pub(crate) struct DeltaEvent {
     lines: Vec<LineDocument>,
     /// Ids of lines that have been closed.
     closed: Vec<u64>,
+    /// The sums of every group with open lines, grouped as the stream is.
+    groups: Vec<AggregateDocument>,
     /// The sums over all lines.
     total: AggregateDocument,
 }
@@ -82,15 +84,20 @@ pub(crate) fn snapshot(book: &LiveBook, group_by: GroupBy, status: &RawValue, no
 }
 
 /// `None` when what has changed since cannot be told.
-pub(crate) fn delta(book: &LiveBook, since: u64, now: UnixNanos) -> Option<DeltaEvent> {
+pub(crate) fn delta(book: &LiveBook, since: u64, group_by: GroupBy, now: UnixNanos) -> Option<DeltaEvent> {
     let changes = book.changed_since(since, now);
-    changes.complete.then(|| DeltaEvent {
+    if !changes.complete {
+        return None;
+    }
+    let portfolio = book.portfolio(group_by.into(), now);
+    Some(DeltaEvent {
         version: changes.version,
         since,
         as_of: Time(now),
         lines: changes.lines.iter().map(LineDocument::from).collect(),
         closed: changes.closed.iter().map(|id| id.get()).collect(),
-        total: (&book.portfolio(book::GroupBy::Broker, now).total).into(),
+        groups: portfolio.groups.iter().map(AggregateDocument::from).collect(),
+        total: (&portfolio.total).into(),
     })
 }
 

@@ -46,6 +46,9 @@ async fn a_stream_begins_with_all_and_goes_on_with_what_changes() {
     assert_eq!(keys(&delta), [PUT]);
     assert_eq!((&delta.data["lines"][0]["delta"], &delta.data["closed"]), (&json!(-0.5), &json!([])));
     assert_eq!(delta.data["total"]["delta_dollars"]["value"], 96_000.0 + 23_000.0);
+    let portfolio = server.get("/v1/portfolio?group_by=broker").await.json();
+    assert_eq!((&delta.data["groups"], &delta.data["total"]), (&portfolio["groups"], &portfolio["total"]));
+    assert_ne!(delta.data["groups"], snapshot.data["portfolio"]["groups"]);
     assert_eq!(delta.data["since"], snapshot.data["version"]);
     assert_eq!(delta.version(), server.book.version());
 

@@ -5,6 +5,7 @@ pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod home;
 pub(crate) mod metrics;
+pub(crate) mod page;
 pub(crate) mod portfolio;
 pub(crate) mod snapshots;
 pub(crate) mod status;
@@ -41,9 +42,10 @@ fn table() -> Vec<(&'static str, MethodRouter<Arc<Shared>>)> {
     ]
 }
 
-/// Answers every request, also one for what is not there.
+/// Answers every request, also one for what is not there. The page's files are no interface and are not described.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let routes = table().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+    let routes = routes.route("/page/{*file}", get(page::file));
     routes.method_not_allowed_fallback(no_such_method).fallback(nothing_there).with_state(shared)
 }
 

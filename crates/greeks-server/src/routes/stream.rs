@@ -29,7 +29,7 @@ pub(crate) use crate::view::{DeltaEvent, GroupBy, SnapshotEvent};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StreamParams {
-    /// By what the portfolio of a `snapshot` is grouped.
+    /// By what the portfolio of a `snapshot` and the sums of a `delta` are grouped.
     #[serde(default)]
     #[param(required = false)]
     group_by: GroupBy,
@@ -44,7 +44,7 @@ pub(crate) struct PingEvent {
 }
 
 /// The book as it changes. Events: `snapshot` (the whole book, its portfolio and the status), `delta` (lines that have
-/// changed, ids of lines that have closed, the totals), `status`, `alert`, and a `ping` every 10
+/// changed, ids of lines that have closed, the sums), `status`, `alert`, and a `ping` every 10
 /// seconds. A client that reads slowly gets fewer and larger deltas. A client that comes back with the id of its last event
 /// gets a `delta` if that can still be told, else a `snapshot`.
 #[utoipa::path(get, path = "/v1/stream", tag = "stream",
@@ -161,7 +161,7 @@ impl Feed {
         let hub = &self.shared.hub;
         let event = match self.seen {
             Some(seen) if seen >= tick.version => return None,
-            Some(seen) => hub.delta(tick, seen),
+            Some(seen) => hub.delta(tick, seen, self.group_by),
             None => None,
         };
         let event = event.unwrap_or_else(|| {
