@@ -118,6 +118,7 @@ async fn files_hold_what_the_table_shows() {
     page.click("#unfold").await;
     rows(&page, 11).await;
     page.click("#head [data-column=theta] button").await;
+    page.until("it is sorted", SOON, "document.querySelector('#head [data-column=theta]').ariaSort !== null").await;
     // What the buttons save, caught on its way to the disk.
     page.eval(
         "window.saved = [];
