@@ -37,8 +37,9 @@ async fn pictures() {
     first.prefers("dark").await;
     first.open(&origin).await;
     first.screenshot(&place.join("first.png")).await;
-    let seconds = std::env::var("GREEKD_SHOTS_AFTER").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    // The longer, the more there is in the charts.
+    let after = std::env::var_os("GREEKD_SHOTS_AFTER").and_then(|seconds| seconds.to_str()?.parse().ok());
+    tokio::time::sleep(Duration::from_secs(after.unwrap_or(5))).await;
     for (name, scheme, width, height) in [
         ("dark", "dark", 1440, 1000),
         ("light", "light", 1440, 1000),
