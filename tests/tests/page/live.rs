@@ -111,6 +111,20 @@ async fn become_alike(page: &Page, daemon: &Daemon, at: &str, database: &Databas
     }
 }
 
+/// Waits until the book has not changed for two seconds: then the last frames of a market at rest have come.
+async fn at_rest(daemon: &Daemon, at: &str) {
+    let began = Instant::now();
+    let (mut version, mut since) = (Value::Null, Instant::now());
+    while since.elapsed() < Duration::from_secs(2) {
+        let now = json(daemon, at, "/v1/portfolio").await["version"].take();
+        if now != version {
+            (version, since) = (now, Instant::now());
+        }
+        assert!(began.elapsed() < SETTLED, "the book does not come to rest");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// Watches which rows are written to, ages left aside.
 const WATCH_ROWS: &str = "
     window.touched = new Set();
@@ -160,6 +174,7 @@ async fn the_page_tells_what_is_so() {
     until("every position has Greeks", PATIENCE, every_line).await;
 
     scene.tasty.control().pause().await.unwrap();
+    at_rest(&daemon, &at).await;
     let before = become_alike(&page, &daemon, &at, &scene.database).await;
     a_tick_changes_its_row(&scene, &page, &daemon, &at).await;
     let after = become_alike(&page, &daemon, &at, &scene.database).await;
