@@ -134,6 +134,7 @@ fn what_others_made_is_what_they_published() {
         }
     }
     let mut present: Vec<String> = files().into_iter().filter(|name| name.starts_with("vendor/")).collect();
-    (listed.sort(), present.sort());
+    listed.sort();
+    present.sort();
     assert_eq!(listed, present, "each file beside vendor.json is listed there, and no other");
 }

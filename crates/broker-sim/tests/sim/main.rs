@@ -1,4 +1,5 @@
 //! Everything but the pace: one program, so that it is linked once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 #[path = "../common/mod.rs"]
 mod common;

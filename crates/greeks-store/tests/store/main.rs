@@ -1,4 +1,5 @@
 //! What needs no program of its own: one program, so that it is linked once and starts one server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "../support/book.rs"]
 mod book;
