@@ -76,7 +76,7 @@ async fn partitions_are_listed_and_roles_are_made() {
         let roles = db(home.path(), &["roles"], &[]);
         assert!(roles.status.success() && text(&roles.stdout).contains(made), "{roles:?}");
         let grants: Vec<&str> = text(&roles.stdout).lines().filter(|line| line.starts_with("GRANT ")).collect();
-        assert_eq!(grants.len(), 3);
+        assert_eq!(grants.len(), 5);
         // As they stand, with roles of these names.
         let create = "DO $$ BEGIN CREATE ROLE the_daemon LOGIN; CREATE ROLE an_operator LOGIN; \
                       CREATE ROLE an_analyst LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$";
