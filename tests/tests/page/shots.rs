@@ -30,7 +30,9 @@ async fn pictures() {
     let program = greekd_tests::daemon::program();
     let place = std::env::var_os("GREEKD_SHOTS").map_or_else(|| program.parent().unwrap().join("shots"), PathBuf::from);
     std::fs::create_dir_all(&place).unwrap();
-    let daemon = Daemon::start(&["demo", "--duration", "3600", "--rate", "200", "--positions", "24"], &[]);
+    // Where it serves is in the log, which a demo keeps short.
+    let quiet_no_more = [("RUST_LOG", "info")];
+    let daemon = Daemon::start(&["demo", "--duration", "3600", "--rate", "200", "--positions", "24"], &quiet_no_more);
     let origin = format!("http://{}/", address(&daemon).await);
     let browser = Browser::start().await;
     let first = browser.page(1440, 900).await;

@@ -15,7 +15,7 @@ use super::recent::Recent;
 /// The reading end of a journal, of one incarnation. Dropping it stops nothing and loses nothing: what was not released is
 /// there at the next start.
 ///
-/// What was just accepted is handed out from memory, as long as the reader keeps up; some 8,000 rows are kept for that. Who
+/// What was just accepted is handed out from memory, as long as the reader keeps up; some 4,000 rows are kept for that. Who
 /// is further behind, or asks for the same again, has it from the segments, a batch at a time and no more than 8 MiB. Those
 /// batches are read and decoded on tokio's threads for blocking work: a disk that takes its time must not hold up whoever
 /// shares a worker.

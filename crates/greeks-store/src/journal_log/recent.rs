@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use greeks_model::Record;
 
-/// So many rows at most, some 2 MiB; who is further behind reads the disk.
-const MOST: usize = 8_192;
+/// So many rows at most, some 1 MiB; who is further behind reads the disk.
+const MOST: usize = 4_096;
 /// As much of a payload counts as one row more.
 const PAYLOAD: usize = 256;
 
