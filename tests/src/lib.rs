@@ -2,6 +2,7 @@
 // What fails here fails a test, and the message is for the person who reads it.
 #![allow(clippy::expect_used, clippy::panic)]
 
+pub mod both;
 pub mod browser;
 pub mod cluster;
 pub mod cross_broker;

@@ -5,16 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use broker_sim::{
-    IbkrCustomer, IbkrSim, IbkrSimConfig, MarketConfig, Pace, SimConfig, SimMarket, SimulatedMarket, TastySim,
-};
+use greekd_tests::both::Both;
 use greekd_tests::cluster::{Cluster, Database};
 use greekd_tests::daemon::{Daemon, tail};
 use greekd_tests::dashboard::{as_grafana_asks, asked_of_postgres, dashboard, file, list, text};
 use greekd_tests::http::{address, get, json, post};
-use greekd_tests::ibkr::{environment, options, streams};
 use greekd_tests::promql::{Exposed, exposed, unknown};
-use greekd_tests::scratch::scratch;
 use greekd_tests::tasty::{self, PATIENCE};
 use greekd_tests::wait::until;
 use greeks_model::Contract;
@@ -268,22 +264,9 @@ async fn totals_agree(daemon: &Daemon, at: &str, database: &Database) {
 #[tokio::test(flavor = "multi_thread")]
 async fn dashboards_and_rules_ask_for_what_is_there() {
     let cluster = Cluster::start().await;
-    let market = SimulatedMarket { rate: 200.0, positions: 12, ..SimulatedMarket::default() };
-    let market = MarketConfig::Simulated(market);
-    let mut config = IbkrSimConfig::with_market(market.clone(), 1);
-    config.customer = IbkrCustomer { positions: 8, ..IbkrCustomer::default() };
-    config.pace = Pace::EveryEvent;
-    let market = SimMarket::start(market).await.unwrap();
-    let tasty = TastySim::start_on(&market, SimConfig::simulated(1)).await.unwrap();
-    let ibkr = IbkrSim::start_on(&market, config).await.unwrap();
-    let database = cluster.database("deploy").await;
-    let mut settings = environment(&ibkr);
-    settings.extend(tasty::environment(&tasty));
-    settings.push(("DATABASE_URL", database.url.clone()));
-    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let directory = scratch();
-    let daemon = Daemon::start_in(directory.path(), &["run"], &settings);
-    streams(&ibkr, &daemon, options(&ibkr)).await;
+    let scene = Both::start(&cluster, "deploy", 200.0, 12, 8).await;
+    let daemon = scene.daemon().await;
+    let Both { ibkr, tasty, database, .. } = &scene;
     let at = address(&daemon).await;
     let stored = async |wanted: &str| {
         let row = database.client.query_one(wanted, &[]).await.ok()?;
@@ -303,12 +286,12 @@ async fn dashboards_and_rules_ask_for_what_is_there() {
         let answer = post(&at, &format!("/v1/streaming/{what}"), &json!({"broker": "tastytrade"})).await;
         assert!((200..300).contains(&answer.status), "{answer:?}");
     }
-    until("the gap is stored", PATIENCE, async || (tasty::gaps(&database, "stopped").await > 0).then_some(())).await;
+    until("the gap is stored", PATIENCE, async || (tasty::gaps(database, "stopped").await > 0).then_some(())).await;
     until("one contract is at two brokers", PATIENCE, async || {
         stored("SELECT count(*) > 0 FROM v_cross_broker WHERE delta_difference IS NOT NULL").await
     })
     .await;
-    let roles = Daemon::start(&["db", "roles"], &settings).wait(PATIENCE).await;
+    let roles = Daemon::start(&["db", "roles"], &scene.environment()).wait(PATIENCE).await;
     assert!(roles.status.success(), "{}", tail(&roles.stderr));
     let reader = cluster.connect("deploy").await;
     queries_fit(&reader).await;
@@ -316,7 +299,5 @@ async fn dashboards_and_rules_ask_for_what_is_there() {
     totals_agree(&daemon, &at, &reader).await;
 
     assert!(daemon.stop().await.status.success());
-    ibkr.shutdown().await;
-    tasty.shutdown().await;
-    market.shutdown().await;
+    scene.shutdown().await;
 }

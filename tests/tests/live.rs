@@ -5,14 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use broker_sim::{
-    IbkrCustomer, IbkrSim, IbkrSimConfig, MarketConfig, Pace, SimConfig, SimMarket, SimulatedMarket, TastySim,
-};
+use greekd_tests::both::Both;
 use greekd_tests::cluster::{Cluster, Database};
 use greekd_tests::daemon::{Daemon, tail};
 use greekd_tests::http::{address, get, json, post};
-use greekd_tests::ibkr::{environment, options, streams};
-use greekd_tests::scratch::scratch;
 use greekd_tests::tasty::{self, PATIENCE};
 use greekd_tests::wait::until;
 use greeks_model::Contract;
@@ -27,50 +23,6 @@ type Line = (String, String, String);
 
 /// Quantity, multiplier, delta, gamma, theta, vega, the underlying's price.
 type Values = [Option<f64>; 7];
-
-/// Both brokers on one market, and a greekd that streams from both.
-struct Scene {
-    market: SimMarket,
-    ibkr: IbkrSim,
-    tasty: TastySim,
-    database: Database,
-    settings: Vec<(&'static str, String)>,
-    directory: tempfile::TempDir,
-}
-
-impl Scene {
-    async fn start(cluster: &Cluster, name: &str) -> Self {
-        let market = SimulatedMarket { rate: 300.0, positions: 12, ..SimulatedMarket::default() };
-        let market = MarketConfig::Simulated(market);
-        let mut config = IbkrSimConfig::with_market(market.clone(), 1);
-        config.customer = IbkrCustomer { positions: 8, ..IbkrCustomer::default() };
-        config.pace = Pace::EveryEvent;
-        let market = SimMarket::start(market).await.unwrap();
-        let tasty = TastySim::start_on(&market, SimConfig::simulated(1)).await.unwrap();
-        let ibkr = IbkrSim::start_on(&market, config).await.unwrap();
-        let database = cluster.database(name).await;
-        let mut settings = environment(&ibkr);
-        settings.extend(tasty::environment(&tasty));
-        settings.push(("DATABASE_URL", database.url.clone()));
-        Self { market, ibkr, tasty, database, settings, directory: scratch() }
-    }
-
-    async fn daemon(&self) -> Daemon {
-        let settings: Vec<(&str, &str)> = self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let daemon = Daemon::start_in(self.directory.path(), &["run"], &settings);
-        streams(&self.ibkr, &daemon, options(&self.ibkr)).await;
-        let there =
-            self.tasty.wait_until(PATIENCE, |stats| stats.streaming == 1 && stats.streamer_connected == 1).await;
-        there.unwrap_or_else(|error| panic!("{error}\n{}", tail(&daemon.stderr())));
-        daemon
-    }
-
-    async fn shutdown(self) {
-        self.ibkr.shutdown().await;
-        self.tasty.shutdown().await;
-        self.market.shutdown().await;
-    }
-}
 
 /// The lines of the live book.
 fn lines(latest: &Value) -> BTreeMap<Line, Values> {
@@ -137,7 +89,7 @@ fn same_sums(portfolio: &Value, lines: &BTreeMap<Line, Values>, key: impl Fn(&Li
 #[tokio::test(flavor = "multi_thread")]
 async fn the_book_is_what_is_stored_and_what_a_recount_says() {
     let cluster = Cluster::start().await;
-    let scene = Scene::start(&cluster, "live").await;
+    let scene = Both::start(&cluster, "live", 300.0, 12, 8).await;
     let daemon = scene.daemon().await;
     let at = address(&daemon).await;
     let (here, there) = (scene.ibkr.control(), scene.tasty.control());
@@ -258,7 +210,7 @@ async fn agreed(daemon: &Daemon, at: &str, database: &Database) -> BTreeMap<Line
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_is_stopped_and_started_over_http() {
     let cluster = Cluster::start().await;
-    let scene = Scene::start(&cluster, "control").await;
+    let scene = Both::start(&cluster, "control", 300.0, 12, 8).await;
     let daemon = scene.daemon().await;
     let at = address(&daemon).await;
     let state = async |wanted: &str| {
@@ -290,7 +242,7 @@ async fn a_source_is_stopped_and_started_over_http() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_command_line_says_of_the_book_and_of_an_occupied_port() {
     let cluster = Cluster::start().await;
-    let scene = Scene::start(&cluster, "cli").await;
+    let scene = Both::start(&cluster, "cli", 300.0, 12, 8).await;
     let daemon = scene.daemon().await;
     let at = address(&daemon).await;
     until("there are Greeks", PATIENCE, async || {

@@ -2,20 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use broker_sim::{
-    GreekValues, IbkrCustomer, IbkrSim, IbkrSimConfig, MarketConfig, Pace, ScriptedGreeks, SimConfig, SimMarket,
-    SimulatedMarket, Stamp, TastySim,
-};
+use broker_sim::{GreekValues, ScriptedGreeks, Stamp};
+use greekd_tests::both::Both;
 use greekd_tests::browser::{Browser, Page};
 use greekd_tests::cluster::{Cluster, Database};
-use greekd_tests::daemon::{Daemon, tail};
+use greekd_tests::daemon::Daemon;
 use greekd_tests::http::{address, json};
-use greekd_tests::ibkr::{environment, options, streams};
-use greekd_tests::scratch::scratch;
-use greekd_tests::tasty::{self, PATIENCE};
+use greekd_tests::tasty::PATIENCE;
 use greekd_tests::wait::until;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::{FIGURES, turn};
 
@@ -28,41 +23,10 @@ async fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-struct Scene {
-    market: SimMarket,
-    ibkr: IbkrSim,
-    tasty: TastySim,
-    database: Database,
-    settings: Vec<(&'static str, String)>,
-    directory: TempDir,
-}
-
-impl Scene {
-    async fn start(cluster: &Cluster) -> Self {
-        let market =
-            MarketConfig::Simulated(SimulatedMarket { rate: 100.0, positions: 8, ..SimulatedMarket::default() });
-        let mut config = IbkrSimConfig::with_market(market.clone(), 1);
-        config.customer = IbkrCustomer { positions: 6, ..IbkrCustomer::default() };
-        config.pace = Pace::EveryEvent;
-        let market = SimMarket::start(market).await.unwrap();
-        let tasty = TastySim::start_on(&market, SimConfig::simulated(1)).await.unwrap();
-        let ibkr = IbkrSim::start_on(&market, config).await.unwrap();
-        let database = cluster.database("page").await;
-        let mut settings = environment(&ibkr);
-        settings.extend(tasty::environment(&tasty));
-        settings.push(("DATABASE_URL", database.url.clone()));
-        settings.push(("GREEKD_LISTEN", format!("127.0.0.1:{}", free_port().await)));
-        Self { market, ibkr, tasty, database, settings, directory: scratch() }
-    }
-
-    async fn daemon(&self) -> Daemon {
-        let settings: Vec<(&str, &str)> = self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let daemon = Daemon::start_in(self.directory.path(), &["run"], &settings);
-        streams(&self.ibkr, &daemon, options(&self.ibkr)).await;
-        let there = self.tasty.wait_until(PATIENCE, |stats| stats.streaming == 1).await;
-        there.unwrap_or_else(|error| panic!("{error}\n{}", tail(&daemon.stderr())));
-        daemon
-    }
+async fn scene(cluster: &Cluster) -> Both {
+    let mut scene = Both::start(cluster, "page", 100.0, 8, 6).await;
+    scene.settings.push(("GREEKD_LISTEN", format!("127.0.0.1:{}", free_port().await)));
+    scene
 }
 
 /// What each tile is made of: its name, the figure of the API, and the same from the database.
@@ -156,7 +120,7 @@ async fn tone(page: &Page, chip: &str) -> Value {
 async fn the_page_tells_what_is_so() {
     let _turn = turn().await;
     let cluster = Cluster::start().await;
-    let (scene, browser) = (Scene::start(&cluster).await, Browser::start().await);
+    let (scene, browser) = (scene(&cluster).await, Browser::start().await);
     let daemon = scene.daemon().await;
     let at = address(&daemon).await;
     let page = browser.page(1400, 900).await;
@@ -226,7 +190,7 @@ async fn the_page_tells_what_is_so() {
 }
 
 /// With the market at rest, new Greeks of one contract change its rows and their groups, and nothing else.
-async fn a_tick_changes_its_row(scene: &Scene, page: &Page, daemon: &Daemon, at: &str) {
+async fn a_tick_changes_its_row(scene: &Both, page: &Page, daemon: &Daemon, at: &str) {
     let held = scene.tasty.positions();
     let listing =
         held.iter().find(|row| row.quantity != 0 && row.listing().is_some()).and_then(|row| row.listing()).unwrap();
