@@ -9,6 +9,7 @@ pub mod cross_broker;
 pub mod daemon;
 pub mod dashboard;
 pub mod expected;
+pub mod frames;
 pub mod http;
 pub mod ibkr;
 pub mod process;

@@ -4,6 +4,7 @@
 //! - [`ws`]: opening a websocket; [`outbound`]: the message that waits for it; [`handover`]: events on their way out;
 //!   [`ending`]: how a stream broke;
 //! - [`refresh`]: when to read the positions of which account;
+//! - [`plain`]: JSON as servers write it, read fast;
 //! - [`url`], [`tls`], [`json`], [`text`]: small questions that come up everywhere.
 //!
 //! Nothing here knows a broker, reads the environment or spawns a task; what the crates of brokers have in common beyond
@@ -43,6 +44,7 @@ pub mod handover;
 pub mod http;
 pub mod json;
 pub mod outbound;
+pub mod plain;
 pub mod refresh;
 pub mod text;
 pub mod tls;

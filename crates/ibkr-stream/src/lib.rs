@@ -49,6 +49,8 @@ mod dial;
 mod discovery;
 mod driver;
 mod error;
+#[doc(hidden)]
+pub mod frames;
 pub mod metrics;
 mod rest;
 mod session;

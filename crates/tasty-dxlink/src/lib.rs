@@ -47,6 +47,8 @@ mod contracts;
 mod discovery;
 mod driver;
 mod error;
+#[doc(hidden)]
+pub mod frames;
 pub mod metrics;
 mod resolver;
 mod rest;

@@ -9,6 +9,7 @@ use greeks_model::{
     AccountId, GapReason, QuoteSource, Retry, SessionEnd, SessionState, SourceContext, SourceError, SourceId,
 };
 use reqwest::Url;
+use secrecy::SecretString;
 use tokio::time::Instant;
 
 use crate::book::Book;
@@ -133,28 +134,15 @@ impl TastySource {
         let socket = dial(&token.url, &settings, &self.tls).await?;
         tracing::info!(host = token.url.host_str(), accounts = accounts.len(), "connected to the streamer");
         let now = Instant::now();
-        let session = Session::new(self.session_settings(&token, cx.keep_payload()), now.into_std());
+        let settings = Settings {
+            chunk: ChunkLimits { bytes: self.chunk_bytes, symbols: self.config.chunk_symbols },
+            delayed: token.level == Level::Demo,
+            keep_payload: cx.keep_payload(),
+            ..session_settings(&self.config, token.secret.clone())
+        };
+        let session = Session::new(settings, now.into_std());
         let renew_at = now + token.usable_for.min(self.config.quote_token_use);
         Ok(Some(Ready { accounts, token, session, socket, renew_at }))
-    }
-
-    fn session_settings(&self, token: &QuoteToken, keep_payload: bool) -> Settings {
-        let config = &self.config;
-        Settings {
-            version: format!("{PROTOCOL}-{}", config.user_agent),
-            token: token.secret.clone(),
-            step_timeout: config.step_timeout,
-            keepalive: config.keepalive_timeout,
-            silence_margin: config.silence_margin,
-            greeks_aggregation: config.greeks_aggregation,
-            underlying_aggregation: config.underlying_aggregation,
-            head_start: config.head_start,
-            chunk: ChunkLimits { bytes: self.chunk_bytes, symbols: config.chunk_symbols },
-            chunk_pause: config.chunk_pause,
-            silent_after: config.silent_after,
-            delayed: token.level == Level::Demo,
-            keep_payload,
-        }
     }
 
     /// Draws the lessons of a failed session: smaller messages, or one immediate successor for a refused token.
@@ -209,6 +197,25 @@ struct Ready {
     session: Session,
     socket: Socket,
     renew_at: Instant,
+}
+
+/// The settings of a session with live data, whose payloads nobody keeps.
+pub(crate) fn session_settings(config: &TastyConfig, token: SecretString) -> Settings {
+    Settings {
+        version: format!("{PROTOCOL}-{}", config.user_agent),
+        token,
+        step_timeout: config.step_timeout,
+        keepalive: config.keepalive_timeout,
+        silence_margin: config.silence_margin,
+        greeks_aggregation: config.greeks_aggregation,
+        underlying_aggregation: config.underlying_aggregation,
+        head_start: config.head_start,
+        chunk: ChunkLimits { bytes: config.chunk_bytes, symbols: config.chunk_symbols },
+        chunk_pause: config.chunk_pause,
+        silent_after: config.silent_after,
+        delayed: false,
+        keep_payload: false,
+    }
 }
 
 /// The ends of a stream that say more than "disconnected", which its supervisor reports by itself.

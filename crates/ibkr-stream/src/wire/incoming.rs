@@ -10,6 +10,7 @@ use super::control::{Status, is_filled, notice, words_of};
 use super::defect::Defect;
 use super::frame::{Availability, Field, Frame};
 use super::number::Decorated;
+use super::usual;
 
 /// What the gateway says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,15 @@ pub(crate) fn read(bytes: &[u8], frame: &mut Frame) -> Result<Incoming, Defect> 
     if !text.starts_with('{') {
         return read_words(text);
     }
+    if let Some(incoming) = usual::read(text, frame) {
+        return Ok(incoming);
+    }
+    *frame = Frame::default();
+    read_any(text, frame)
+}
+
+/// Reads an object, whatever JSON allows.
+pub(super) fn read_any(text: &str, frame: &mut Frame) -> Result<Incoming, Defect> {
     let mut json = serde_json::Deserializer::from_str(text);
     let read = Whole { frame }.deserialize(&mut json).and_then(|incoming| json.end().map(|()| incoming));
     read.map_err(|error| Defect::of(&error))
@@ -112,7 +122,7 @@ impl Topic {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Key {
+pub(super) enum Key {
     Topic,
     Args,
     Error,
@@ -128,7 +138,7 @@ enum Key {
 }
 
 impl Key {
-    fn from_name(name: &str) -> Self {
+    pub(super) fn from_name(name: &str) -> Self {
         match name {
             "topic" => Self::Topic,
             "args" => Self::Args,
@@ -170,7 +180,7 @@ impl Visitor<'_> for Name {
 
 /// What a frame holds before it is known what it is.
 #[derive(Default)]
-struct Draft<'de> {
+pub(super) struct Draft<'de> {
     topic: Option<Topic>,
     args: Option<&'de RawValue>,
     error: Option<&'de RawValue>,
@@ -219,7 +229,7 @@ impl<'de> Visitor<'de> for Whole<'_> {
     }
 }
 
-fn finish(draft: &Draft<'_>, frame: &mut Frame) -> Incoming {
+pub(super) fn finish(draft: &Draft<'_>, frame: &mut Frame) -> Incoming {
     let error = draft.error.and_then(words_of);
     let conid = match draft.topic {
         Some(Topic::MarketData(conid)) => draft.conid.or(draft.conid_ex).or(conid),
@@ -260,10 +270,10 @@ fn finish(draft: &Draft<'_>, frame: &mut Frame) -> Incoming {
 }
 
 /// Reads one value into its place.
-struct Cell<'a, 'de> {
-    key: Key,
-    draft: &'a mut Draft<'de>,
-    frame: &'a mut Frame,
+pub(super) struct Cell<'a, 'de> {
+    pub(super) key: Key,
+    pub(super) draft: &'a mut Draft<'de>,
+    pub(super) frame: &'a mut Frame,
 }
 
 impl<'de> DeserializeSeed<'de> for Cell<'_, '_> {
@@ -285,7 +295,7 @@ impl Cell<'_, '_> {
         *self.frame.values.field_mut(field) = Some(number.unwrap_or(Decorated::UNKNOWN));
     }
 
-    fn integer(self, integer: i64) {
+    pub(super) fn integer(self, integer: i64) {
         match self.key {
             Key::Conid => self.draft.conid = Conid::new(integer),
             Key::ConidEx => self.draft.conid_ex = Conid::new(integer),
@@ -294,7 +304,7 @@ impl Cell<'_, '_> {
         }
     }
 
-    fn text(self, text: &str) {
+    pub(super) fn text(self, text: &str) {
         match self.key {
             Key::Topic => self.draft.topic = Some(Topic::from_text(text)),
             Key::Conid => self.draft.conid = Conid::from_text(text),

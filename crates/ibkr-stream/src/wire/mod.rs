@@ -11,6 +11,7 @@ mod frame;
 mod incoming;
 mod number;
 mod outgoing;
+mod usual;
 
 pub(crate) use conid::Conid;
 pub(crate) use control::Status;

@@ -80,7 +80,12 @@ impl Reader<'_> {
     }
 
     /// Takes a finished event, or counts why it gives no row.
-    fn finish<E: Error>(&mut self, kind: EventKind, draft: Draft, payload: Option<Box<str>>) -> Result<(), E> {
+    pub(super) fn finish<E: Error>(
+        &mut self,
+        kind: EventKind,
+        draft: Draft,
+        payload: Option<Box<str>>,
+    ) -> Result<(), E> {
         self.tally.odd_values += u64::from(draft.odd_values);
         let symbol = match draft.symbol {
             SymbolSeen::Known(symbol) => symbol,

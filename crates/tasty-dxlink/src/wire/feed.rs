@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use rustc_hash::FxHashMap;
 use serde_json::value::RawValue;
 
 use super::event::{EventKind, Numbers};
@@ -36,7 +37,8 @@ pub(crate) enum Role {
 /// Streamer symbols and their numbers. A row is attributed without a `String`.
 #[derive(Debug, Default)]
 pub(crate) struct Symbols {
-    ids: HashMap<Box<str>, SymbolId>,
+    /// Nothing foreign gets in: a fast hash will do.
+    ids: FxHashMap<Box<str>, SymbolId>,
     all: Vec<(Box<str>, Role)>,
 }
 

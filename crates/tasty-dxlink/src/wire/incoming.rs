@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::compact;
 use super::data::Reader;
 use super::feed::Feed;
 
@@ -99,6 +100,14 @@ impl Defect {
 
 /// Reads one message; the rows of FEED_DATA are appended to `feed.rows`, all of them or none.
 pub(crate) fn read<'de>(text: &'de str, feed: &mut Feed) -> Result<Incoming<'de>, Defect> {
+    match compact::read(text, feed) {
+        Some(channel) => Ok(Incoming { channel, message: Message::FeedData }),
+        None => read_any(text, feed),
+    }
+}
+
+/// As [`read`], whatever JSON allows.
+pub(super) fn read_any<'de>(text: &'de str, feed: &mut Feed) -> Result<Incoming<'de>, Defect> {
     let before = feed.rows.len();
     let mut defect = None;
     let mut json = serde_json::Deserializer::from_str(text);

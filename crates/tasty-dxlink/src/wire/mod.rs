@@ -3,6 +3,7 @@
 //! Shapes and rules follow the public dxLink AsyncAPI document ("dxLink WebSocket"); where servers are known to differ
 //! from it, the decoder takes what it can understand and counts the rest.
 
+mod compact;
 mod data;
 mod event;
 mod feed;

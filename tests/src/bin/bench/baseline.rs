@@ -44,15 +44,7 @@ impl Baseline {
         // target/PROFILE/bench -> target/bench-python
         let own = std::env::current_exe()?;
         let target = own.parent().and_then(Path::parent).ok_or("this program is not in a target directory")?;
-        let environment = target.join("bench-python");
-        let python = environment.join("bin").join("python");
-        if !python.is_file() {
-            println!("making a Python environment for the baseline");
-            run(Command::new("python3").args(["-m", "venv"]).arg(&environment), INSTALL_DEADLINE).await?;
-        }
-        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-        let requirements = directory.join("requirements.txt");
-        run(Command::new(&python).args(install).arg(requirements), INSTALL_DEADLINE).await?;
+        let python = environment(&target.join("bench-python"), &directory.join("requirements.txt")).await?;
         let database = cluster.database("baseline").await;
         Ok(Self { python, program: directory.join("baseline_writer.py"), database })
     }
@@ -84,8 +76,20 @@ impl Sample {
     }
 }
 
+/// The Python of an environment that has what is required: made and filled, unless it is there.
+pub(crate) async fn environment(directory: &Path, requirements: &Path) -> Result<PathBuf> {
+    let python = directory.join("bin").join("python");
+    if !python.is_file() {
+        println!("making a Python environment in {}", directory.display());
+        run(Command::new("python3").args(["-m", "venv"]).arg(directory), INSTALL_DEADLINE).await?;
+    }
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+    run(Command::new(&python).args(install).arg(requirements), INSTALL_DEADLINE).await?;
+    Ok(python)
+}
+
 /// Runs a program to its end and returns what it printed.
-async fn run(command: &mut Command, within: Duration) -> Result<String> {
+pub(crate) async fn run(command: &mut Command, within: Duration) -> Result<String> {
     let name = command.as_std().get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(within, command.output()).await.map_err(|_| format!("{name} still runs after {within:?}"))?;

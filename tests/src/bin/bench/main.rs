@@ -7,11 +7,13 @@
 //! `bench journal` shows what the journal costs beside the way to the database, and how soon a row is accepted; `bench
 //! outage` streams for an hour, or less, without a database, and shows memory, disk and how soon all is stored after it;
 //! `bench queries` asks what the API asks over ten million rows; `bench live` asks the API itself while rows stream in, and
-//! shows what a crowd of clients does to them.
+//! shows what a crowd of clients does to them; `bench decode` turns frames of both brokers into events, next to other
+//! clients and to the least that it can cost.
 // A benchmark talks to the person who started it.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod baseline;
+mod decode;
 mod floor;
 mod journal;
 mod latency;
@@ -52,6 +54,7 @@ async fn main() -> ExitCode {
             Bench::Outage(options) => outage::run(&options).await,
             Bench::Queries(options) => queries::run(&options).await,
             Bench::Live(options) => live::run(&options).await,
+            Bench::Decode(options) => decode::run(&options).await,
         }
     };
     let outcome = tokio::select! {

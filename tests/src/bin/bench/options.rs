@@ -8,17 +8,20 @@ usage: bench latency [--baseline DIR] [--rates LIST] [--seconds N] [--rounds N]
        bench outage [--minutes N] [--rate N]
        bench queries [--rows N] [--series N] [--rounds N]
        bench live [--positions N] [--rate N] [--questions N]
+       bench decode [--events N] [--rounds N] [--peers]
 
   --baseline DIR   also measure the Python design in DIR (baseline_writer.py, requirements.txt)
   --rates LIST     events per second, between commas [5,50,500,5000,20000]
   --seconds N      how long each turn streams, at most 50 [20]; twice as long below 20 events/s, but never above 50
-  --rounds N       turns of each [3]; answers to each question [50]
+  --rounds N       turns of each [3; decode: 9]; answers to each question [50]
   --rows N         rows written to a journal and to the database [1000000]; rows to ask for [10000000]
   --series N       contracts the rows are of [500]
   --minutes N      how long the database is away [60]
   --rate N         events per second meanwhile [5000]
   --positions N    contracts in the book [5000]
-  --questions N    answers to each request [300]";
+  --questions N    answers to each request [300]
+  --events N       events of each kind of frames [20000]
+  --peers          also measure other clients: fetched, built and installed under target/, which takes minutes at first";
 
 /// What greekd reports covers a minute, of which the newest 55 seconds are certain.
 const LONGEST: u32 = 50;
@@ -33,6 +36,7 @@ pub(crate) enum Bench {
     Outage(OutageOptions),
     Queries(QueriesOptions),
     Live(LiveOptions),
+    Decode(DecodeOptions),
 }
 
 /// How `bench journal` measures.
@@ -66,6 +70,14 @@ pub(crate) struct LiveOptions {
     pub(crate) questions: u32,
 }
 
+/// How `bench decode` measures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct DecodeOptions {
+    pub(crate) events: u32,
+    pub(crate) rounds: u32,
+    pub(crate) peers: bool,
+}
+
 impl Bench {
     /// Reads the command line; `None` when help is asked for.
     pub(crate) fn parse(args: &[String]) -> Result<Option<Self>, String> {
@@ -81,6 +93,7 @@ impl Bench {
             "outage" => OutageOptions::parse(&rest).map(Self::Outage).map(Some),
             "queries" => QueriesOptions::parse(&rest).map(Self::Queries).map(Some),
             "live" => LiveOptions::parse(&rest).map(Self::Live).map(Some),
+            "decode" => DecodeOptions::parse(&rest).map(Self::Decode).map(Some),
             "help" | "--help" | "-h" => Ok(None),
             other => Err(format!("there is no benchmark {other}")),
         }
@@ -146,6 +159,22 @@ impl LiveOptions {
                 "--positions" => options.positions = whole(name, value, 20_000)?,
                 "--rate" => options.rate = rate(value)?,
                 "--questions" => options.questions = whole(name, value, 100_000)?,
+                other => return Err(format!("unknown option {other}")),
+            }
+            Ok(())
+        })?;
+        Ok(options)
+    }
+}
+
+impl DecodeOptions {
+    fn parse(args: &[&str]) -> Result<Self, String> {
+        let (peers, args): (Vec<&str>, Vec<&str>) = args.iter().partition(|arg| **arg == "--peers");
+        let mut options = Self { events: 20_000, rounds: 9, peers: !peers.is_empty() };
+        each(&args, |name, value| {
+            match name {
+                "--events" => options.events = whole(name, value, 1_000_000)?,
+                "--rounds" => options.rounds = whole(name, value, 1_000)?,
                 other => return Err(format!("unknown option {other}")),
             }
             Ok(())
@@ -233,6 +262,10 @@ mod tests {
         assert_eq!(bench("outage --minutes 0.5 --rate 20000"), Ok(Some(Bench::Outage(outage))));
         let queries = QueriesOptions { rows: 1_000, series: 500, rounds: 5 };
         assert_eq!(bench("queries --rows 1000 --rounds 5"), Ok(Some(Bench::Queries(queries))));
+        let decode = DecodeOptions { events: 20_000, rounds: 5, peers: true };
+        assert_eq!(bench("decode --peers --rounds 5"), Ok(Some(Bench::Decode(decode))));
+        let decode = DecodeOptions { events: 500, rounds: 9, peers: false };
+        assert_eq!(bench("decode --events 500"), Ok(Some(Bench::Decode(decode))));
         assert_eq!(bench("outage"), Ok(Some(Bench::Outage(OutageOptions { minutes: 60.0, rate: 5_000.0 }))));
     }
 
@@ -265,6 +298,9 @@ mod tests {
             "outage --minutes 0",
             "outage --minutes",
             "queries --series 0",
+            "decode --events 0",
+            "decode --rounds --peers",
+            "decode --peers 5",
         ] {
             assert!(bench(line).is_err(), "{line:?}");
         }

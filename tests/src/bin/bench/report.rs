@@ -96,7 +96,7 @@ fn table(turns: &[Turn], columns: &[Column]) -> String {
 }
 
 /// Columns of cells, the first of each its heading, padded to be read in a terminal as well.
-fn markdown(columns: &[Vec<String>]) -> String {
+pub(crate) fn markdown(columns: &[Vec<String>]) -> String {
     let widths: Vec<usize> = columns.iter().map(|cells| cells.iter().map(String::len).max().unwrap_or(0)).collect();
     let lines = columns.iter().map(Vec::len).max().unwrap_or(0);
     let mut out = String::new();
