@@ -255,7 +255,10 @@ mod tests {
             check(text);
         }
         assert_eq!(integer("1700000000123"), Some(1_700_000_000_123));
-        assert_eq!([integer("0"), integer("-7"), integer("999999999999999999")], [0, -7, 999_999_999_999_999_999].map(Some));
+        assert_eq!(
+            [integer("0"), integer("-7"), integer("999999999999999999")],
+            [0, -7, 999_999_999_999_999_999].map(Some)
+        );
         assert_eq!(whole(r#"".SPXW261218C5000""#, Cursor::text), Some(".SPXW261218C5000"));
         assert_eq!(whole(r#""é""#, Cursor::text), Some("é"));
     }
@@ -263,8 +266,32 @@ mod tests {
     #[test]
     fn everything_else_is_left_to_the_parser() {
         for text in [
-            "", "-", "+1", "01", "-01", "00", ".5", "5.", "5.e1", "1e", "1e+", "1E-", "e5", "--1", "1.2.3", "1,", "0x1", "NaN",
-            "inf", "1e999", "-1e999", "1e9999999999", "١", "1 ", " 1", "\"1\"",
+            "",
+            "-",
+            "+1",
+            "01",
+            "-01",
+            "00",
+            ".5",
+            "5.",
+            "5.e1",
+            "1e",
+            "1e+",
+            "1E-",
+            "e5",
+            "--1",
+            "1.2.3",
+            "1,",
+            "0x1",
+            "NaN",
+            "inf",
+            "1e999",
+            "-1e999",
+            "1e9999999999",
+            "١",
+            "1 ",
+            " 1",
+            "\"1\"",
         ] {
             assert_eq!(double(text), None, "{text}");
         }

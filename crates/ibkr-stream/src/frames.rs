@@ -29,9 +29,9 @@ impl Frames {
         let now = Instant::now();
         let mut session = Session::new(session_settings(&IbkrConfig::new(DEFAULT_GATEWAY_URL), false), now);
         let role = Role::Option { underlying: None };
-        let wanted = options.into_iter().filter_map(|(number, instrument)| {
-            Some(Wanted { conid: Conid::new(number)?, role, instrument })
-        });
+        let wanted = options
+            .into_iter()
+            .filter_map(|(number, instrument)| Some(Wanted { conid: Conid::new(number)?, role, instrument }));
         session.want(&wanted.collect::<Vec<_>>());
         let mut frames = Self { session, now, received_at };
         frames.read(br#"{"topic":"sts","args":{"authenticated":true}}"#)?;

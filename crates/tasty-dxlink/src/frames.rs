@@ -31,7 +31,10 @@ impl Frames {
     ///
     /// # Errors
     /// As a session's.
-    pub fn new(options: impl IntoIterator<Item = (String, InstrumentId)>, received_at: UnixNanos) -> Result<Self, Error> {
+    pub fn new(
+        options: impl IntoIterator<Item = (String, InstrumentId)>,
+        received_at: UnixNanos,
+    ) -> Result<Self, Error> {
         let now = Instant::now();
         let mut session = Session::new(session_settings(&TastyConfig::new("".into(), "".into()), "".into()), now);
         let wanted = options.into_iter().map(|(symbol, instrument)| Wanted { symbol, role: Role::Option, instrument });
