@@ -179,9 +179,11 @@ mod tests {
         let (mut session, mut events) = (ibkr_session(), 0);
         for frame in ibkr(1_000) {
             assert!(session.read(frame.as_bytes()).unwrap(), "{frame}");
-            events += usize::from(session.next_event().is_some_and(|event| {
-                matches!(event, SourceEvent::Quote { update, .. } if update.delta.is_some())
-            }));
+            events += usize::from(
+                session
+                    .next_event()
+                    .is_some_and(|event| matches!(event, SourceEvent::Quote { update, .. } if update.delta.is_some())),
+            );
         }
         assert_eq!(events, 1_000);
     }

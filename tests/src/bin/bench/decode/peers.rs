@@ -9,8 +9,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::sum::Sum;
 use super::Turn;
+use super::sum::Sum;
 use crate::Result;
 use crate::baseline::{environment, run};
 
