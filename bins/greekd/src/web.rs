@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use greeks_server::{Server, ServerConfig, ServerError};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::exit::{Code, Failure, chain};
 use crate::settings::{Listen, Settings};
@@ -14,10 +15,54 @@ use crate::{backlog, live};
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const ROWS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0];
 
+/// How much the server's thread stands back behind those that stream and store, in steps of nice(2): less than half of a
+/// processor that all want, and all of one that nobody else does.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 5;
+
 /// Listens, and does not serve yet.
 pub(crate) struct Web {
     pub(crate) server: Server,
     pub(crate) metrics: Metrics,
+    pub(crate) thread: ServerThread,
+}
+
+/// One thread for the server alone: however many clients there are and however much they read, those that stream and
+/// store do not wait for them.
+#[derive(Debug)]
+pub(crate) struct ServerThread {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl ServerThread {
+    fn start() -> std::io::Result<Self> {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(1).thread_name("http").enable_all();
+        // On Linux this is of the thread alone, elsewhere it would be of the process.
+        #[cfg(target_os = "linux")]
+        builder.on_thread_start(|| {
+            if let Err(error) = rustix::process::nice(NICE) {
+                tracing::debug!(%error, "the server's thread has the priority of the others");
+            }
+        });
+        let runtime = builder.build()?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    /// For what is to run there.
+    pub(crate) const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for ServerThread {
+    fn drop(&mut self) {
+        // What is not finished by now was given its time, and nothing may wait here.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// What has been recorded.
@@ -72,8 +117,11 @@ impl Web {
         let mut config = ServerConfig::new(address);
         config.token.clone_from(&settings.http_token);
         config.hosts.clone_from(&settings.http_hosts);
-        let server = Server::bind(config).await.map_err(|error| refused(&error, address))?;
-        let web = Self { server, metrics: metrics.clone() };
+        let failed = |error: &dyn std::fmt::Display| Failure::new(Code::Runtime, format!("no HTTP server: {error}"));
+        let thread = ServerThread::start().map_err(|error| failed(&error))?;
+        let server = thread.handle().spawn(Server::bind(config)).await.map_err(|error| failed(&error))?;
+        let server = server.map_err(|error| refused(&error, address))?;
+        let web = Self { server, metrics: metrics.clone(), thread };
         tracing::info!(url = web.url(), "serves the live book");
         Ok(Some(web))
     }

@@ -96,7 +96,7 @@ fn table(turns: &[Turn], columns: &[Column]) -> String {
 }
 
 /// Columns of cells, the first of each its heading, padded to be read in a terminal as well.
-fn markdown(columns: &[Vec<String>]) -> String {
+pub(crate) fn markdown(columns: &[Vec<String>]) -> String {
     let widths: Vec<usize> = columns.iter().map(|cells| cells.iter().map(String::len).max().unwrap_or(0)).collect();
     let lines = columns.iter().map(Vec::len).max().unwrap_or(0);
     let mut out = String::new();
@@ -127,7 +127,11 @@ mod tests {
             accepted_p99: 0.2,
             p99: 9.0,
             due_p95: None,
+            started: 0.5,
             events_per_second: rate,
+            rows_per_second: rate,
+            oldest: 0.0,
+            resident: 1e7,
             client_cpu: Some(2.0),
             server_cpu: None,
         };
