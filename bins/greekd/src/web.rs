@@ -15,11 +15,6 @@ use crate::{backlog, live};
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const ROWS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0];
 
-/// How much the server's thread stands back behind those that stream and store, in steps of nice(2): less than half of a
-/// processor that all want, and all of one that nobody else does.
-#[cfg(target_os = "linux")]
-const NICE: i32 = 5;
-
 /// Listens, and does not serve yet.
 pub(crate) struct Web {
     pub(crate) server: Server,
@@ -37,16 +32,7 @@ pub(crate) struct ServerThread {
 
 impl ServerThread {
     fn start() -> std::io::Result<Self> {
-        let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(1).thread_name("http").enable_all();
-        // On Linux this is of the thread alone, elsewhere it would be of the process.
-        #[cfg(target_os = "linux")]
-        builder.on_thread_start(|| {
-            if let Err(error) = rustix::process::nice(NICE) {
-                tracing::debug!(%error, "the server's thread has the priority of the others");
-            }
-        });
-        let runtime = builder.build()?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("http").enable_all().build()?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 

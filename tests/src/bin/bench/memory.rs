@@ -26,11 +26,8 @@ pub(crate) async fn run(options: &MemoryOptions) -> Result<()> {
     let cluster = Cluster::start().await;
     let load_before = machine::load();
     let url = cluster.database("memory").await.url;
-    let market = SimulatedMarket {
-        rate: options.rate,
-        positions: options.positions as usize,
-        ..SimulatedMarket::default()
-    };
+    let market =
+        SimulatedMarket { rate: options.rate, positions: options.positions as usize, ..SimulatedMarket::default() };
     let config = SimConfig { market: MarketConfig::Simulated(market), ledger_capacity: 1, ..SimConfig::simulated(1) };
     let sim = TastySim::start(config).await?;
     let directory = scratch();
