@@ -23,6 +23,8 @@ let state = "connecting";
 let heard = null;
 let version = null;
 let due = false;
+/** What was drawn last; what is still the same is not drawn again. */
+let [status, portfolio] = [null, null];
 
 /** Draws before the next frame, however much has happened until then. */
 function draw() {
@@ -31,31 +33,37 @@ function draw() {
   requestAnimationFrame(() => {
     due = false;
     chips.render(book, state, heard);
-    alerts.render(book);
     tiles.render(book, state);
     table.render(book);
-    missing.render(book);
-    bars.render(book);
-    spark.render(book);
+    if (status !== book.status) {
+      status = book.status;
+      alerts.render(book);
+      spark.render(book);
+    }
+    if (portfolio !== book.portfolio) {
+      portfolio = book.portfolio;
+      missing.render(book);
+      bars.render(book);
+    }
   });
 }
 
 const EVENTS = {
   snapshot(data) {
     book.snapshot(data);
-    status(data.status);
+    note(data.status);
     refresh();
   },
   delta: (data) => book.delta(data),
   status(data) {
     book.statusIs(data);
-    status(data);
+    note(data);
   },
   alert: (data) => book.alert(data),
   ping() {},
 };
 
-function status(data) {
+function note(data) {
   spark.note(data);
   // Another greekd brings another page.
   version ??= data.version;
