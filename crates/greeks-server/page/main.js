@@ -28,24 +28,25 @@ let [status, portfolio] = [null, null];
 
 /** Draws before the next frame, however much has happened until then. */
 function draw() {
-  if (due) return;
+  if (!due) requestAnimationFrame(show);
   due = true;
-  requestAnimationFrame(() => {
-    due = false;
-    chips.render(book, state, heard);
-    tiles.render(book, state);
-    table.render(book);
-    if (status !== book.status) {
-      status = book.status;
-      alerts.render(book);
-      spark.render(book);
-    }
-    if (portfolio !== book.portfolio) {
-      portfolio = book.portfolio;
-      missing.render(book);
-      bars.render(book);
-    }
-  });
+}
+
+function show() {
+  due = false;
+  chips.render(book, state, heard);
+  tiles.render(book, state);
+  table.render(book);
+  if (status !== book.status) {
+    status = book.status;
+    alerts.render(book);
+    spark.render(book);
+  }
+  if (portfolio !== book.portfolio) {
+    portfolio = book.portfolio;
+    missing.render(book);
+    bars.render(book);
+  }
 }
 
 const EVENTS = {
@@ -90,7 +91,9 @@ const stream = new Stream(prefs.groupBy, {
     const back = state !== "live" && next === "live";
     state = next;
     if (back) history.load(book);
-    draw();
+    // A hidden page has no frames, and its title is seen all the same.
+    if (document.hidden) show();
+    else draw();
   },
 });
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 const SOON: Duration = Duration::from_secs(30);
 /// A minute out of sight, and what a browser adds to the timers of a page that is out of sight.
-const PAUSED: Duration = Duration::from_secs(150);
+const PAUSED: Duration = Duration::from_secs(130);
 /// The silence after which the page says that contact is lost.
 const SILENCE: Duration = Duration::from_secs(15);
 
@@ -41,7 +41,9 @@ async fn a_hidden_page_lets_go_of_its_stream(browser: &Browser) {
     page.until("it is hidden again", SOON, "document.hidden").await;
     let hidden = Instant::now();
     page.until("it pauses", PAUSED, "document.documentElement.dataset.stream === 'paused'").await;
+    println!("a hidden page paused after {:?}", hidden.elapsed());
     assert!(hidden.elapsed() > Duration::from_secs(55), "paused after {:?}", hidden.elapsed());
+    assert_eq!(page.eval("document.title.startsWith('paused · ')").await, true, "the title is seen all the same");
     assert_eq!((page.streams(), streams_asked_for(&page)), (0, 1), "its stream is closed");
     // What it misses meanwhile is told when it is looked at again.
     served.tick(&held, 0.0);
