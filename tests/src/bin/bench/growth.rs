@@ -43,8 +43,7 @@ pub(crate) async fn run(options: &GrowthOptions) -> Result<()> {
         lines.push((format!("{BOOK} contracts, no row stored"), into_empty));
         lines.push((format!("{BOOK} contracts, {} rows stored", options.rows), into_full));
     }
-    let version = cluster.connect("postgres").await.client.query_one("SHOW server_version", &[]).await?;
-    println!("\n{}", machine::line(version.get(0), load_before, machine::load()));
+    println!("\n{}", machine::line(&cluster, load_before).await?);
     println!("{} events/s; CPU in seconds for 100,000 events; start: until it streams\n", options.rate);
     print!("{}", table(&lines));
     Ok(())

@@ -56,8 +56,7 @@ pub(crate) async fn run(options: &JournalOptions) -> Result<()> {
         shares_behind.push(share(behind));
         accepted.push(sample.accepted_p99);
     }
-    let version = cluster.connect("postgres").await.client.query_one("SHOW server_version", &[]).await?;
-    println!("\n{}", machine::line(version.get(0), load_before, machine::load()));
+    println!("\n{}", machine::line(&cluster, load_before).await?);
     let all = |figures: Vec<f64>| Spread::of(figures).map_or_else(|| "-".into(), |spread| spread.to_string());
     println!("\n| figure | median (min..max) of {} rounds | target |", options.rounds);
     println!("|---|---:|---:|");

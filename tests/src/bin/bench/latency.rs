@@ -45,8 +45,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
             turns.push(turn);
         }
     }
-    let postgres = floor.server_version().await?;
-    println!("\n{}", machine::line(&postgres, load_before, machine::load()));
+    println!("\n{}", machine::line(&cluster, load_before).await?);
     println!("\n{}", report::render(&turns, options));
     Ok(())
 }

@@ -4,20 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use broker_sim::{MarketConfig, SimConfig, SimulatedMarket, TastySim};
 use greekd_tests::cluster::Cluster;
 use greekd_tests::daemon::{Daemon, tail};
 use greekd_tests::http::{address, get};
 use greekd_tests::process::resident_bytes;
-use greekd_tests::scratch::scratch;
-use greekd_tests::tasty::environment;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::options::LiveOptions;
 use crate::stats::{percentile, short};
-use crate::{Result, machine};
+use crate::{Result, machine, product};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Streams that are read, and those that are not.
@@ -36,18 +33,10 @@ pub(crate) async fn run(options: &LiveOptions) -> Result<()> {
     greekd_tests::daemon::program();
     let cluster = Cluster::start().await;
     let load_before = machine::load();
-    let url = cluster.database("live").await.url;
-    let positions = options.positions as usize;
-    let market = SimulatedMarket { rate: options.rate, positions, ..SimulatedMarket::default() };
-    let config = SimConfig { market: MarketConfig::Simulated(market), ledger_capacity: 1, ..SimConfig::simulated(1) };
-    let sim = TastySim::start(config).await?;
-    let directory = scratch();
-    let mut settings = environment(&sim);
-    settings.push(("DATABASE_URL", url));
-    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let daemon = Daemon::start_in(directory.path(), &["run"], &settings);
+    let database = cluster.database("live").await;
+    let (sim, daemon) = product::book(&database, options.positions, options.rate).await?;
     let at = address(&daemon).await;
-    covered(&at, positions, &daemon).await?;
+    covered(&at, options.positions, &daemon).await?;
 
     println!("{} contracts, {} events/s", options.positions, options.rate);
     println!("\n| request | p50 ms | p99 ms | target |\n|---|---:|---:|---:|");
@@ -79,7 +68,7 @@ pub(crate) async fn run(options: &LiveOptions) -> Result<()> {
         grown / MIB,
         bytes as f64 / MIB,
     );
-    println!("{}", machine::line("15", load_before, machine::load()));
+    println!("{}", machine::line(&cluster, load_before).await?);
     let ended = daemon.stop().await;
     if !ended.status.success() {
         return Err(format!("greekd ended with {}\n{}", ended.status, tail(&ended.stderr)).into());
@@ -89,11 +78,11 @@ pub(crate) async fn run(options: &LiveOptions) -> Result<()> {
 }
 
 /// Waits until nearly all positions have Greeks.
-async fn covered(at: &str, positions: usize, daemon: &Daemon) -> Result<()> {
+async fn covered(at: &str, positions: u32, daemon: &Daemon) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     loop {
         let total = get(at, "/v1/portfolio?group_by=broker").await.json()["total"]["covered"].as_u64();
-        if total.is_some_and(|covered| covered as f64 >= 0.95 * positions as f64) {
+        if total.is_some_and(|covered| covered as f64 >= 0.95 * f64::from(positions)) {
             return Ok(());
         }
         if Instant::now() > end {

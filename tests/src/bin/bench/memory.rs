@@ -2,16 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use broker_sim::{MarketConfig, SimConfig, SimulatedMarket, TastySim};
 use greekd_tests::cluster::Cluster;
-use greekd_tests::daemon::{Daemon, tail};
+use greekd_tests::daemon::tail;
 use greekd_tests::http::{address, get};
 use greekd_tests::process::resident_bytes;
-use greekd_tests::scratch::scratch;
-use greekd_tests::tasty::environment;
 
 use crate::options::MemoryOptions;
-use crate::{Result, machine};
+use crate::{Result, machine, product};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const MIB: f64 = 1_048_576.0;
@@ -25,16 +22,8 @@ pub(crate) async fn run(options: &MemoryOptions) -> Result<()> {
     greekd_tests::daemon::program();
     let cluster = Cluster::start().await;
     let load_before = machine::load();
-    let url = cluster.database("memory").await.url;
-    let market =
-        SimulatedMarket { rate: options.rate, positions: options.positions as usize, ..SimulatedMarket::default() };
-    let config = SimConfig { market: MarketConfig::Simulated(market), ledger_capacity: 1, ..SimConfig::simulated(1) };
-    let sim = TastySim::start(config).await?;
-    let directory = scratch();
-    let mut settings = environment(&sim);
-    settings.push(("DATABASE_URL", url));
-    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let daemon = Daemon::start_in(directory.path(), &["run"], &settings);
+    let database = cluster.database("memory").await;
+    let (sim, daemon) = product::book(&database, options.positions, options.rate).await?;
     let streaming = sim.wait_until(PATIENCE, |stats| stats.streaming == 1).await;
     streaming.map_err(|error| format!("greekd does not stream: {error}\n{}", tail(&daemon.stderr())))?;
     tokio::time::sleep(WARM_UP).await;
@@ -50,7 +39,7 @@ pub(crate) async fn run(options: &MemoryOptions) -> Result<()> {
     let per_second = (sim.stats().greeks_sent - sent_before) as f64 / begin.elapsed().as_secs_f64();
     let at = address(&daemon).await;
     let total = &get(&at, "/v1/portfolio?group_by=broker").await.json()["total"];
-    println!("{}", machine::line("as installed", load_before, machine::load()));
+    println!("{}", machine::line(&cluster, load_before).await?);
     println!("{} of {} contracts with Greeks, {per_second:.0} events/s sent", total["covered"], total["lines"]);
     let (early, late) = halves(&seen);
     println!("\n| figure | MiB | target |\n|---|---:|---:|");

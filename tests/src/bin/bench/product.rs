@@ -8,6 +8,7 @@ use greekd_tests::daemon::{Daemon, tail};
 use greekd_tests::expected;
 use greekd_tests::http::{address, get};
 use greekd_tests::process::{cpu_seconds, resident_bytes};
+use greekd_tests::tasty;
 use greeks_store::tokio_postgres::Client;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -86,7 +87,7 @@ pub(crate) async fn measure(database: &Database, load: Load) -> Result<Sample> {
     let before = now();
     let sim = TastySim::start(load.sim()).await?;
     let launched = Instant::now();
-    let daemon = start(&sim, database);
+    let daemon = tasty::daemon(&sim, database);
     let streaming = sim.wait_until(PATIENCE, |stats| stats.streaming == 1).await;
     streaming.map_err(|error| format!("greekd does not stream: {error}\n{}", tail(&daemon.stderr())))?;
     let started = launched.elapsed().as_secs_f64();
@@ -162,15 +163,14 @@ async fn waiting(at: &str) -> f64 {
     line.and_then(|value| value.parse().ok()).unwrap_or(0.0)
 }
 
-fn start(sim: &TastySim, database: &Database) -> Daemon {
-    let credentials = sim.credentials();
-    let environment = [
-        ("TASTYTRADE_API_URL", sim.api_url()),
-        ("TASTYTRADE_REFRESH_TOKEN", credentials.refresh_token),
-        ("TASTYTRADE_CLIENT_SECRET", credentials.client_secret),
-        ("DATABASE_URL", database.url.clone()),
-    ];
-    Daemon::start(&["run"], &environment.each_ref().map(|(name, value)| (*name, value.as_str())))
+/// A program that streams a book of so many contracts at so many events per second, without an account of what was sent:
+/// an hour of it would not fit.
+pub(crate) async fn book(database: &Database, positions: u32, rate: f64) -> Result<(TastySim, Daemon)> {
+    let market = SimulatedMarket { rate, positions: positions as usize, ..SimulatedMarket::default() };
+    let config = SimConfig { market: MarketConfig::Simulated(market), ledger_capacity: 1, ..SimConfig::simulated(1) };
+    let sim = TastySim::start(config).await?;
+    let daemon = tasty::daemon(&sim, database);
+    Ok((sim, daemon))
 }
 
 /// Rows that follow from what the double has sent so far; `None` when its ledger has overflowed.

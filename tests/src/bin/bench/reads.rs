@@ -32,7 +32,6 @@ pub(crate) async fn run(options: &ReadsOptions) -> Result<()> {
     let now = Timestamp::now();
     fill(&database, options.rows, options.series, now).await?;
     let queries = Queries::new(&config, 1)?;
-    let version = database.client.query_one("SHOW server_version", &[]).await?;
 
     println!("\n| question | rows | p50 ms | p95 ms | most ms | target |");
     println!("|---|---:|---:|---:|---:|---:|");
@@ -62,7 +61,7 @@ pub(crate) async fn run(options: &ReadsOptions) -> Result<()> {
     let view = "SELECT * FROM v_portfolio_1m WHERE minute >= now() - interval '25 hours' AND minute < now() - interval '1 day'";
     let hour = async || Ok(database.client.query(view, &[]).await?.len());
     ask(options, "v_portfolio_1m, an hour", None, hour).await?;
-    println!("\n{}", machine::line(version.get(0), load_before, machine::load()));
+    println!("\n{}", machine::line(&cluster, load_before).await?);
     Ok(())
 }
 

@@ -1,23 +1,21 @@
 //! `bench throughput`: what the whole program makes durable per second when more comes than it can store, beside a plain
 //! COPY of the same rows.
 
+use std::io::Cursor;
 use std::pin::pin;
 use std::time::Instant;
 
 use futures_util::{SinkExt, TryStreamExt};
 use greekd_tests::cluster::{Cluster, Database};
 use greeks_store::{DatabaseConfig, migrate};
-use std::io::Cursor;
 
 use crate::baseline::Baseline;
+use crate::floor::COLUMNS;
 use crate::options::ThroughputOptions;
 use crate::product::{self, Load};
 use crate::stats::{Spread, short};
 use crate::{Result, machine};
 
-/// The columns that the program writes.
-const COLUMNS: &str = "event_time, seq, received_at, series_id, flags, quantity, delta, gamma, theta, vega, rho, \
-                       implied_volatility, option_price, underlying_price, source_payload";
 /// What the Python design is offered for long enough; it is far from keeping up with it.
 const PYTHON_RATE: f64 = 20_000.0;
 const PYTHON_SECONDS: u32 = 5;
@@ -45,8 +43,7 @@ pub(crate) async fn run(options: &ThroughputOptions) -> Result<()> {
             short(sample.oldest)
         );
         if let Some(baseline) = &baseline {
-            let load = Load { seconds: PYTHON_SECONDS, ..Load::new(PYTHON_RATE, PYTHON_SECONDS) };
-            let stored = baseline.measure(load).await?.rows_per_second;
+            let stored = baseline.measure(Load::new(PYTHON_RATE, PYTHON_SECONDS)).await?.rows_per_second;
             python.push(stored);
             times.push(sample.rows_per_second / stored);
         }
@@ -55,8 +52,7 @@ pub(crate) async fn run(options: &ThroughputOptions) -> Result<()> {
         shares.push(100.0 * sample.rows_per_second / copied);
         oldest.push(sample.oldest);
     }
-    let version = cluster.connect("postgres").await.client.query_one("SHOW server_version", &[]).await?;
-    println!("\n{}", machine::line(version.get(0), load_before, machine::load()));
+    println!("\n{}", machine::line(&cluster, load_before).await?);
     println!("\n| figure | median (min..max) of {} rounds | target |\n|---|---:|---:|", options.rounds);
     let line = |name: &str, figures: Vec<f64>, target: &str| {
         let spread = Spread::of(figures).map_or_else(|| "-".into(), |spread| spread.to_string());
