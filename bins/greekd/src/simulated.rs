@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::exit::{Code, Failure};
-use crate::settings::{DatabaseChoice, Settings};
+use crate::settings::{DatabaseChoice, Settings, is_root};
 
 /// Stands in a data directory whose rows are invented.
 const MARK: &str = "SIMULATED";
@@ -46,7 +46,8 @@ fn mark(directory: &Path) -> Result<(), Failure> {
     let text = "The rows in this directory are simulated: greekd demo made them.\n";
     let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    // The account that runs PostgreSQL must get through to its part.
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, if is_root() { 0o711 } else { 0o700 });
     let made = builder.recursive(true).create(directory);
     made.and_then(|()| std::fs::write(directory.join(MARK), text)).map_err(|error| {
         Failure::new(Code::Disk, format!("the data directory {} cannot be made: {error}", directory.display()))
@@ -67,8 +68,13 @@ mod tests {
     #[test]
     fn a_directory_holds_one_kind_of_rows_for_ever() {
         let directory = tempfile::tempdir().unwrap();
-        let demo = settings(&directory.path().join("demo"));
+        let demo = settings(&directory.path().join("new/demo"));
         keep_apart(&demo, true).unwrap();
+        #[cfg(unix)]
+        for made in [demo.data_dir.as_path(), demo.data_dir.parent().unwrap()] {
+            let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(made).unwrap().permissions());
+            assert_eq!(mode & 0o777, if is_root() { 0o711 } else { 0o700 }, "{}", made.display());
+        }
         std::fs::create_dir_all(demo.data_dir.join("pg/data")).unwrap();
         keep_apart(&demo, true).unwrap();
         assert_eq!(keep_apart(&demo, false).unwrap_err().code(), Code::Config);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use greeks_server::{Server, ServerConfig, ServerError};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::exit::{Code, Failure, chain};
 use crate::settings::{Listen, Settings};
@@ -18,6 +19,36 @@ const ROWS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1
 pub(crate) struct Web {
     pub(crate) server: Server,
     pub(crate) metrics: Metrics,
+    pub(crate) thread: ServerThread,
+}
+
+/// One thread for the server alone: however many clients there are and however much they read, those that stream and
+/// store do not wait for them.
+#[derive(Debug)]
+pub(crate) struct ServerThread {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl ServerThread {
+    fn start() -> std::io::Result<Self> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("http").enable_all().build()?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    /// For what is to run there.
+    pub(crate) const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for ServerThread {
+    fn drop(&mut self) {
+        // What is not finished by now was given its time, and nothing may wait here.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// What has been recorded.
@@ -72,8 +103,11 @@ impl Web {
         let mut config = ServerConfig::new(address);
         config.token.clone_from(&settings.http_token);
         config.hosts.clone_from(&settings.http_hosts);
-        let server = Server::bind(config).await.map_err(|error| refused(&error, address))?;
-        let web = Self { server, metrics: metrics.clone() };
+        let failed = |error: &dyn std::fmt::Display| Failure::new(Code::Runtime, format!("no HTTP server: {error}"));
+        let thread = ServerThread::start().map_err(|error| failed(&error))?;
+        let server = thread.handle().spawn(Server::bind(config)).await.map_err(|error| failed(&error))?;
+        let server = server.map_err(|error| refused(&error, address))?;
+        let web = Self { server, metrics: metrics.clone(), thread };
         tracing::info!(url = web.url(), "serves the live book");
         Ok(Some(web))
     }

@@ -1,7 +1,7 @@
 //! Project tasks: install what the machine lacks, then build and run.
 //!
 //! `cargo xtask demo [ARGS]` runs `greekd demo ARGS`; `cargo xtask test [ARGS]` runs every test of the workspace;
-//! `cargo xtask bench latency|journal|outage|queries|decode [ARGS]` measures the whole product; `cargo xtask torture [ARGS]` kills it again and again.
+//! `cargo xtask bench PART [ARGS]` measures the whole product; `cargo xtask torture [ARGS]` kills it again and again.
 //! Depends on the standard library only, so that it is built in a second on a fresh machine.
 // A task runner talks to the person who typed the command.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -31,7 +31,11 @@ usage: cargo xtask TASK [ARGS]
                          (--dev: in the dev profile, for a quick look); --help for what else can be said
   bench journal [ARGS]   what the journal costs beside the way to the database, and how soon a row is accepted
   bench outage [ARGS]    an hour without a database: memory, disk, and how soon everything is stored after it
-  bench queries [ARGS]   how soon the questions of the API are answered over ten million rows
+  bench reads [ARGS]     how soon the questions of the API are answered over ten million rows
+  bench live [ARGS]      how soon the API answers while rows stream in, and what a crowd of clients does to the rows
+  bench throughput [ARGS]  rows made durable per second when more comes than can be stored, next to a plain COPY
+  bench memory [ARGS]    what a large and busy book needs in memory, for an hour
+  bench growth [ARGS]    what an event costs in small and large books, in an empty and in a full database
   bench decode [ARGS]    what an event costs from the broker's frame on, next to other clients (--peers)
   torture [ARGS]         kill greekd, crash PostgreSQL and cut connections for ten minutes (--minutes N), then say what
                          was lost and what was stored twice; --help for what else can be said";

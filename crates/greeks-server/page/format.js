@@ -112,11 +112,16 @@ export const desk = (name) => SHORT[name] ?? name;
 /** A broker as it writes itself. */
 export const broker = (name) => BROKERS[name] ?? name;
 
-/** A leg of an underlying: `18 Dec 26 · 232.5 C`. */
-export function leg(line) {
-  const strike = String(line.strike);
-  return `${expiryFormat.format(new Date(line.expiration))} \u00b7 ${strike} ${line.option_type}`;
+/** Dates as they were written before: there are few, and a book asks for them again and again. */
+const expiries = new Map();
+
+function expiry(date) {
+  if (!expiries.has(date)) expiries.set(date, expiryFormat.format(new Date(date)));
+  return expiries.get(date);
 }
+
+/** A leg of an underlying: `18 Dec 26 · 232.5 C`. */
+export const leg = (line) => `${expiry(line.expiration)} \u00b7 ${line.strike} ${line.option_type}`;
 
 /** The root of a contract, where it is not its underlying: `SPXW` of `SPX`. */
 export function root(line) {

@@ -23,39 +23,48 @@ let state = "connecting";
 let heard = null;
 let version = null;
 let due = false;
+/** What was drawn last; what is still the same is not drawn again. */
+let [status, portfolio] = [null, null];
 
 /** Draws before the next frame, however much has happened until then. */
 function draw() {
-  if (due) return;
+  if (!due) requestAnimationFrame(show);
   due = true;
-  requestAnimationFrame(() => {
-    due = false;
-    chips.render(book, state, heard);
+}
+
+function show() {
+  due = false;
+  chips.render(book, state, heard);
+  tiles.render(book, state);
+  table.render(book);
+  if (status !== book.status) {
+    status = book.status;
     alerts.render(book);
-    tiles.render(book, state);
-    table.render(book);
+    spark.render(book);
+  }
+  if (portfolio !== book.portfolio) {
+    portfolio = book.portfolio;
     missing.render(book);
     bars.render(book);
-    spark.render(book);
-  });
+  }
 }
 
 const EVENTS = {
   snapshot(data) {
     book.snapshot(data);
-    status(data.status);
+    note(data.status);
     refresh();
   },
   delta: (data) => book.delta(data),
   status(data) {
     book.statusIs(data);
-    status(data);
+    note(data);
   },
   alert: (data) => book.alert(data),
   ping() {},
 };
 
-function status(data) {
+function note(data) {
   spark.note(data);
   // Another greekd brings another page.
   version ??= data.version;
@@ -82,7 +91,9 @@ const stream = new Stream(prefs.groupBy, {
     const back = state !== "live" && next === "live";
     state = next;
     if (back) history.load(book);
-    draw();
+    // A hidden page has no frames, and its title is seen all the same.
+    if (document.hidden) show();
+    else draw();
   },
 });
 

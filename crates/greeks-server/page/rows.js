@@ -8,36 +8,45 @@ const FLAGS = [[8, "delayed"], [16, "frozen"], [128, "IV doubtful"]];
 const COMPUTED = 1;
 const WHY_STALE = { source_down: "its broker is not connected", old: "nothing came although its market is open" };
 
-const drawn = new WeakMap();
-const sight = new IntersectionObserver(
-  (entries) => entries.forEach(({ target, isIntersecting }) => (drawn.get(target).near = isIntersecting)),
-  { rootMargin: "400px 0px" },
-);
+const rows = new WeakMap();
+let appeared = null;
+const sight = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) rows.get(target).seen = isIntersecting;
+  if (entries.some((entry) => entry.isIntersecting)) appeared();
+});
+
+/** Calls `draw` when rows come into sight: what they show may be old. */
+export function watch(draw) {
+  appeared = draw;
+}
 
 class Row {
   element = make("tr");
   cells = {};
   #shown = null;
-  #received = null;
-  age = make("span", "age");
+  #age = make("span", "age");
   badge = make("span", "badge");
 
-  /** Whether a person can see it, or could after a short scroll. */
-  near = true;
+  /** Whether a person can see it. */
+  seen = true;
 
-  constructor(kind, key) {
+  constructor(kind) {
     this.element.className = kind;
-    this.element.dataset.key = key;
+    this.element.role = "row";
     for (const column of COLUMNS) {
       const cell = column.id === "name" ? make("th", "name") : make("td", column.id);
-      if (column.id === "name") cell.scope = "row";
-      if (column.id === "age") cell.append(this.age, this.badge);
+      cell.role = column.id === "name" ? "rowheader" : "cell";
+      if (column.id === "age") cell.append(this.#age, this.badge);
       this.cells[column.id] = cell;
       this.element.append(cell);
     }
     this.badge.hidden = true;
-    sight.observe(this.element);
-    drawn.set(this.element, this);
+    rows.set(this.element, this);
+    // The browser says roughly what is near; to watch every row exactly would cost as much as to write to those in sight.
+    this.element.addEventListener("contentvisibilityautostatechange", ({ skipped }) => {
+      if (skipped) this.forget();
+      else sight.observe(this.element);
+    });
   }
 
   /** Shows `source`, a group or a leg; the same object as before has not changed. */
@@ -54,18 +63,15 @@ class Row {
     return true;
   }
 
-  /** It will not be shown again. */
+  /** It is out of sight, or will not be shown again. */
   forget() {
     sight.unobserve(this.element);
+    this.seen = false;
   }
 
-  received(at) {
-    this.#received = at;
-  }
-
-  /** Time goes by: `now` is the server's, in milliseconds. */
-  tick(now) {
-    write(this.age, format.age(this.#received === null ? null : (now - this.#received) / 1000));
+  /** Since its newest value was received. */
+  age(seconds) {
+    write(this.#age, format.age(seconds));
   }
 
   stale(text, all, why) {
@@ -76,28 +82,27 @@ class Row {
   }
 }
 
-const at = (time) => (time ? Date.parse(time) : null);
-
 /** A group; its name is a button that opens it. */
 export class GroupRow extends Row {
   button = make("button", "twist");
   #label = make("span", "label");
   #legs = make("span", "legs");
 
-  constructor(key, toggle) {
-    super("group", key);
+  constructor(toggle) {
+    super("group");
     this.button.type = "button";
     this.button.append(this.#label);
     this.button.addEventListener("click", toggle);
     this.cells.name.append(this.button, this.#legs);
   }
 
-  /** `shown` of its lines pass the filter. */
-  update(group, name, open, shown) {
+  /** `matching` of its lines pass the filter. */
+  update({ group, name, open, matching }, book) {
     write(this.#label, name);
     mark(this.button, "aria-expanded", String(open));
     const covered = group.covered < group.lines ? ` \u00b7 ${group.lines - group.covered} without Greeks` : "";
-    write(this.#legs, shown < group.lines ? `${shown} of ${group.lines} shown` : `${group.lines}${covered}`);
+    write(this.#legs, matching < group.lines ? `${matching} of ${group.lines} shown` : `${group.lines}${covered}`);
+    this.age(book.since(group.newest));
     if (!this.show(group, "group")) return;
     for (const column of COLUMNS) {
       const lacks = column.lacks?.(group) ?? 0;
@@ -105,7 +110,6 @@ export class GroupRow extends Row {
       cell.classList.toggle("partial", lacks > 0 && lacks < group.lines);
       mark(cell, "title", lacks > 0 ? `without ${lacks} of ${group.lines} positions, for which it is unknown` : null);
     }
-    this.received(at(group.newest));
     const all = group.stale > 0 && group.stale === group.lines;
     this.stale(group.stale === 0 ? "" : all ? "STALE" : `${group.stale} STALE`, all, "last values are in the sums");
   }
@@ -117,20 +121,21 @@ export class LegRow extends Row {
   #where = make("span", "where");
   #line = null;
 
-  constructor(key) {
-    super("leg", key);
+  constructor(id) {
+    super("leg");
+    this.element.dataset.line = id;
     this.cells.name.append(this.#label, this.#where);
     this.element.addEventListener("pointerenter", () => mark(this.cells.name, "title", this.#details()));
   }
 
-  update(line, groupBy) {
+  update({ line }, book) {
     this.#line = line;
+    this.age(book.since(line.received_at));
     if (!this.show(line, "leg")) return;
-    const name = groupBy === "underlying" ? format.root(line) : format.root(line) || line.underlying;
+    const name = book.groupBy === "underlying" ? format.root(line) : format.root(line) || line.underlying;
     write(this.#label, `${name ? `${name} ` : ""}${format.leg(line)}`);
     const flags = FLAGS.filter(([bit]) => line.flags & bit).map(([, text]) => ` \u00b7 ${text}`).join("");
     write(this.#where, `${line.days_to_expiry} d \u00b7 ${format.desk(line.broker)} ${format.masked(line.account_id)}${flags}`);
-    this.received(at(line.received_at));
     const why = line.stale ? `${WHY_STALE[line.stale] ?? line.stale}, since ${format.clock(line.stale_since)}` : "";
     this.stale(line.stale ? "STALE" : "", Boolean(line.stale), why);
   }

@@ -4,17 +4,23 @@ import { COLUMNS } from "./columns.js";
 import { $, arrange, make, mark, write } from "./dom.js";
 import * as format from "./format.js";
 import { choose, isOpen, prefs, setOpen } from "./prefs.js";
-import { GroupRow, LegRow } from "./rows.js";
+import { GroupRow, LegRow, watch } from "./rows.js";
 
-const groupRows = new Map();
-const legRows = new Map();
+/** Rows by the key of their group, a text, or the id of their line, a number. */
+const drawn = new Map();
 let shown = [];
-/** Rows out of sight that one frame writes to, in turns: those in sight are never late. */
-const OUT_OF_SIGHT = 10;
-let turn = 0;
 
-/** Builds the head; `again` is called when something else is to be shown. */
-export function build(again) {
+/** Rows out of sight that a frame writes to, in turns; those in sight are never late. */
+const OUT_OF_SIGHT = 8;
+let turn = 0;
+/** New rows that a frame makes; the next one makes more. */
+const NEW = 25;
+let again = null;
+
+/** Builds the head; `draw` is called when something else is to be shown. */
+export function build(draw) {
+  again = draw;
+  watch(draw);
   for (const column of COLUMNS) {
     const button = make("button", "", make("span", "", column.head), make("small", "unit", column.unit));
     button.type = "button";
@@ -24,7 +30,7 @@ export function build(again) {
       again();
     });
     const head = make("th", column.id, button);
-    head.scope = "col";
+    head.role = "columnheader";
     head.dataset.column = column.id;
     if (column.hint) head.title = column.hint;
     $("head").append(head);
@@ -44,28 +50,26 @@ export function build(again) {
 /** Shows the book. */
 export function render(book) {
   shown = plan(book);
-  const used = new Set();
-  const now = book.now();
-  const elements = shown.map((row, at) => {
-    const map = row.group ? groupRows : legRows;
-    const key = row.group ? row.group.key : row.line.id;
-    if (!map.has(key)) map.set(key, row.group ? new GroupRow(key, () => toggle(row.name, book)) : new LegRow(key));
-    const drawn = map.get(key);
-    used.add(drawn);
-    if (!drawn.near && (at - turn + shown.length) % shown.length >= OUT_OF_SIGHT) return drawn.element;
-    if (row.group) drawn.update(row.group, row.name, row.open, row.matching);
-    else drawn.update(row.line, book.groupBy);
-    drawn.tick(now);
-    return drawn.element;
-  });
+  const due = (at) => (at - turn + shown.length) % shown.length < OUT_OF_SIGHT;
+  const elements = [];
+  const keys = new Set();
+  let left = NEW;
+  for (const [at, next] of shown.entries()) {
+    const key = next.group ? next.group.key : next.line.id;
+    keys.add(key);
+    if (!drawn.has(key) && left-- > 0) drawn.set(key, next.group ? new GroupRow(() => toggle(next.name, book)) : new LegRow(key));
+    const row = drawn.get(key);
+    if (!row) continue;
+    if (row.seen || due(at)) row.update(next, book);
+    elements.push(row.element);
+  }
+  if (left < 0) again();
   turn = shown.length > 0 ? (turn + OUT_OF_SIGHT) % shown.length : 0;
   arrange($("rows"), elements);
-  for (const map of [groupRows, legRows]) {
-    for (const [key, row] of map) {
-      if (used.has(row)) continue;
-      row.forget();
-      map.delete(key);
-    }
+  for (const [key, row] of drawn) {
+    if (keys.has(key)) continue;
+    row.forget();
+    drawn.delete(key);
   }
   for (const head of $("head").children) {
     const sorted = head.dataset.column === prefs.sort.column;

@@ -3,6 +3,10 @@
 import { $, mark, write } from "./dom.js";
 import * as format from "./format.js";
 
+/** Browsers tell many of a new title: once a second is enough, and at once when the stream is in another state. */
+const TITLE_EVERY = 1_000;
+let titled = { state: "", at: 0 };
+
 /** Shows the totals, and their gist in the title. */
 export function render(book, state) {
   const { total, portfolio } = book;
@@ -62,9 +66,11 @@ function freshness(book, total) {
 }
 
 function title(state, shares, dollars, theta) {
+  const at = performance.now();
+  if (titled.state === state && at - titled.at < TITLE_EVERY) return;
+  titled = { state, at };
   const delta = shares === null ? format.money(dollars) : format.units(shares);
   const figures = `\u03b2-\u0394 ${delta} \u0398 ${format.money(theta)}`;
   const prefix = { live: "", paused: "paused \u00b7 " }[state] ?? "not live \u00b7 ";
-  const text = `${prefix}${figures} \u00b7 greekd`;
-  if (document.title !== text) document.title = text;
+  document.title = `${prefix}${figures} \u00b7 greekd`;
 }

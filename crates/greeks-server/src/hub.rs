@@ -11,7 +11,7 @@ use greeks_processor::book::LiveBook;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use crate::api::Api;
@@ -22,8 +22,9 @@ use crate::view::{self, GroupBy};
 /// The status goes out at most this often.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 
-/// Events kept for other streams; one tick has few, since streams keep pace.
-const KEPT: usize = 32;
+/// Events written between two ticks. Streams that keep pace share one of each grouping; of those that do not, as many get
+/// theirs, and the others find fewer kinds of laggards at the next tick.
+const MOST: usize = 8;
 
 /// What there is to send; streams compare it with what they have sent.
 #[derive(Clone, Debug)]
@@ -36,11 +37,12 @@ pub(crate) struct Tick {
     pub(crate) status: Arc<RawValue>,
 }
 
-/// An event of the book as it goes over the wire, and the version of the book after it.
+/// An event of the book as it goes over the wire.
 #[derive(Clone, Debug)]
 pub(crate) struct BookEvent {
-    pub(crate) version: u64,
     pub(crate) bytes: Bytes,
+    /// Whether it is a snapshot, which has the status in it.
+    pub(crate) is_snapshot: bool,
 }
 
 /// What streams share.
@@ -52,22 +54,17 @@ pub(crate) struct Hub {
     clock: Arc<dyn Clock>,
     tick: watch::Sender<Tick>,
     cache: Mutex<Cache>,
+    /// How long a tick lasts.
+    pace: Duration,
 }
 
-/// What a client needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    Snapshot(GroupBy),
-    /// What has changed since this version.
-    Delta(u64, GroupBy),
-}
-
-/// Events written since this was the state of the book and the status.
-#[derive(Debug, Default)]
+/// Events written since this was the state of the book and the status: for clients that have this version, or none.
+#[derive(Debug)]
 struct Cache {
     version: u64,
     status_revision: u64,
-    events: Vec<(Wanted, BookEvent)>,
+    begun: Instant,
+    events: Vec<(Option<u64>, GroupBy, BookEvent)>,
 }
 
 impl fmt::Debug for Hub {
@@ -77,7 +74,7 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(api: &Api) -> Self {
+    pub(crate) fn new(api: &Api, limits: &Limits) -> Self {
         let status = raw(&api.status.status(api.clock.now()));
         let tick = Tick { version: api.book.version(), status_revision: 1, status };
         Self {
@@ -86,7 +83,8 @@ impl Hub {
             status: Arc::clone(&api.status),
             clock: Arc::clone(&api.clock),
             tick: watch::Sender::new(tick),
-            cache: Mutex::default(),
+            cache: Mutex::new(Cache { version: 0, status_revision: 0, begun: Instant::now(), events: Vec::new() }),
+            pace: limits.tick,
         }
     }
 
@@ -129,40 +127,37 @@ impl Hub {
         (instance == self.instance).then(|| version.parse().ok())?
     }
 
-    /// The whole book as an event, no older than the last change of the book or the status.
-    pub(crate) fn snapshot(&self, tick: &Tick, group_by: GroupBy) -> BookEvent {
-        self.cached(tick, Wanted::Snapshot(group_by), || {
-            let now = self.clock.now();
-            let document = view::snapshot(&self.book, group_by, &tick.status, now);
-            Some(BookEvent { version: document.version, bytes: self.write("snapshot", document.version, &document) })
-        })
-        // A snapshot can always be had.
-        .unwrap_or_else(|| BookEvent { version: tick.version, bytes: Bytes::new() })
-    }
-
-    /// What has changed since the book had version `since`; `None` when that cannot be told any more.
-    pub(crate) fn delta(&self, tick: &Tick, since: u64, group_by: GroupBy) -> Option<BookEvent> {
-        self.cached(tick, Wanted::Delta(since, group_by), || {
-            let document = view::delta(&self.book, since, group_by, self.clock.now())?;
-            Some(BookEvent { version: document.version, bytes: self.write("delta", document.version, &document) })
-        })
-    }
-
-    /// Computes an event once for all streams that need it; the others wait for the first, which takes less than doing it
-    /// again.
-    fn cached(&self, tick: &Tick, wanted: Wanted, write: impl FnOnce() -> Option<BookEvent>) -> Option<BookEvent> {
+    /// What a client that has seen version `seen` of the book needs to know it as of `tick`: a delta, or a snapshot when it
+    /// has seen none or what has changed since cannot be told any more. `None` while there is too much to write: then it is
+    /// to ask again when a tick's time has passed.
+    ///
+    /// Written once for all that need it; the others wait for the first, which takes less than doing it again. All events
+    /// of a tick end with its version, although lines may be newer by then, and what is newer is told once more: so
+    /// clients that were told different things go on together.
+    pub(crate) fn event(&self, tick: &Tick, seen: Option<u64>, group_by: GroupBy) -> Option<BookEvent> {
         let mut cache = self.cache();
         let Tick { version, status_revision, .. } = *tick;
-        if (cache.version, cache.status_revision) != (version, status_revision) {
-            *cache = Cache { version, status_revision, events: Vec::new() };
+        let is_over = cache.events.len() >= MOST && cache.begun.elapsed() >= self.pace;
+        if is_over || (cache.version, cache.status_revision) != (version, status_revision) {
+            *cache = Cache { version, status_revision, begun: Instant::now(), events: Vec::new() };
         }
-        if let Some((_, event)) = cache.events.iter().find(|(kept, _)| *kept == wanted) {
+        let wanted = |kept: &&(Option<u64>, GroupBy, BookEvent)| (kept.0, kept.1) == (seen, group_by);
+        if let Some((_, _, event)) = cache.events.iter().find(wanted) {
             return Some(event.clone());
         }
-        let event = write()?;
-        if cache.events.len() < KEPT {
-            cache.events.push((wanted, event.clone()));
+        if cache.events.len() >= MOST {
+            return None;
         }
+        let now = self.clock.now();
+        let delta = seen.and_then(|since| view::delta(&self.book, since, version, group_by, now));
+        let event = match delta {
+            Some(delta) => BookEvent { bytes: self.write("delta", version, &delta), is_snapshot: false },
+            None => {
+                let snapshot = view::snapshot(&self.book, version, group_by, &tick.status, now);
+                BookEvent { bytes: self.write("snapshot", version, &snapshot), is_snapshot: true }
+            }
+        };
+        cache.events.push((seen, group_by, event.clone()));
         Some(event)
     }
 

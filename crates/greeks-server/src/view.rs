@@ -39,8 +39,8 @@ impl From<GroupBy> for book::GroupBy {
 /// Data of a `snapshot`: the whole book. Forget everything before it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SnapshotEvent {
-    /// The book's version.
-    pub(crate) version: u64,
+    /// The book's version: lines are at least as new.
+    version: u64,
     /// The moment that ages and staleness are of.
     as_of: Time,
     /// All open lines.
@@ -55,8 +55,8 @@ pub(crate) struct SnapshotEvent {
 /// Data of a `delta`: what has changed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeltaEvent {
-    /// The book's version after it.
-    pub(crate) version: u64,
+    /// The book's version after it: lines are at least as new.
+    version: u64,
     /// The book's version before it: that of the event before.
     since: u64,
     /// The moment that ages and staleness are of.
@@ -71,9 +71,14 @@ pub(crate) struct DeltaEvent {
     total: AggregateDocument,
 }
 
-pub(crate) fn snapshot(book: &LiveBook, group_by: GroupBy, status: &RawValue, now: UnixNanos) -> SnapshotEvent {
-    // Before the lines are read: what changes meanwhile is told again by the next delta.
-    let version = book.version();
+/// The book had `version` before: what has changed meanwhile is told again by the next delta.
+pub(crate) fn snapshot(
+    book: &LiveBook,
+    version: u64,
+    group_by: GroupBy,
+    status: &RawValue,
+    now: UnixNanos,
+) -> SnapshotEvent {
     SnapshotEvent {
         version,
         as_of: Time(now),
@@ -83,15 +88,21 @@ pub(crate) fn snapshot(book: &LiveBook, group_by: GroupBy, status: &RawValue, no
     }
 }
 
-/// `None` when what has changed since cannot be told.
-pub(crate) fn delta(book: &LiveBook, since: u64, group_by: GroupBy, now: UnixNanos) -> Option<DeltaEvent> {
+/// From `since` to `version`, which the book had before, as with [`snapshot`]. `None` when that cannot be told.
+pub(crate) fn delta(
+    book: &LiveBook,
+    since: u64,
+    version: u64,
+    group_by: GroupBy,
+    now: UnixNanos,
+) -> Option<DeltaEvent> {
     let changes = book.changed_since(since, now);
     if !changes.complete {
         return None;
     }
     let portfolio = book.portfolio(group_by.into(), now);
     Some(DeltaEvent {
-        version: changes.version,
+        version,
         since,
         as_of: Time(now),
         lines: changes.lines.iter().map(LineDocument::from).collect(),

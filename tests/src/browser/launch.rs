@@ -85,12 +85,8 @@ impl Browser {
     /// When the browser does not open it.
     pub async fn page(&self, width: u32, height: u32) -> Page {
         let context = self.wire.call(None, "Target.createBrowserContext", json!({})).await;
-        let target = json!({"url": "about:blank", "browserContextId": context["browserContextId"]});
-        let target = self.wire.call(None, "Target.createTarget", target).await;
-        let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let session = self.wire.call(None, "Target.attachToTarget", attach).await;
-        let session = session["sessionId"].as_str().expect("a session").to_owned();
-        Page::new(Arc::clone(&self.wire), session, width, height).await
+        let context = context["browserContextId"].as_str().expect("a profile").to_owned();
+        Page::new(Arc::clone(&self.wire), context, width, height).await
     }
 }
 

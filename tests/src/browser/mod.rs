@@ -2,6 +2,7 @@
 
 mod launch;
 mod page;
+mod tasks;
 mod wire;
 
 pub use launch::Browser;

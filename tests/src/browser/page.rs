@@ -1,5 +1,6 @@
 //! One page of the browser.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,26 +10,30 @@ use serde_json::{Value, json};
 use super::wire::Wire;
 use crate::wait::until;
 
-/// Collects what a page complains of before any of its scripts runs, and tasks that hold it up.
+/// Collects what a page complains of before any of its scripts runs.
 const WATCH: &str = "
     window.complaints = [];
-    window.longTasks = [];
     addEventListener('securitypolicyviolation', (event) =>
         complaints.push(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
-    new PerformanceObserver((list) => longTasks.push(...list.getEntries().map((entry) => entry.duration)))
-        .observe({ type: 'longtask' });
 ";
 
 /// A page, looked at through its document.
 #[derive(Debug)]
 pub struct Page {
-    wire: Arc<Wire>,
-    session: String,
+    pub(super) wire: Arc<Wire>,
+    pub(super) session: String,
+    context: String,
 }
 
 impl Page {
-    pub(super) async fn new(wire: Arc<Wire>, session: String, width: u32, height: u32) -> Self {
-        let page = Self { wire, session };
+    /// A new tab of the visitor whose profile is `context`; the tabs before it are hidden.
+    pub(super) async fn new(wire: Arc<Wire>, context: String, width: u32, height: u32) -> Self {
+        let target = json!({"url": "about:blank", "browserContextId": context});
+        let target = wire.call(None, "Target.createTarget", target).await;
+        let attach = json!({"targetId": target["targetId"], "flatten": true});
+        let session = wire.call(None, "Target.attachToTarget", attach).await;
+        let session = session["sessionId"].as_str().expect("a session").to_owned();
+        let page = Self { wire, session, context };
         for domain in ["Page", "Runtime", "Network", "Log", "HeapProfiler"] {
             page.call(&format!("{domain}.enable"), json!({})).await;
         }
@@ -40,6 +45,11 @@ impl Page {
     /// A command of the protocol.
     pub async fn call(&self, method: &str, params: Value) -> Value {
         self.wire.call(Some(&self.session), method, params).await
+    }
+
+    /// Another tab of the same visitor, which hides this one.
+    pub async fn another(&self) -> Self {
+        Self::new(Arc::clone(&self.wire), self.context.clone(), 800, 600).await
     }
 
     /// Gives the window this size.
@@ -164,6 +174,23 @@ impl Page {
         let events = self.wire.events(&self.session);
         let sent = events.iter().filter(|event| event["method"] == "Network.requestWillBeSent");
         sent.filter_map(|event| Some(event["params"]["request"]["url"].as_str()?.to_owned())).collect()
+    }
+
+    /// How many streams of events it holds open.
+    pub fn streams(&self) -> usize {
+        let events = self.wire.events(&self.session);
+        let of = |wanted: fn(&Value) -> bool| -> HashSet<&str> {
+            events
+                .iter()
+                .filter(|event| wanted(event))
+                .filter_map(|event| event["params"]["requestId"].as_str())
+                .collect()
+        };
+        let opened =
+            of(|event| event["method"] == "Network.requestWillBeSent" && event["params"]["type"] == "EventSource");
+        let ended =
+            of(|event| event["method"] == "Network.loadingFinished" || event["method"] == "Network.loadingFailed");
+        opened.difference(&ended).count()
     }
 
     /// Forgets what it has complained of and asked for.

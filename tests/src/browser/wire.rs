@@ -74,6 +74,15 @@ impl Wire {
         lock(&self.state).events.get(session).cloned().unwrap_or_default()
     }
 
+    /// Takes the events of one method out of those of a session.
+    pub(super) fn take(&self, session: &str, method: &str) -> Vec<Value> {
+        let mut state = lock(&self.state);
+        let Some(events) = state.events.get_mut(session) else { return Vec::new() };
+        let (taken, others) = std::mem::take(events).into_iter().partition(|event| event["method"] == method);
+        *events = others;
+        taken
+    }
+
     /// Forgets the events of a session.
     pub(super) fn forget(&self, session: &str) {
         lock(&self.state).events.remove(session);

@@ -52,7 +52,7 @@ async fn names(page: &Page) -> Vec<String> {
 async fn look(page: &Page) -> Value {
     page.eval(
         "({
-            rows: [...document.querySelectorAll('#rows tr')].map((row) => `${row.classList[0]} ${row.dataset.key}`),
+            rows: [...document.querySelectorAll('#rows tr')].map((row) => row.dataset.line ?? row.querySelector('.label').textContent),
             sort: [...document.querySelectorAll('#head th[aria-sort]')].map((head) => [head.dataset.column, head.ariaSort]),
             group: document.querySelector('[name=group]:checked').value,
             filter: document.querySelector('#filter').value,
@@ -69,7 +69,7 @@ async fn choices_outlive_updates_and_a_reload() {
     let (browser, (served, all)) = (Browser::start().await, served().await);
     let page = open(&browser, &served).await;
     assert_eq!(names(&page).await, ["AAPL", "NVDA", "SPY"]);
-    let nvda = "[...document.querySelectorAll('#rows tr')].find((row) => row.dataset.key === 'NVDA').innerText";
+    let nvda = "[...document.querySelectorAll('#rows tr')].find((row) => row.querySelector('.label').textContent === 'NVDA').innerText";
     let nvda = page.eval(nvda).await;
     assert!(
         nvda.as_str().unwrap().contains('—') && !nvda.as_str().unwrap().contains("$0"),
@@ -82,6 +82,11 @@ async fn choices_outlive_updates_and_a_reload() {
     page.click("[name=group][value=account]").await;
     rows(&page, 2).await;
     assert_eq!(names(&page).await, ["··0001", "··4321"], "accounts are masked");
+    let document = page.eval("document.documentElement.outerHTML").await.to_string();
+    assert!(
+        document.contains("··4321") && !document.contains("U7654321") && !document.contains("5WT00001"),
+        "{document}"
+    );
     page.click("#rows .twist").await;
     rows(&page, 9).await;
     page.click("#head [data-column=delta_dollars] button").await;
@@ -172,7 +177,7 @@ async fn everything_is_reached_by_the_keyboard() {
         page.press("Tab").await;
         let name = "(() => {
             const at = document.activeElement;
-            return at.id || at.name || at.closest('th')?.dataset.column || at.closest('tr')?.dataset.key || at.className || at.tagName;
+            return at.id || at.name || at.closest('th')?.dataset.column || at.closest('tr')?.querySelector('.label')?.textContent || at.className || at.tagName;
         })()";
         let name: String = serde_json::from_value(page.eval(name).await).unwrap();
         if name == "BODY" {

@@ -96,7 +96,7 @@ const WATCH_ROWS: &str = "
         const element = target instanceof Element ? target : target.parentElement;
         const row = element?.closest('tr');
         if (!element) return;
-        if (row && !element.closest('td.age')) touched.add(`${row.classList[0]} ${row.dataset.key}`);
+        if (row && !element.closest('td.age')) touched.add(rowName(row));
         else if (!row) touched.add('the table');
     })).observe(document.querySelector('#rows'), { subtree: true, childList: true, characterData: true });
     true

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
 
 mod choices;
+mod contact;
 mod guests;
 mod live;
 mod load;
@@ -16,9 +17,11 @@ pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().await
 }
 
-/// A script that sets up `page` for looking at rows: their figures by key, without ages, which grow by themselves.
+/// A script that sets up `page` for looking at rows: their names, such as `leg 7` and `group SPY`, and their figures by
+/// name, without ages, which grow by themselves.
 pub(crate) const FIGURES: &str = "
+    window.rowName = (row) => `${row.classList[0]} ${row.dataset.line ?? row.querySelector('.label').textContent}`;
     window.figures = () => Object.fromEntries([...document.querySelectorAll('#rows tr')].map((row) =>
-        [`${row.classList[0]} ${row.dataset.key}`, [...row.cells].slice(0, -1).map((cell) => cell.innerText).join(' | ')]));
+        [rowName(row), [...row.cells].slice(0, -1).map((cell) => cell.innerText).join(' | ')]));
     true
 ";

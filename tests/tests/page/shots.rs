@@ -38,6 +38,7 @@ async fn pictures() {
     let first = browser.page(1440, 900).await;
     first.prefers("dark").await;
     first.open(&origin).await;
+    first.until("the page is there", PATIENCE, "document.querySelector('#rows') !== null").await;
     first.screenshot(&place.join("first.png")).await;
     // The longer, the more there is in the charts.
     let after = std::env::var_os("GREEKD_SHOTS_AFTER").and_then(|seconds| seconds.to_str()?.parse().ok());

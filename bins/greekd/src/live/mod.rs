@@ -25,7 +25,7 @@ use crate::daemon::View;
 use crate::durable::DurableView;
 use crate::exit::chain;
 use crate::settings::Settings;
-use crate::web::Web;
+use crate::web::{ServerThread, Web};
 
 /// What deltas are weighted against; tastytrade streams its price, whether it is held or not.
 pub(crate) const BENCHMARK: &str = "SPY";
@@ -62,6 +62,8 @@ pub(crate) struct Live {
     alerts: broadcast::Sender<Alert>,
     clock: Arc<dyn Clock>,
     tasks: JoinSet<()>,
+    /// Where the server runs.
+    thread: Option<ServerThread>,
     /// Ends the server.
     stop: CancellationToken,
 }
@@ -82,6 +84,7 @@ impl Live {
             alerts: broadcast::Sender::new(ALERTS),
             clock,
             tasks: JoinSet::new(),
+            thread: None,
             stop: CancellationToken::new(),
         }
     }
@@ -96,7 +99,7 @@ impl Live {
                 return false;
             }
         };
-        let Web { server, metrics } = web;
+        let Web { server, metrics, thread } = web;
         let board = Arc::clone(&self.board);
         self.tasks.spawn(ask(queries.clone(), Arc::clone(&board), Arc::clone(&self.clock)));
         let api = Api {
@@ -108,7 +111,8 @@ impl Live {
             metrics: Arc::new(move || metrics.render()),
             clock: Arc::clone(&self.clock),
         };
-        self.tasks.spawn(server.run(api, self.stop.clone().cancelled_owned()));
+        self.tasks.spawn_on(server.run(api, self.stop.clone().cancelled_owned()), thread.handle());
+        self.thread = Some(thread);
         true
     }
 

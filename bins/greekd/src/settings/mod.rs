@@ -276,13 +276,14 @@ fn data_dir(layers: &Layers, overrides: &Overrides) -> Result<PathBuf, Failure> 
     Ok(base.join("greekd"))
 }
 
+/// Whether PostgreSQL will run as another account than this one.
 #[cfg(unix)]
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 #[cfg(not(unix))]
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     false
 }
 

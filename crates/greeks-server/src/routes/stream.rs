@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, State};
@@ -13,7 +14,7 @@ use futures_util::stream::unfold;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::Shared;
@@ -128,10 +129,16 @@ impl Feed {
         loop {
             let tick = self.ticks.borrow_and_update().clone();
             // What is rare goes first: a client that is slower than the book changes would never come to it.
-            if let Some(event) = self.news(&tick).or_else(|| self.book(&tick)) {
+            if let Some(event) = self.news(&tick) {
                 return event;
             }
+            let again = match self.book(&tick) {
+                Poll::Ready(Some(event)) => return event,
+                Poll::Ready(None) => false,
+                Poll::Pending => true,
+            };
             tokio::select! {
+                () = sleep(self.shared.limits.tick), if again => {}
                 alert = next_alert(&mut self.alerts) => return event("alert", None, &alert),
                 // The sender lives as long as the server.
                 changed = self.ticks.changed() => if changed.is_err() { pending::<()>().await },
@@ -156,20 +163,17 @@ impl Feed {
         })
     }
 
-    /// What the client does not have of the book.
-    fn book(&mut self, tick: &Tick) -> Option<Bytes> {
-        let hub = &self.shared.hub;
-        let event = match self.seen {
-            Some(seen) if seen >= tick.version => return None,
-            Some(seen) => hub.delta(tick, seen, self.group_by),
-            None => None,
-        };
-        let event = event.unwrap_or_else(|| {
+    /// What the client does not have of the book; [`Poll::Pending`] while that is to be asked again in a while.
+    fn book(&mut self, tick: &Tick) -> Poll<Option<Bytes>> {
+        if self.seen.is_some_and(|seen| seen >= tick.version) {
+            return Poll::Ready(None);
+        }
+        let Some(event) = self.shared.hub.event(tick, self.seen, self.group_by) else { return Poll::Pending };
+        if event.is_snapshot {
             self.status = tick.status_revision;
-            hub.snapshot(tick, self.group_by)
-        });
-        self.seen = Some(event.version);
-        Some(event.bytes)
+        }
+        self.seen = Some(tick.version);
+        Poll::Ready(Some(event.bytes))
     }
 }
 

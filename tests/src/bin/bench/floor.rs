@@ -13,9 +13,9 @@ use greeks_store::{DatabaseConfig, Month, migrate};
 
 use crate::Result;
 
-const COPY: &str = "COPY greek_ticks (event_time, seq, received_at, series_id, flags, quantity, delta, gamma, theta, \
-                    vega, rho, implied_volatility, option_price, underlying_price, source_payload) \
-                    FROM STDIN (FORMAT binary)";
+/// The columns that the program writes.
+pub(crate) const COLUMNS: &str = "event_time, seq, received_at, series_id, flags, quantity, delta, gamma, theta, vega, \
+                                  rho, implied_volatility, option_price, underlying_price, source_payload";
 const MARK: &str = "UPDATE ingest_progress SET last_seq = $2, updated_at = clock_timestamp() WHERE last_seq = $1";
 /// From 1970 to 2000, where PostgreSQL counts from.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
@@ -46,13 +46,9 @@ impl Floor {
         let register = "INSERT INTO ingest_progress (incarnation, last_seq, instance) \
                         VALUES (gen_random_uuid(), 0, 'bench')";
         client.batch_execute(register).await?;
-        let (mark, copy) = (client.prepare(MARK).await?, client.prepare(COPY).await?);
+        let copy = format!("COPY greek_ticks ({COLUMNS}) FROM STDIN (FORMAT binary)");
+        let (mark, copy) = (client.prepare(MARK).await?, client.prepare(&copy).await?);
         Ok(Self { client, mark, copy, stored: 0 })
-    }
-
-    /// The version of the server.
-    pub(crate) async fn server_version(&self) -> Result<String> {
-        Ok(self.client.query_one("SHOW server_version", &[]).await?.get(0))
     }
 
     /// Commits row after row for so long; how many milliseconds each took.

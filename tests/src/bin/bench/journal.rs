@@ -42,8 +42,8 @@ pub(crate) async fn run(options: &JournalOptions) -> Result<()> {
         #[expect(clippy::cast_precision_loss, reason = "millions")]
         let per_row = |seconds: f64| seconds / records.len() as f64 * 1e6;
         let share = |journal: f64| 100.0 * journal / copy;
-        let load = Load { rate: RATE, seconds: options.seconds };
-        let sample = product::measure(&cluster, &format!("accepted_{round}"), load).await?;
+        let load = Load::new(RATE, options.seconds);
+        let sample = product::measure(&cluster.database(&format!("accepted_{round}")).await, load).await?;
         println!(
             "round {round}: us of CPU a row: journal {}, read back from the disk {}, COPY path {}; \
              received -> accepted p99 at {RATE}/s {} ms",
@@ -56,8 +56,7 @@ pub(crate) async fn run(options: &JournalOptions) -> Result<()> {
         shares_behind.push(share(behind));
         accepted.push(sample.accepted_p99);
     }
-    let version = cluster.connect("postgres").await.client.query_one("SHOW server_version", &[]).await?;
-    println!("\n{}", machine::line(version.get(0), load_before, machine::load()));
+    println!("\n{}", machine::line(&cluster, load_before).await?);
     let all = |figures: Vec<f64>| Spread::of(figures).map_or_else(|| "-".into(), |spread| spread.to_string());
     println!("\n| figure | median (min..max) of {} rounds | target |", options.rounds);
     println!("|---|---:|---:|");

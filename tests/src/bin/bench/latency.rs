@@ -32,9 +32,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let mut turns = Vec::new();
     for round in 1..=options.rounds {
         for &rate in &options.rates {
-            let load = Load { rate, seconds: options.seconds_at(rate) };
+            let load = Load::new(rate, options.seconds_at(rate));
             let mut commits = floor.measure(FLOOR).await?;
-            let greekd = product::measure(&cluster, &format!("greekd_{rate}_{round}"), load).await?;
+            let greekd = product::measure(&cluster.database(&format!("greekd_{rate}_{round}")).await, load).await?;
             commits.extend(floor.measure(FLOOR).await?);
             let baseline = match &baseline {
                 Some(baseline) => Some(baseline.measure(load).await?),
@@ -45,8 +45,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
             turns.push(turn);
         }
     }
-    let postgres = floor.server_version().await?;
-    println!("\n{}", machine::line(&postgres, load_before, machine::load()));
+    println!("\n{}", machine::line(&cluster, load_before).await?);
     println!("\n{}", report::render(&turns, options));
     Ok(())
 }

@@ -6,25 +6,29 @@
 //!
 //! `bench journal` shows what the journal costs beside the way to the database, and how soon a row is accepted; `bench
 //! outage` streams for an hour, or less, without a database, and shows memory, disk and how soon all is stored after it;
-//! `bench queries` asks what the API asks over ten million rows; `bench live` asks the API itself while rows stream in, and
-//! shows what a crowd of clients does to them; `bench decode` turns frames of both brokers into events, next to other
-//! clients and to the least that it can cost.
+//! `bench reads` asks what the API asks over ten million rows; `bench live` asks the API itself while rows stream in, and
+//! shows what a crowd of clients does to them. `bench throughput` sends more than can be stored; `bench memory` watches a large
+//! and busy book; `bench growth` compares small books with large ones, and an empty database with a full one. `bench decode`
+//! turns frames of both brokers into events, next to other clients and to the least that it can cost.
 // A benchmark talks to the person who started it.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod baseline;
 mod decode;
 mod floor;
+mod growth;
 mod journal;
 mod latency;
 mod live;
 mod machine;
+mod memory;
 mod options;
 mod outage;
 mod product;
-mod queries;
+mod reads;
 mod report;
 mod stats;
+mod throughput;
 
 use std::process::ExitCode;
 
@@ -52,8 +56,11 @@ async fn main() -> ExitCode {
             Bench::Latency(options) => latency::run(&options).await,
             Bench::Journal(options) => journal::run(&options).await,
             Bench::Outage(options) => outage::run(&options).await,
-            Bench::Queries(options) => queries::run(&options).await,
+            Bench::Reads(options) => reads::run(&options).await,
             Bench::Live(options) => live::run(&options).await,
+            Bench::Throughput(options) => throughput::run(&options).await,
+            Bench::Memory(options) => memory::run(&options).await,
+            Bench::Growth(options) => growth::run(&options).await,
             Bench::Decode(options) => decode::run(&options).await,
         }
     };

@@ -44,7 +44,7 @@ pub(crate) async fn run(options: &OutageOptions) -> Result<()> {
     let mut memory = Memory::new(daemon.pid());
     memory.watch(NORMAL).await;
     let normal = memory.take();
-    println!("{}", machine::line("as installed", machine::load(), machine::load()));
+    println!("{}", machine::line(&cluster, machine::load()).await?);
     println!("normal: resident {:.1} to {:.1} MiB", normal.0 / MIB, normal.1 / MIB);
 
     let (begin, sent_before) = (Instant::now(), sim.stats().greeks_sent);

@@ -3,18 +3,22 @@
 use std::time::{Duration, Instant};
 
 use broker_sim::{MarketConfig, SimConfig, SimulatedMarket, TastySim};
-use greekd_tests::cluster::{Cluster, Database};
+use greekd_tests::cluster::Database;
 use greekd_tests::daemon::{Daemon, tail};
 use greekd_tests::expected;
-use greekd_tests::wait::until;
+use greekd_tests::http::{address, get};
+use greekd_tests::process::{cpu_seconds, resident_bytes};
+use greekd_tests::tasty;
 use greeks_store::tokio_postgres::Client;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::Result;
-use greekd_tests::process::cpu_seconds;
 
 /// For the program to start, and for what was sent to be stored; generous, since machines are shared.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often memory and what waits are looked at: seldom, since to answer has its price.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What a turn asks for.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +26,8 @@ pub(crate) struct Load {
     /// Greeks events per second.
     pub(crate) rate: f64,
     pub(crate) seconds: u32,
+    /// Contracts held.
+    pub(crate) positions: usize,
 }
 
 /// What a turn of greekd showed; times in milliseconds.
@@ -35,8 +41,16 @@ pub(crate) struct Sample {
     pub(crate) accepted_p99: f64,
     /// The source's stamp to the start of the transaction that stored the row: sees what waited before the socket.
     pub(crate) due_p95: Option<f64>,
+    /// From the start of the program until it streamed, in seconds.
+    pub(crate) started: f64,
     /// Events per second that the double sent.
     pub(crate) events_per_second: f64,
+    /// Rows stored per second, from the beginning of the stream until the last was durable.
+    pub(crate) rows_per_second: f64,
+    /// How long the oldest record waited for the database at most, in seconds, as the program reports it.
+    pub(crate) oldest: f64,
+    /// Most memory in use, in bytes.
+    pub(crate) resident: f64,
     /// Processor seconds of greekd for 100,000 events.
     pub(crate) client_cpu: Option<f64>,
     /// The same of its backend.
@@ -44,48 +58,74 @@ pub(crate) struct Sample {
 }
 
 impl Load {
+    /// With a book so small that its first values, which meet a cold program, are 2 % of what is streamed at most, and large
+    /// enough that no contract ticks more often than any does.
+    pub(crate) fn new(rate: f64, seconds: u32) -> Self {
+        let load = Self { rate, seconds, positions: 0 };
+        Self { positions: (load.events() / 50).clamp(2, 400), ..load }
+    }
+
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "both are small and positive")]
     fn events(self) -> usize {
         (self.rate * f64::from(self.seconds)) as usize
     }
 
-    /// A book so small that its first values, which meet a cold program, are 2 % of what is streamed at most, and large
-    /// enough that no contract ticks more often than any does.
-    fn positions(self) -> usize {
-        (self.events() / 50).clamp(2, 400)
-    }
-
     fn sim(self) -> SimConfig {
-        let positions = self.positions();
+        let positions = self.positions;
         // The market also quotes a contract that was closed today, which nobody subscribes to.
-        #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+        #[expect(clippy::cast_precision_loss, reason = "thousands")]
         let share = (positions + 1) as f64 / positions as f64;
         let market = SimulatedMarket { rate: self.rate * share, positions, ..SimulatedMarket::default() };
-        let ledger_capacity = 2 * self.events() + 100_000;
+        let ledger_capacity = 2 * self.events() + 4 * positions + 100_000;
         SimConfig { market: MarketConfig::Simulated(market), ledger_capacity, ..SimConfig::simulated(1) }
     }
 }
 
-/// Streams for the time of `load` into a new database. A lost or doubled row is an error: the latency of a program that
-/// loses rows means nothing.
-pub(crate) async fn measure(cluster: &Cluster, name: &str, load: Load) -> Result<Sample> {
-    let database = cluster.database(name).await;
+/// Streams for the time of `load` into `database`. A lost or doubled row is an error: the speed of a program that loses rows
+/// means nothing.
+pub(crate) async fn measure(database: &Database, load: Load) -> Result<Sample> {
+    let before = now();
     let sim = TastySim::start(load.sim()).await?;
-    let daemon = start(&sim, &database);
+    let launched = Instant::now();
+    let daemon = tasty::daemon(&sim, database);
     let streaming = sim.wait_until(PATIENCE, |stats| stats.streaming == 1).await;
     streaming.map_err(|error| format!("greekd does not stream: {error}\n{}", tail(&daemon.stderr())))?;
+    let started = launched.elapsed().as_secs_f64();
     let backends = backends(&database.client).await?;
+    let at = address(&daemon).await;
 
     let cpu = || (cpu_seconds(daemon.pid()), backends.iter().map(|pid| cpu_seconds(*pid)).sum::<Option<f64>>());
     let (begin, sent_before, cpu_before) = (Instant::now(), sim.stats().greeks_sent, cpu());
-    tokio::time::sleep(Duration::from_secs(load.seconds.into())).await;
-    let (took, cpu_after) = (begin.elapsed().as_secs_f64(), cpu());
+    let (mut oldest, mut resident) = (0.0_f64, 0.0_f64);
+    let mut look = async || {
+        oldest = oldest.max(waiting(&at).await);
+        resident = resident.max(resident_bytes(daemon.pid()).unwrap_or_default());
+    };
+    let end = begin + Duration::from_secs(load.seconds.into());
+    while Instant::now() < end {
+        tokio::time::sleep(LOOK_EVERY.min(end.saturating_duration_since(Instant::now()))).await;
+        look().await;
+    }
+    let (took, mut cpu_after) = (begin.elapsed().as_secs_f64(), cpu());
     sim.control().pause().await?;
     let sent = sim.stats().greeks_sent - sent_before;
 
     // The last events may be on their way to the socket still, so what is wanted is asked anew each time.
-    let stored = async || (Some(count(&database.client).await) == wanted(&sim)).then_some(());
-    until("every row is stored", PATIENCE, stored).await;
+    let end = Instant::now() + PATIENCE;
+    let mut behind = false;
+    while Some(count(&database.client, before).await) != wanted(&sim) {
+        if Instant::now() > end {
+            return Err(format!("not every row is stored after {PATIENCE:?}\n{}", tail(&daemon.stderr())).into());
+        }
+        behind = true;
+        look().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let durable = begin.elapsed().as_secs_f64();
+    if behind {
+        // What was sent in time and stored later has its price, too.
+        cpu_after = cpu();
+    }
     let ended = daemon.stop().await;
     if !ended.status.success() {
         return Err(format!("greekd ended with {}\n{}", ended.status, tail(&ended.stderr)).into());
@@ -105,22 +145,32 @@ pub(crate) async fn measure(cluster: &Cluster, name: &str, load: Load) -> Result
         p95: figures.p95,
         p99: figures.p99,
         accepted_p99: figures.accepted_p99,
-        due_p95: due_p95(&database.client).await?,
+        due_p95: due_p95(&database.client, before).await?,
+        started,
         events_per_second: sent / took,
+        rows_per_second: sent / durable,
+        oldest,
+        resident,
         client_cpu: per_100k((cpu_before.0, cpu_after.0)),
         server_cpu: per_100k((cpu_before.1, cpu_after.1)),
     })
 }
 
-fn start(sim: &TastySim, database: &Database) -> Daemon {
-    let credentials = sim.credentials();
-    let environment = [
-        ("TASTYTRADE_API_URL", sim.api_url()),
-        ("TASTYTRADE_REFRESH_TOKEN", credentials.refresh_token),
-        ("TASTYTRADE_CLIENT_SECRET", credentials.client_secret),
-        ("DATABASE_URL", database.url.clone()),
-    ];
-    Daemon::start(&["run"], &environment.each_ref().map(|(name, value)| (*name, value.as_str())))
+/// How long the oldest record has waited, in seconds; 0 while the program does not say.
+async fn waiting(at: &str) -> f64 {
+    let metrics = get(at, "/metrics").await.text;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("greekd_journal_oldest_seconds "));
+    line.and_then(|value| value.parse().ok()).unwrap_or(0.0)
+}
+
+/// A program that streams a book of so many contracts at so many events per second, without an account of what was sent:
+/// an hour of it would not fit.
+pub(crate) async fn book(database: &Database, positions: u32, rate: f64) -> Result<(TastySim, Daemon)> {
+    let market = SimulatedMarket { rate, positions: positions as usize, ..SimulatedMarket::default() };
+    let config = SimConfig { market: MarketConfig::Simulated(market), ledger_capacity: 1, ..SimConfig::simulated(1) };
+    let sim = TastySim::start(config).await?;
+    let daemon = tasty::daemon(&sim, database);
+    Ok((sim, daemon))
 }
 
 /// Rows that follow from what the double has sent so far; `None` when its ledger has overflowed.
@@ -130,9 +180,10 @@ fn wanted(sim: &TastySim) -> Option<u64> {
     (ledger.overflowed == 0).then(|| rows.values().map(|rows| rows.len() as u64).sum())
 }
 
-async fn count(client: &Client) -> u64 {
+/// Rows that are not older than this turn.
+async fn count(client: &Client, since: Timestamp) -> u64 {
     // Asked again when it fails.
-    let count = client.query_one("SELECT count(*) FROM greek_ticks", &[]).await;
+    let count = client.query_one("SELECT count(*) FROM greek_ticks WHERE event_time >= $1", &[&since]).await;
     count.map_or(0, |row| row.get::<_, i64>(0).unsigned_abs())
 }
 
@@ -145,10 +196,15 @@ async fn backends(client: &Client) -> Result<Vec<u32>> {
 }
 
 /// Leaves out the first value of each contract, which had its stamp before anybody was connected.
-async fn due_p95(client: &Client) -> Result<Option<f64>> {
+async fn due_p95(client: &Client, since: Timestamp) -> Result<Option<f64>> {
     let sql = "SELECT percentile_disc(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM persisted_at - event_time)::float8) \
-               * 1000 FROM greek_ticks WHERE flags & 4 = 0";
-    Ok(client.query_one(sql, &[]).await?.get(0))
+               * 1000 FROM greek_ticks WHERE flags & 4 = 0 AND event_time >= $1";
+    Ok(client.query_one(sql, &[&since]).await?.get(0))
+}
+
+fn now() -> Timestamp {
+    // The market's first values may have their stamps a moment before.
+    Timestamp::now().saturating_sub(Duration::from_secs(600)).unwrap_or(Timestamp::MIN)
 }
 
 /// The last line of greekd's log.
@@ -192,7 +248,7 @@ mod tests {
 
     #[test]
     fn books_fit_their_rate() {
-        let positions = |rate, seconds| Load { rate, seconds }.positions();
+        let positions = |rate, seconds| Load::new(rate, seconds).positions;
         assert_eq!([positions(5.0, 20), positions(50.0, 20), positions(20_000.0, 20)], [2, 20, 400]);
     }
 }

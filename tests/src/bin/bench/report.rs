@@ -127,7 +127,11 @@ mod tests {
             accepted_p99: 0.2,
             p99: 9.0,
             due_p95: None,
+            started: 0.5,
             events_per_second: rate,
+            rows_per_second: rate,
+            oldest: 0.0,
+            resident: 1e7,
             client_cpu: Some(2.0),
             server_cpu: None,
         };

@@ -67,7 +67,7 @@ pub(crate) async fn run(options: &DecodeOptions) -> Result<()> {
         }
         println!("round {round} of {}: load {:.1}", options.rounds, machine::load().unwrap_or(f64::NAN));
     }
-    println!("\n{}", machine::bare_line(load_before, machine::load()));
+    println!("\n{}", machine::bare_line(load_before));
     println!("\n{}", report::render(&figures, options));
     if peers.is_none() {
         println!("other clients: --peers fetches, builds and installs them under target/, and measures them too");

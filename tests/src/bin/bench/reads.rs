@@ -1,4 +1,4 @@
-//! `bench queries`: how soon the questions of the API are answered over a large table.
+//! `bench reads`: how soon the questions of the API are answered over a large table.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use greeks_model::UnixNanos;
 use greeks_store::{DatabaseConfig, HistoryFilter, Metric, Month, Queries, SnapshotFilter, migrate};
 use jiff::Timestamp;
 
-use crate::options::QueriesOptions;
+use crate::options::ReadsOptions;
 use crate::stats::{percentile, short};
 use crate::{Result, machine};
 
@@ -23,16 +23,15 @@ const TARGET_MS: f64 = 20.0;
 const AT_A_TIME: u32 = 500_000;
 
 /// Fills a database and asks.
-pub(crate) async fn run(options: &QueriesOptions) -> Result<()> {
+pub(crate) async fn run(options: &ReadsOptions) -> Result<()> {
     let cluster = Cluster::start().await;
-    let database = cluster.database("queries").await;
+    let database = cluster.database("reads").await;
     let config = DatabaseConfig::parse(&database.url)?;
     migrate(&config).await?;
     let load_before = machine::load();
     let now = Timestamp::now();
-    fill(&database, options, now).await?;
+    fill(&database, options.rows, options.series, now).await?;
     let queries = Queries::new(&config, 1)?;
-    let version = database.client.query_one("SHOW server_version", &[]).await?;
 
     println!("\n| question | rows | p50 ms | p95 ms | most ms | target |");
     println!("|---|---:|---:|---:|---:|---:|");
@@ -62,18 +61,18 @@ pub(crate) async fn run(options: &QueriesOptions) -> Result<()> {
     let view = "SELECT * FROM v_portfolio_1m WHERE minute >= now() - interval '25 hours' AND minute < now() - interval '1 day'";
     let hour = async || Ok(database.client.query(view, &[]).await?.len());
     ask(options, "v_portfolio_1m, an hour", None, hour).await?;
-    println!("\n{}", machine::line(version.get(0), load_before, machine::load()));
+    println!("\n{}", machine::line(&cluster, load_before).await?);
     Ok(())
 }
 
 /// Rows of all series in turn, evenly over the days, positions as long as that.
-async fn fill(database: &Database, options: &QueriesOptions, now: Timestamp) -> Result<()> {
+pub(crate) async fn fill(database: &Database, rows: u32, series: u32, now: Timestamp) -> Result<()> {
     let client = &database.client;
     let this = Month::of(UnixNanos::from_timestamp(now));
     for month in [this.plus(-1), this, this.plus(1)] {
         client.execute(&format!("SELECT greekd_make_partition('{month}-01')"), &[]).await?;
     }
-    let (series, share) = (i64::from(options.series), i64::from(OF_ONE_UNDERLYING));
+    let (series, share) = (i64::from(series), i64::from(OF_ONE_UNDERLYING));
     client
         .execute(
             "INSERT INTO series (broker, account_id, contract_key, multiplier, underlying, expiration, strike, option_type) \
@@ -97,11 +96,11 @@ async fn fill(database: &Database, options: &QueriesOptions, now: Timestamp) -> 
                SELECT $1::timestamptz + n * $2::float8 * interval '1 s', n, $1::timestamptz + n * $2::float8 * interval '1 s', \
                1 + (n * 7919 % $3::bigint)::int, 2, 0.5, 0.01, -1, 2, 0.1, 0.3, 5, 100 \
                FROM generate_series($4::bigint, $5::bigint - 1) n";
-    let (first, every) = (ago(now, DAYS).to_timestamp(), f64::from(DAYS) * 86_400.0 / f64::from(options.rows));
-    for from in (0..options.rows).step_by(AT_A_TIME as usize) {
-        let (from, to) = (i64::from(from), i64::from(from.saturating_add(AT_A_TIME).min(options.rows)));
+    let (first, every) = (ago(now, DAYS).to_timestamp(), f64::from(DAYS) * 86_400.0 / f64::from(rows));
+    for from in (0..rows).step_by(AT_A_TIME as usize) {
+        let (from, to) = (i64::from(from), i64::from(from.saturating_add(AT_A_TIME).min(rows)));
         client.execute(sql, &[&first, &every, &series, &from, &to]).await?;
-        eprintln!("{to} of {} rows, {:.0} s", options.rows, begin.elapsed().as_secs_f64());
+        eprintln!("{to} of {rows} rows, {:.0} s", begin.elapsed().as_secs_f64());
     }
     client.batch_execute("VACUUM ANALYZE").await?;
     Ok(())
@@ -109,7 +108,7 @@ async fn fill(database: &Database, options: &QueriesOptions, now: Timestamp) -> 
 
 /// Asks again and again and prints how long the answers took.
 async fn ask(
-    options: &QueriesOptions,
+    options: &ReadsOptions,
     name: &str,
     target: Option<f64>,
     question: impl AsyncFn() -> Result<usize>,
