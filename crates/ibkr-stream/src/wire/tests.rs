@@ -6,9 +6,9 @@ use super::frame::Values;
 use super::*;
 
 /// An ES future, 2023, copied from the wire.
-const FUTURE: &str = r#"{"server_id":"q0","conidEx":"495512572","conid":495512572,"_updated":1678666665031,"6119":"q0","84":"3913.25","31":"3913.50","86":"3913.75","6509":"RB","topic":"smd+495512572"}"#;
+pub(super) const FUTURE: &str = r#"{"server_id":"q0","conidEx":"495512572","conid":495512572,"_updated":1678666665031,"6119":"q0","84":"3913.25","31":"3913.50","86":"3913.75","6509":"RB","topic":"smd+495512572"}"#;
 /// A stock, 2021.
-const STOCK: &str = r#"{"server_id":"q0","conid":265598,"_updated":1615300714892,"6119":"q0","87":"12.2M","87_raw":1.22E7,"31":"119.46","6509":"RpB","topic":"smd+265598"}"#;
+pub(super) const STOCK: &str = r#"{"server_id":"q0","conid":265598,"_updated":1615300714892,"6119":"q0","87":"12.2M","87_raw":1.22E7,"31":"119.46","6509":"RpB","topic":"smd+265598"}"#;
 
 fn read_frame(text: &str) -> (Incoming, Frame) {
     let mut frame = Frame::default();

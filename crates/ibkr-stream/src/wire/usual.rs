@@ -35,3 +35,6 @@ pub(super) fn read(text: &str, frame: &mut Frame) -> Option<Incoming> {
     cursor.pass(b"}")?;
     cursor.is_at_end().then(|| finish(&draft, frame))
 }
+
+#[cfg(test)]
+mod tests;

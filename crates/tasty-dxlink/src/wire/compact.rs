@@ -87,3 +87,6 @@ fn double(cursor: &mut Cursor<'_>) -> Option<f64> {
         _ => cursor.double(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,12 @@ use super::feed::MAX_ROWS;
 use super::incoming::AuthState;
 use super::*;
 
-const GREEKS: &str = include_str!("../../tests/fixtures/compact_greeks.json");
+pub(super) const GREEKS: &str = include_str!("../../tests/fixtures/compact_greeks.json");
 const GREEKS_FULL: &str = include_str!("../../tests/fixtures/full_greeks.json");
-const CONFIG: &str = include_str!("../../tests/fixtures/feed_config.json");
-const SEVERAL: &str = include_str!("../../tests/fixtures/several_types.json");
+pub(super) const CONFIG: &str = include_str!("../../tests/fixtures/feed_config.json");
+pub(super) const SEVERAL: &str = include_str!("../../tests/fixtures/several_types.json");
 
-fn feed() -> Feed {
+pub(super) fn feed() -> Feed {
     let mut feed = Feed::default();
     for symbol in [".PLTR231117C15", ".WBA231117P27.5", "./ESZ26", ".A", ".B"] {
         feed.symbols.intern(symbol, Role::Option);
@@ -24,7 +24,7 @@ fn feed() -> Feed {
     feed
 }
 
-fn configure(feed: &mut Feed, text: &str) -> u32 {
+pub(super) fn configure(feed: &mut Feed, text: &str) -> u32 {
     match read(text, &mut Feed::default()).unwrap() {
         super::incoming::Incoming { channel, message: Message::FeedConfig { event_fields: Some(fields) } } => {
             feed.configure(channel, fields)
@@ -34,7 +34,7 @@ fn configure(feed: &mut Feed, text: &str) -> u32 {
 }
 
 /// Rows without the NaN problem of `==`, bit for bit.
-fn bits(rows: &[Row]) -> Vec<(EventKind, SymbolId, i64, Vec<Option<u64>>)> {
+pub(super) fn bits(rows: &[Row]) -> Vec<(EventKind, SymbolId, i64, Vec<Option<u64>>)> {
     let numbers = |n: &super::event::Numbers| {
         [n.price, n.volatility, n.delta, n.gamma, n.theta, n.rho, n.vega, n.bid_price, n.ask_price]
             .map(|value| value.map(|v| if v.is_nan() { u64::MAX } else { v.to_bits() }))
