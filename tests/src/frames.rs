@@ -7,6 +7,8 @@ use greeks_model::{Instrument, InstrumentId, InstrumentTable, Underlying, UnixNa
 use ibkr_stream::frames::Frames as IbkrFrames;
 use tasty_dxlink::frames::Frames as DxlinkFrames;
 
+/// Events in what is decoded to count instructions.
+pub const EVENTS: u32 = 2_000;
 /// Contracts that the frames are about.
 const CONTRACTS: u32 = 400;
 /// The first of their numbers at IBKR.
