@@ -9,11 +9,14 @@
 mod browser;
 mod packages;
 mod postgres;
+mod valgrind;
 
 use std::process::{Command, ExitCode};
 
 use browser::BROWSER;
+use packages::Need;
 use postgres::POSTGRES;
+use valgrind::VALGRIND;
 
 /// Every test of the workspace.
 const TEST: [&str; 3] = ["test", "--workspace", "--all-features"];
@@ -75,8 +78,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     }
-    let browser = if task.as_deref() == Some("test") { BROWSER.ensure() } else { Ok(()) };
-    if let Err(message) = POSTGRES.ensure().and(browser) {
+    let needs: &[&Need] = match task.as_deref() {
+        Some("test") => &[&POSTGRES, &BROWSER, &VALGRIND],
+        _ => &[&POSTGRES],
+    };
+    if let Err(message) = needs.iter().try_for_each(|need| need.ensure()) {
         eprintln!("{message}");
         return ExitCode::from(69);
     }
