@@ -47,17 +47,17 @@ pub(super) enum Field {
 
 impl Field {
     /// The field with this tag (IBKR, "Market Data Fields").
-    pub(super) fn from_tag(tag: &str) -> Option<Self> {
+    pub(super) fn from_tag(tag: &[u8]) -> Option<Self> {
         Some(match tag {
-            "31" => Self::Last,
-            "84" => Self::Bid,
-            "86" => Self::Ask,
-            "7635" => Self::Mark,
-            "7308" => Self::Delta,
-            "7309" => Self::Gamma,
-            "7310" => Self::Theta,
-            "7311" => Self::Vega,
-            "7633" => Self::ImpliedVolatility,
+            b"31" => Self::Last,
+            b"84" => Self::Bid,
+            b"86" => Self::Ask,
+            b"7635" => Self::Mark,
+            b"7308" => Self::Delta,
+            b"7309" => Self::Gamma,
+            b"7310" => Self::Theta,
+            b"7311" => Self::Vega,
+            b"7633" => Self::ImpliedVolatility,
             _ => return None,
         })
     }

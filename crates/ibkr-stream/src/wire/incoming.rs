@@ -1,5 +1,6 @@
 //! One frame, in one pass: its keys come in any order, real ones with the topic last.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -52,7 +53,8 @@ pub(crate) enum System {
 
 /// Reads one frame, text or binary. Bytes that are no UTF-8 do occur; each such piece is read as U+FFFD.
 pub(crate) fn read(bytes: &[u8], frame: &mut Frame) -> Result<Incoming, Defect> {
-    let text = String::from_utf8_lossy(bytes);
+    // Checking all at once is faster than looking for the first piece that is none.
+    let text = str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
     let text = text.trim();
     *frame = Frame::default();
     if !text.starts_with('{') {
@@ -139,17 +141,18 @@ pub(super) enum Key {
 
 impl Key {
     pub(super) fn from_name(name: &str) -> Self {
-        match name {
-            "topic" => Self::Topic,
-            "args" => Self::Args,
-            "error" => Self::Error,
-            "message" => Self::Message,
-            "success" => Self::Success,
-            "hb" => Self::Heartbeat,
-            "conid" => Self::Conid,
-            "conidEx" => Self::ConidEx,
-            "_updated" => Self::Updated,
-            "6509" => Self::Availability,
+        // Bytes are told apart one by one, texts by a call each.
+        match name.as_bytes() {
+            b"topic" => Self::Topic,
+            b"args" => Self::Args,
+            b"error" => Self::Error,
+            b"message" => Self::Message,
+            b"success" => Self::Success,
+            b"hb" => Self::Heartbeat,
+            b"conid" => Self::Conid,
+            b"conidEx" => Self::ConidEx,
+            b"_updated" => Self::Updated,
+            b"6509" => Self::Availability,
             tag => Field::from_tag(tag).map_or(Self::Other, Self::Number),
         }
     }

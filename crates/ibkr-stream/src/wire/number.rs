@@ -2,6 +2,8 @@
 
 use std::str;
 
+use broker_net::plain::Cursor;
+
 /// Longer texts with commas or a scale are no prices.
 const LONGEST: usize = 64;
 
@@ -67,6 +69,10 @@ fn split_scale(text: &str) -> (&str, Option<&'static str>) {
 
 /// The standard parser knows words too, which a wire must not.
 fn undecorated(text: &str) -> Option<f64> {
+    let mut usual = Cursor::new(text);
+    if let Some(value) = usual.double().filter(|_| usual.is_at_end()) {
+        return Some(value);
+    }
     let known = |byte: u8| matches!(byte, b'0'..=b'9' | b'.' | b'+' | b'-' | b'e' | b'E');
     if !text.bytes().all(known) {
         return None;
