@@ -30,7 +30,12 @@ impl EventKind {
     }
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        Some(match name.as_bytes() {
+            b"Greeks" => Self::Greeks,
+            b"Quote" => Self::Quote,
+            b"Trade" => Self::Trade,
+            _ => return None,
+        })
     }
 
     /// What FEED_SETUP asks for. `sequence` and `index` are not read here; they are asked for so that a kept payload
