@@ -11,8 +11,8 @@ use greekd_tests::torture::judging;
 use greekd_tests::torture::lane::Lane;
 
 /// The row accepted last, and so one that is in the ledger.
-const LAST: &str = "(event_time, series_id, seq) =
-    (SELECT event_time, series_id, seq FROM greek_ticks WHERE delta <> 0 ORDER BY received_at DESC, seq DESC LIMIT 1)";
+const LAST: &str = "(event_time, seq) =
+    (SELECT event_time, seq FROM greek_ticks WHERE delta <> 0 ORDER BY received_at DESC, seq DESC LIMIT 1)";
 
 /// One kill, one undisturbed run, and then this is done to the database.
 async fn play(lane: &mut Lane, name: &str, tamper: Option<&str>, environment: &[(&str, &str)]) -> Outcome {
