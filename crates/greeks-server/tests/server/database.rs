@@ -1,12 +1,10 @@
 //! What needs the database, over one that was filled.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
-
-mod support;
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{NOW, Noon, Running, config, no_database, start};
 use greeks_model::{
     AccountId, Contract, Decimal, GreekSnapshot, PositionsRecord, Record, Series, SourceId, UnixNanos, testkit,
 };
@@ -16,7 +14,6 @@ use greeks_store::{Committer, CommitterConfig, DatabaseConfig, Queries, migrate}
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
-use support::{NOW, Noon, Running, config, no_database, start};
 
 const CALL: &str = "AAPL  261218C00232500";
 
