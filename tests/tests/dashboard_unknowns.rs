@@ -22,7 +22,7 @@ const HELD: &str = "INSERT INTO series (broker, account_id, contract_key, multip
 const TICKS: &str = "INSERT INTO ingest_gaps (source, kind, gap_from, gap_to, reason, seq) \
     VALUES ('ibkr', 'gap', now() - interval '40 min', now() - interval '20 min', 'disconnected', 1); \
     INSERT INTO greek_ticks (event_time, seq, received_at, series_id, quantity, delta, gamma, theta, vega, underlying_price) \
-    SELECT now() - n * interval '1 min', 1000 - n, now() - n * interval '1 min', series_id, 2, 0.5, 0.01, -1, 2, 100 \
+    SELECT now() - n * interval '1 min', series_id * 1000 - n, now() - n * interval '1 min', series_id, 2, 0.5, 0.01, -1, 2, 100 \
     FROM series, generate_series(0, 50) n WHERE broker = 'tastytrade' OR n NOT BETWEEN 20 AND 40";
 
 /// Asks what the panel of this title and form asks, of every broker and account.

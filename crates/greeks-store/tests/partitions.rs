@@ -198,7 +198,7 @@ async fn rows_in_default_are_moved_as_they_are() {
         fill_default(&database, month.parse().unwrap(), 3_000).await;
     }
     let client = database.client().await;
-    let all = "SELECT md5(string_agg(t::text, ' ' ORDER BY event_time, series_id, seq)) FROM greek_ticks t";
+    let all = "SELECT md5(string_agg(t::text, ' ' ORDER BY event_time, seq)) FROM greek_ticks t";
     let before: String = client.query_one(all, &[]).await.unwrap().get(0);
     let mut running = Running::start(&database, at("2026-11-20T15:00:00Z"));
     running.status.wait_for(|status| status.state == CommitterState::Connected).await.unwrap();

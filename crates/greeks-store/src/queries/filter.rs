@@ -56,13 +56,12 @@ impl Default for SnapshotFilter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     pub(super) event_time_micros: i64,
-    pub(super) series_id: i32,
     pub(super) seq: i64,
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.event_time_micros, self.series_id, self.seq)
+        write!(f, "{}.{}", self.event_time_micros, self.seq)
     }
 }
 
@@ -75,15 +74,9 @@ impl FromStr for Cursor {
     type Err = InvalidCursor;
 
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
-        let mut parts = text.split('.');
-        let mut part = || parts.next().ok_or(InvalidCursor);
-        let (time, series, seq) = (part()?, part()?, part()?);
-        if parts.next().is_some() {
-            return Err(InvalidCursor);
-        }
+        let (time, seq) = text.split_once('.').ok_or(InvalidCursor)?;
         Ok(Self {
             event_time_micros: time.parse().map_err(|_| InvalidCursor)?,
-            series_id: series.parse().map_err(|_| InvalidCursor)?,
             seq: seq.parse().map_err(|_| InvalidCursor)?,
         })
     }
@@ -95,9 +88,9 @@ mod tests {
 
     #[test]
     fn cursors_read_back_and_nothing_else_does() {
-        let cursor = Cursor { event_time_micros: -5, series_id: 7, seq: (3 << 40) + 9 };
+        let cursor = Cursor { event_time_micros: -5, seq: (3 << 40) + 9 };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        for text in ["", "1.2", "1.2.3.4", "a.2.3", "1.99999999999.3"] {
+        for text in ["", "1", "1.2.3", "a.2", "1.", "1.99999999999999999999"] {
             assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor), "{text}");
         }
     }

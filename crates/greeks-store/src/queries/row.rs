@@ -13,7 +13,7 @@ use super::pool::QueryError;
 /// The columns of a [`SnapshotRow`], of `t` (ticks) and `s` (series).
 pub(super) const COLUMNS: &str = "t.event_time, t.received_at, t.persisted_at, s.broker, s.account_id, s.underlying, \
     s.contract_key, s.expiration, s.strike, s.option_type, t.quantity, s.multiplier, t.delta, t.gamma, t.theta, t.vega, \
-    t.rho, t.implied_volatility, t.option_price, t.underlying_price, t.flags, t.source_payload::text, t.series_id, t.seq";
+    t.rho, t.implied_volatility, t.option_price, t.underlying_price, t.flags, t.source_payload::text, t.seq";
 
 /// One row of `greek_snapshots`, in its columns and units.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,11 +98,7 @@ impl SnapshotRow {
             underlying_price: row.try_get(19)?,
             flags: Flags::from_bits(row.try_get::<_, i16>(20)?.cast_unsigned()),
             source_payload: row.try_get(21)?,
-            cursor: Cursor {
-                event_time_micros: event_time.as_micros(),
-                series_id: row.try_get(22)?,
-                seq: row.try_get(23)?,
-            },
+            cursor: Cursor { event_time_micros: event_time.as_micros(), seq: row.try_get(22)? },
         })
     }
 

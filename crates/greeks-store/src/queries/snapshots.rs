@@ -27,14 +27,14 @@ const SERIES: &str = "SELECT series_id FROM series WHERE ($1::text IS NULL OR br
     AND ($4::text IS NULL OR underlying = $4)";
 
 /// Behind the cursor, newest first.
-const ORDER: &str = "ORDER BY event_time DESC, series_id DESC, seq DESC LIMIT $6";
+const ORDER: &str = "ORDER BY event_time DESC, seq DESC LIMIT $5";
 /// So few series are each asked at once.
 const FEW: usize = 8;
 /// The most rows looked through in order of time before each series is asked for its own.
 const MOST_SCANNED: i64 = 20_000;
 
 const WINDOW: &str = "event_time >= $1 AND event_time < $2 AND event_time <= $3 \
-                      AND (event_time, series_id, seq) < ($3, $4, $5)";
+                      AND (event_time, seq) < ($3, $4)";
 
 impl Queries {
     /// Rows newest first.
@@ -46,15 +46,14 @@ impl Queries {
     /// Dropping the future abandons the question and nothing else.
     pub async fn snapshots(&self, filter: &SnapshotFilter) -> Result<SnapshotPage, QueryError> {
         let limit = filter.limit.clamp(1, SnapshotFilter::MAX_LIMIT);
-        let cursor =
-            filter.cursor.unwrap_or(Cursor { event_time_micros: END.as_micros(), series_id: i32::MAX, seq: i64::MAX });
+        let cursor = filter.cursor.unwrap_or(Cursor { event_time_micros: END.as_micros(), seq: i64::MAX });
         let (from, to) = (micros(filter.from.unwrap_or(BEGIN)), micros(filter.to.unwrap_or(END)));
         let behind = micros(UnixNanos::from_micros(cursor.event_time_micros));
         // One more than asked for tells whether there is a next page.
         let fetch = i64::from(limit) + 1;
         let rows = if filter.restricts_series() {
             let ids = self.series_of(filter).await?;
-            let params: [&(dyn ToSql + Sync); 7] = [&from, &to, &behind, &cursor.series_id, &cursor.seq, &fetch, &ids];
+            let params: [&(dyn ToSql + Sync); 6] = [&from, &to, &behind, &cursor.seq, &fetch, &ids];
             let scan = i64::try_from(ids.len()).unwrap_or(i64::MAX).saturating_mul(fetch).min(MOST_SCANNED);
             // Many series together are soon found among the newest rows of all; a few, or quiet ones, each at its own.
             let mut rows = Vec::new();
@@ -68,9 +67,9 @@ impl Queries {
         } else {
             let sql = format!(
                 "SELECT {COLUMNS} FROM (SELECT * FROM greek_ticks WHERE {WINDOW} {ORDER}) t JOIN series s USING (series_id) \
-                 ORDER BY t.event_time DESC, t.series_id DESC, t.seq DESC"
+                 ORDER BY t.event_time DESC, t.seq DESC"
             );
-            self.rows(&sql, &[&from, &to, &behind, &cursor.series_id, &cursor.seq, &fetch]).await?
+            self.rows(&sql, &[&from, &to, &behind, &cursor.seq, &fetch]).await?
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
@@ -112,19 +111,19 @@ impl Queries {
 /// Every series gives its own newest, each by one walk along its index: costs series times rows asked for.
 fn of_each() -> String {
     format!(
-        "SELECT {COLUMNS} FROM (SELECT n.* FROM unnest($7::int[]) AS k(id) CROSS JOIN LATERAL \
-         (SELECT * FROM greek_ticks WHERE series_id = k.id AND {WINDOW} ORDER BY event_time DESC, seq DESC LIMIT $6) n \
-         {ORDER}) t JOIN series s USING (series_id) ORDER BY t.event_time DESC, t.series_id DESC, t.seq DESC"
+        "SELECT {COLUMNS} FROM (SELECT n.* FROM unnest($6::int[]) AS k(id) CROSS JOIN LATERAL \
+         (SELECT * FROM greek_ticks WHERE series_id = k.id AND {WINDOW} {ORDER}) n \
+         {ORDER}) t JOIN series s USING (series_id) ORDER BY t.event_time DESC, t.seq DESC"
     )
 }
 
-/// Walks along the time, through `$8` rows at most, and stops when it has enough. What it finds short of that may not be
+/// Walks along the time, through `$7` rows at most, and stops when it has enough. What it finds short of that may not be
 /// all there is.
 fn among_all() -> String {
     format!(
         "SELECT {COLUMNS} FROM (SELECT w.* FROM (SELECT * FROM greek_ticks WHERE {WINDOW} \
-         ORDER BY event_time DESC, series_id DESC, seq DESC LIMIT $8) w WHERE w.series_id = ANY ($7::int[]) {ORDER}) t \
-         JOIN series s USING (series_id) ORDER BY t.event_time DESC, t.series_id DESC, t.seq DESC"
+         ORDER BY event_time DESC, seq DESC LIMIT $7) w WHERE w.series_id = ANY ($6::int[]) {ORDER}) t \
+         JOIN series s USING (series_id) ORDER BY t.event_time DESC, t.seq DESC"
     )
 }
 

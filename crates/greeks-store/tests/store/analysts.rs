@@ -24,7 +24,7 @@ const FILL: &str = "
       FROM series WHERE contract_key LIKE 'AAPL  27%';
     INSERT INTO greek_ticks (event_time, seq, received_at, persisted_at, series_id, quantity, delta, gamma, theta, vega,
                              implied_volatility, option_price, underlying_price)
-    SELECT now() - n * interval '1 minute', 1000 - n, now() - n * interval '1 minute',
+    SELECT now() - n * interval '1 minute', series_id * 1000 - n, now() - n * interval '1 minute',
            now() - n * interval '1 minute' + interval '2 milliseconds', series_id, 2,
            CASE broker WHEN 'ibkr' THEN 0.5 ELSE 0.625 END, 0.25, -1, 4, 0.25 + n * 0.001, 7, 200
       FROM series, generate_series(0, 90) n;

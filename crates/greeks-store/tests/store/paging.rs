@@ -59,7 +59,7 @@ fn place(row: &SnapshotRow) -> String {
 
 /// What the database has for a filter at this moment, asked plainly.
 async fn stored(client: &Client, filter: &SnapshotFilter) -> BTreeSet<String> {
-    let sql = "SELECT (extract(epoch FROM t.event_time) * 1000000)::bigint || '.' || t.series_id || '.' || t.seq \
+    let sql = "SELECT (extract(epoch FROM t.event_time) * 1000000)::bigint || '.' || t.seq \
         FROM greek_ticks t JOIN series s USING (series_id) WHERE ($1::text IS NULL OR s.broker = $1) \
         AND ($2::text IS NULL OR s.account_id = $2) AND ($3::text IS NULL OR s.contract_key = $3) \
         AND ($4::text IS NULL OR s.underlying = $4) AND ($5::timestamptz IS NULL OR t.event_time >= $5) \
@@ -118,8 +118,8 @@ async fn no_row_is_skipped_or_repeated_while_others_come() {
 #[tokio::test]
 async fn pages_by_number_would_repeat_rows() {
     let (_database, client, queries) = filled().await;
-    let sql = "SELECT (extract(epoch FROM event_time) * 1000000)::bigint || '.' || series_id || '.' || seq \
-               FROM greek_ticks ORDER BY event_time DESC, series_id DESC, seq DESC LIMIT 100 OFFSET $1";
+    let sql = "SELECT (extract(epoch FROM event_time) * 1000000)::bigint || '.' || seq \
+               FROM greek_ticks ORDER BY event_time DESC, seq DESC LIMIT 100 OFFSET $1";
     let mut seen = BTreeSet::new();
     let mut repeated = 0;
     for page in 0..5_i64 {
@@ -146,9 +146,9 @@ async fn many_quiet_series_are_found_behind_a_flood() {
     client.batch_execute(flood).await.unwrap();
     let mut filter = SnapshotFilter::default();
     filter.broker = Some("ibkr".into());
-    let expected = "SELECT (extract(epoch FROM event_time) * 1000000)::bigint || '.' || series_id || '.' || seq \
+    let expected = "SELECT (extract(epoch FROM event_time) * 1000000)::bigint || '.' || seq \
         FROM greek_ticks JOIN series USING (series_id) WHERE broker = 'ibkr' \
-        ORDER BY event_time DESC, series_id DESC, seq DESC LIMIT 100";
+        ORDER BY event_time DESC, seq DESC LIMIT 100";
     let expected: Vec<String> = client.query(expected, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
     let page = queries.snapshots(&filter).await.unwrap();
     assert_eq!(page.rows.iter().map(place).collect::<Vec<_>>(), expected);

@@ -198,7 +198,7 @@ async fn the_views_walk_indexes_and_never_the_rows() {
              SELECT '2026-11-20', broker, account_id, contract_key, multiplier, underlying, change, 0, 1
                FROM series, generate_series(1, 20) AS change;
              INSERT INTO greek_ticks (event_time, seq, received_at, series_id, quantity, delta, implied_volatility)
-             SELECT '2026-11-20'::timestamptz + n * interval '1 second', n, '2026-11-20', series_id, 20, series_id, n
+             SELECT '2026-11-20'::timestamptz + n * interval '1 second', series_id * 1000 + n, '2026-11-20', series_id, 20, series_id, n
                FROM generate_series(1, 400) AS n, series;
              ANALYZE",
         )

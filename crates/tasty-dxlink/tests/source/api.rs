@@ -1,13 +1,8 @@
 //! What the REST API says and refuses: credentials, accounts, symbols.
 
-// Helpers of tests are not inside a test function.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::let_underscore_must_use)]
-
-mod fake;
-
 use std::time::{Duration, Instant};
 
-use fake::*;
+use crate::fake::*;
 use greeks_model::{AccountId, Instrument, OperatorReason, Retry, SessionEnd, SourceEvent, UnixNanos};
 
 const ASK_A: &str = "/instruments/equity-options/AAPL%20%20261218C00232500";
@@ -312,7 +307,7 @@ async fn betas_of_what_is_held_are_asked_once_and_told() {
     let found = references(&mut client, "MSFT").await;
     assert_eq!((found.len(), found[0].1), (1, Some(0.9f64.to_bits())));
     assert_eq!(broker.count("/market-metrics?symbols=MSFT "), 1);
-    fake::stop(client).await;
+    crate::fake::stop(client).await;
 }
 
 #[tokio::test]
@@ -345,7 +340,7 @@ async fn an_api_without_betas_ends_no_session() {
         while delta_of(&client.event().await) != Some(0.25) {}
         // A token that is refused is renewed and tried once more; otherwise once is enough for ten minutes.
         assert!(broker.count("/market-metrics") <= asked.max(2));
-        fake::stop(client).await;
+        crate::fake::stop(client).await;
     }
 }
 

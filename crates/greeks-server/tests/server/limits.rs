@@ -1,13 +1,10 @@
 //! What a client may take, over raw sockets: time, bytes, connections.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{Running, SOON, config, no_database, start};
 use greeks_processor::book::{BookConfig, LiveBook};
 use greeks_server::Limits;
-use support::{Running, SOON, config, no_database, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;

@@ -1,13 +1,8 @@
 //! Whole sessions against a scripted broker on real sockets.
 
-// Helpers of tests are not inside a test function.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::let_underscore_must_use)]
-
-mod fake;
-
 use std::time::{Duration, Instant};
 
-use fake::*;
+use crate::fake::*;
 use futures_util::SinkExt;
 use greeks_model::{
     AccountId, GapReason, Instrument, OperatorReason, Retry, SessionEnd, SessionState, SourceEvent, Underlying,
@@ -118,14 +113,14 @@ async fn a_refused_quote_token_gets_one_immediate_successor() {
         client.start();
         let mut streamer = broker.accept().await;
         streamer.expect("SETUP").await;
-        streamer.say(include_str!("fixtures/setup.json")).await;
-        streamer.say(include_str!("fixtures/auth_unauthorized.json")).await;
+        streamer.say(include_str!("../fixtures/setup.json")).await;
+        streamer.say(include_str!("../fixtures/auth_unauthorized.json")).await;
         streamer.expect("AUTH").await;
         if attempt == 3 {
             // Some servers close without a word.
             streamer.socket.close(None).await.unwrap();
         } else {
-            streamer.say(include_str!("fixtures/auth_unauthorized.json")).await;
+            streamer.say(include_str!("../fixtures/auth_unauthorized.json")).await;
         }
         assert_eq!(client.failure().await.retry, expected);
         assert_eq!(broker.count("/api-quote-tokens"), attempt, "each time with a new token");
@@ -135,7 +130,7 @@ async fn a_refused_quote_token_gets_one_immediate_successor() {
     client.failure().await;
     client.start();
     let mut streamer = broker.authorize().await;
-    streamer.say(include_str!("fixtures/auth_unauthorized.json")).await;
+    streamer.say(include_str!("../fixtures/auth_unauthorized.json")).await;
     assert_eq!(client.failure().await.retry, Retry::Now, "an accepted token in between forgives");
 }
 
@@ -220,7 +215,7 @@ async fn ten_mebibytes_are_read_and_seventeen_end_the_session() {
     client.start();
     let mut streamer = broker.subscribe().await;
     let count = 65_000;
-    streamer.say(include_str!("fixtures/feed_config.json")).await;
+    streamer.say(include_str!("../fixtures/feed_config.json")).await;
     let row = |i: usize| {
         format!(
             r#""Greeks","{SYMBOL_A}",{i},0,7301577213829054464,0,1.25,0.679123456789012,{i},0.0123456789012345,-0.0261234567890123,0.0061234567890123,0.0152345678901234"#

@@ -1,5 +1,5 @@
 //! A server over a book fed by hand, and a client that shows every byte.
-#![allow(dead_code, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 pub mod book;
 pub mod sse;

@@ -1,17 +1,12 @@
 //! Who is spoken to: number 15 of the list of failures that users of other clients report.
 
-// Helpers of tests are not inside a test function.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::let_underscore_must_use)]
-
-mod fake;
-
 use std::io::Read;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fake::*;
+use crate::fake::*;
 use greeks_model::{OperatorReason, Retry};
 use ibkr_stream::IbkrConfig;
 use ibkr_stream::tls::{Fingerprint, fingerprint};

@@ -1,13 +1,8 @@
 //! The account streamer beside a session, against a scripted broker on real sockets.
 
-// Helpers of tests are not inside a test function.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::let_underscore_must_use)]
-
-mod fake;
-
 use std::time::{Duration, Instant};
 
-use fake::*;
+use crate::fake::*;
 use greeks_model::{OperatorReason, Retry, SessionState, SourceEvent};
 use tokio_tungstenite::tungstenite::Message;
 

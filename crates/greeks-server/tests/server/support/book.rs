@@ -1,5 +1,5 @@
 //! Books fed by hand.
-#![allow(dead_code, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! A scripted tastytrade: a small HTTP responder and a websocket server that says what a test tells it to.
-#![allow(dead_code)]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -162,11 +161,11 @@ impl Broker {
     pub(crate) async fn authorize(&self) -> Streamer {
         let mut streamer = self.accept().await;
         streamer.expect("SETUP").await;
-        streamer.say(include_str!("../fixtures/setup.json")).await;
-        streamer.say(include_str!("../fixtures/auth_unauthorized.json")).await;
+        streamer.say(include_str!("../../fixtures/setup.json")).await;
+        streamer.say(include_str!("../../fixtures/auth_unauthorized.json")).await;
         let auth = streamer.expect("AUTH").await;
         assert!(auth.contains(QUOTE), "{auth}");
-        streamer.say(include_str!("../fixtures/auth_authorized.json")).await;
+        streamer.say(include_str!("../../fixtures/auth_authorized.json")).await;
         streamer
     }
 
@@ -225,7 +224,7 @@ fn plain_answer(request: &Request, streamer: &str, number: usize) -> Reply {
         }
         "/oauth/token" => Reply::status(400, r#"{"error":"invalid_grant"}"#),
         _ if !authorized => Reply::status(401, r#"{"error":{"code":"token_invalid","message":"x"}}"#),
-        "/customers/me/accounts" => Reply::ok(include_str!("../fixtures/accounts.json")),
+        "/customers/me/accounts" => Reply::ok(include_str!("../../fixtures/accounts.json")),
         "/accounts/5WT00001/positions" => Reply::ok(items(&[POSITION_A, POSITION_B])),
         "/accounts/5WT00002/positions" => Reply::ok(items(&[])),
         "/api-quote-tokens" => Reply::ok(format!(

@@ -3,14 +3,9 @@
 //!
 //! Number 17 is about `smh`, which this client never sends.
 
-// Helpers of tests are not inside a test function.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::let_underscore_must_use)]
-
-mod fake;
-
 use std::time::{Duration, Instant};
 
-use fake::*;
+use crate::fake::*;
 use futures_util::SinkExt;
 use greeks_model::{AccountId, Flags, GapReason, Retry, SessionEnd};
 use tokio_tungstenite::tungstenite::Message;

@@ -15,7 +15,6 @@ const PAGE: usize = 100;
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) line: String,
-    pub(crate) headers: String,
     pub(crate) body: String,
 }
 
@@ -117,7 +116,7 @@ async fn read_request(socket: &mut TcpStream) -> Option<Request> {
         let length =
             headers.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
         if body.len() >= length {
-            return Some(Request { line: line.into(), headers, body: body.into() });
+            return Some(Request { line: line.into(), body: body.into() });
         }
     }
 }

@@ -1,14 +1,11 @@
 //! The page's files as they are served, and the rules they keep.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
-
-mod support;
 
 use std::path::{Path, PathBuf};
 
+use crate::support::{Running, config, no_database, start};
 use greeks_processor::book::{BookConfig, LiveBook};
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
-use support::{Running, config, no_database, start};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("page")

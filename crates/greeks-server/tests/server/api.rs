@@ -1,12 +1,9 @@
 //! What the endpoints answer over a book fed by hand.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
-mod support;
-
+use crate::support::book::{CALL, FUTURE, PUT, filled};
+use crate::support::{Running, config, no_database, start};
 use greeks_server::{DatabaseState, SourceState};
 use serde_json::{Value, json};
-use support::book::{CALL, FUTURE, PUT, filled};
-use support::{Running, config, no_database, start};
 
 async fn server() -> Running {
     start(config(), filled(), no_database()).await

@@ -1,5 +1,5 @@
 //! A client of the stream that sees its events one by one.
-#![allow(dead_code, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 use std::net::SocketAddr;
 

@@ -1,12 +1,10 @@
 //! What needs the database, over one that was filled.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
-
-mod support;
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{NOW, Noon, Running, config, no_database, start};
 use greeks_model::{
     AccountId, Contract, Decimal, GreekSnapshot, PositionsRecord, Record, Series, SourceId, UnixNanos, testkit,
 };
@@ -16,7 +14,6 @@ use greeks_store::{Committer, CommitterConfig, DatabaseConfig, Queries, migrate}
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
-use support::{NOW, Noon, Running, config, no_database, start};
 
 const CALL: &str = "AAPL  261218C00232500";
 
@@ -239,7 +236,7 @@ fn query() -> impl Strategy<Value = String> {
         "(%[0-9A-F]{2}){1,8}",
         any::<i64>().prop_map(|number| number.to_string()),
         (-20_000i16..20_000, 1u8..14, 1u8..33).prop_map(|(y, m, d)| format!("{y:04}-{m:02}-{d:02}T00:00:00Z")),
-        (any::<i64>(), any::<i64>(), any::<i64>()).prop_map(|(a, b, c)| format!("{a}.{b}.{c}")),
+        (any::<i64>(), any::<i64>()).prop_map(|(time, seq)| format!("{time}.{seq}")),
         proptest::sample::select(vec![
             "delta",
             "theta",
@@ -252,9 +249,9 @@ fn query() -> impl Strategy<Value = String> {
             "-1",
             "%00",
             "AAPL++261218C00232500",
-            "0.0.0",
-            "9223372036854775807.2147483647.9223372036854775807",
-            "-9223372036854775808.-1.-1",
+            "0.0",
+            "9223372036854775807.9223372036854775807",
+            "-9223372036854775808.-1",
             "%ff%fe",
             "0.00000000-0000-0000-0000-000000000000",
             "2026-11-20T14:50:00Z",

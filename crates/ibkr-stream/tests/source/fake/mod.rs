@@ -2,7 +2,6 @@
 //!
 //! It is strict about order, as the real one is: what is asked too early is answered as the real one would, or noted as a
 //! violation, which [`Gateway::assert_clean`] tells.
-#![allow(dead_code)]
 
 mod client;
 mod contracts;

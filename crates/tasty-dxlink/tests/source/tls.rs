@@ -1,17 +1,12 @@
 //! Who is spoken to: certificates of the API and of the streamer.
 
-// Helpers of tests are not inside a test function.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::let_underscore_must_use)]
-
-mod fake;
-
 use std::io::Read;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fake::*;
+use crate::fake::*;
 use greeks_model::{OperatorReason, QuoteSource, Retry, SessionState, SourceEvent, testkit};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tasty_dxlink::TastySource;

@@ -1,12 +1,9 @@
 //! Who is let in, over raw sockets.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
-mod support;
-
+use crate::support::{Running, config, no_database, start};
 use greeks_processor::book::{BookConfig, LiveBook};
 use greeks_server::{Server, ServerConfig, ServerError};
 use secrecy::SecretString;
-use support::{Running, config, no_database, start};
 
 const TOKEN: &str = "a-token-of-20-letters";
 

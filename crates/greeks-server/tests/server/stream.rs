@@ -1,17 +1,14 @@
 //! The stream: what clients get, in which order, and what slow ones cost.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::support::book::{CALL, FUTURE, PUT, filled, large, positions, row, series};
+use crate::support::sse::{Event, Sse};
+use crate::support::{NOW, Running, SOON, config, no_database, start};
 use greeks_model::{Record, SessionState, SourceId};
 use greeks_server::{Alert, AlertKind, Limits, Time};
 use serde_json::{Value, json};
-use support::book::{CALL, FUTURE, PUT, filled, large, positions, row, series};
-use support::sse::{Event, Sse};
-use support::{NOW, Running, SOON, config, no_database, start};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 

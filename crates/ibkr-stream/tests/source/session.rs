@@ -1,13 +1,8 @@
 //! How a session runs and ends.
 
-// Helpers of tests are not inside a test function.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::let_underscore_must_use)]
-
-mod fake;
-
 use std::time::Duration;
 
-use fake::*;
+use crate::fake::*;
 use greeks_model::{AccountId, GapReason, Retry, SessionEnd};
 
 #[tokio::test]

@@ -1,13 +1,10 @@
 //! The description of the interface against the interface.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
-
-mod support;
 
 use std::collections::BTreeSet;
 
+use crate::support::{config, no_database, start};
 use greeks_processor::book::{BookConfig, LiveBook};
 use serde_json::Value;
-use support::{config, no_database, start};
 
 /// Every value under every key `name`, however deep.
 fn under<'a>(value: &'a Value, name: &str, found: &mut Vec<&'a Value>) {

@@ -1,14 +1,11 @@
-//! How long answers take: `cargo test -p greeks-server --test latency -- --ignored --nocapture`.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
-
-mod support;
+//! How long answers take: `cargo test -p greeks-server --test server latency -- --ignored --nocapture`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::book::{large, row, series};
+use crate::support::{config, no_database, start};
 use greeks_model::{GreekSnapshot, Record, Series};
-use support::book::{large, row, series};
-use support::{config, no_database, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval};

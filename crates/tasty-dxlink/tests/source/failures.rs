@@ -3,16 +3,11 @@
 //!
 //! Number 20, certificates that are not trusted, is in `tls.rs`.
 
-// Helpers of tests are not inside a test function.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::let_underscore_must_use)]
-
-mod fake;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use fake::*;
+use crate::fake::*;
 use futures_util::SinkExt;
 use greeks_model::{
     AccountId, GapReason, Instrument, OperatorReason, Retry, SessionEnd, SessionState, SourceEvent, UnixNanos,
@@ -58,7 +53,7 @@ async fn f01_a_freeze_is_noticed_and_left() {
     streamer
         .say(r#"{"type":"SETUP","channel":0,"version":"1","keepaliveTimeout":0.2,"acceptKeepaliveTimeout":0.2}"#)
         .await;
-    streamer.say(include_str!("fixtures/auth_authorized.json")).await;
+    streamer.say(include_str!("../fixtures/auth_authorized.json")).await;
     streamer.expect("CHANNEL_REQUEST").await;
     streamer.expect("CHANNEL_REQUEST").await;
     streamer.say(r#"{"type":"CHANNEL_OPENED","channel":1}"#).await;
@@ -91,17 +86,17 @@ async fn f02_auth_waits_to_be_asked_for_and_a_lost_session_keeps_its_token() {
     client.start();
     let mut streamer = broker.accept().await;
     streamer.expect("SETUP").await;
-    streamer.say(include_str!("fixtures/setup.json")).await;
+    streamer.say(include_str!("../fixtures/setup.json")).await;
     assert!(streamer.is_quiet(Duration::from_millis(200)).await, "AUTH before it was asked for");
-    streamer.say(include_str!("fixtures/auth_unauthorized.json")).await;
+    streamer.say(include_str!("../fixtures/auth_unauthorized.json")).await;
     let first = streamer.expect("AUTH").await;
-    streamer.say(include_str!("fixtures/session_not_found.json")).await;
+    streamer.say(include_str!("../fixtures/session_not_found.json")).await;
     assert_eq!(client.failure().await.retry, Retry::Backoff);
     client.start();
     let mut streamer = broker.accept().await;
     streamer.expect("SETUP").await;
-    streamer.say(include_str!("fixtures/setup.json")).await;
-    streamer.say(include_str!("fixtures/auth_unauthorized.json")).await;
+    streamer.say(include_str!("../fixtures/setup.json")).await;
+    streamer.say(include_str!("../fixtures/auth_unauthorized.json")).await;
     assert_eq!(streamer.expect("AUTH").await, first);
     assert_eq!(broker.count("/api-quote-tokens"), 1);
     client.ends.cancel.cancel();
@@ -249,10 +244,10 @@ async fn f07_a_session_makes_room_for_a_new_token_before_the_old_one_ends() {
         client.start();
         let mut streamer = broker.accept().await;
         streamer.expect("SETUP").await;
-        streamer.say(include_str!("fixtures/setup.json")).await;
-        streamer.say(include_str!("fixtures/auth_unauthorized.json")).await;
+        streamer.say(include_str!("../fixtures/setup.json")).await;
+        streamer.say(include_str!("../fixtures/auth_unauthorized.json")).await;
         tokens.push(streamer.expect("AUTH").await);
-        streamer.say(include_str!("fixtures/auth_authorized.json")).await;
+        streamer.say(include_str!("../fixtures/auth_authorized.json")).await;
         let began = Instant::now();
         assert!(streamer.until_closed().await, "with a good-bye");
         assert!(began.elapsed() < Duration::from_secs(2));
@@ -355,7 +350,7 @@ async fn f12_a_quiet_market_is_no_dead_link() {
     streamer
         .say(r#"{"type":"SETUP","channel":0,"version":"1","keepaliveTimeout":0.3,"acceptKeepaliveTimeout":0.3}"#)
         .await;
-    streamer.say(include_str!("fixtures/auth_authorized.json")).await;
+    streamer.say(include_str!("../fixtures/auth_authorized.json")).await;
     for _ in [1, 3] {
         streamer.expect("CHANNEL_REQUEST").await;
     }
@@ -383,7 +378,7 @@ async fn f12_a_quiet_market_is_no_dead_link() {
 async fn f13_nan_is_unknown_and_spoils_nothing_beside_it() {
     let broker = Broker::start().await;
     let (mut client, mut streamer) = streaming(&broker, broker.config()).await;
-    streamer.say(include_str!("fixtures/feed_config.json")).await;
+    streamer.say(include_str!("../fixtures/feed_config.json")).await;
     streamer
         .say(&format!(r#"{{"type":"FEED_DATA","channel":1,"data":["Greeks",["Greeks","{SYMBOL_A}",1700000000000,0,1,0,"NaN","Infinity","NaN",0.01,"-Infinity",null,0.12,"Greeks","{SYMBOL_B}",1700000000000,0,1,0,1,2,0.5,4,5,6,7]]}}"#))
         .await;

@@ -1,14 +1,9 @@
 //! The failures that users of other clients report, one test each, numbered as in the list they are kept in: here those of
 //! the login and of the brokerage session; `failures_stream.rs` has those of the stream, and number 15 is in `tls.rs`.
 
-// Helpers of tests are not inside a test function.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::let_underscore_must_use)]
-
-mod fake;
-
 use std::time::Duration;
 
-use fake::*;
+use crate::fake::*;
 use greeks_model::{GapReason, OperatorReason, Retry, SourceEvent};
 
 const LOGIN: Retry = Retry::Operator(OperatorReason::LoginRequired);
