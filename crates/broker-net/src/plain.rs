@@ -37,14 +37,20 @@ impl<'a> Cursor<'a> {
         self.rest().starts_with(bytes).then(|| self.at += bytes.len())
     }
 
+    /// Passes this byte if it is next.
+    #[inline]
+    pub fn pass_byte(&mut self, byte: u8) -> Option<()> {
+        (self.peek() == Some(byte)).then(|| self.at += 1)
+    }
+
     /// A text without escapes, which lies in quotes.
     #[inline]
     pub fn text(&mut self) -> Option<&'a str> {
-        self.pass(b"\"")?;
-        let length = self.rest().iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' '))?;
+        self.pass_byte(b'"')?;
+        let length = plain_length(self.rest());
         let text = self.text.get(self.at..self.at + length)?;
         self.at += length;
-        self.pass(b"\"")?;
+        self.pass_byte(b'"')?;
         Some(text)
     }
 
@@ -77,14 +83,14 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn number(&mut self) -> Option<Number> {
-        let is_negative = self.pass(b"-").is_some();
+        let is_negative = self.pass_byte(b'-').is_some();
         let mut number = Number { is_negative, is_whole: true, mantissa: 0, digits: 0, exponent: 0 };
         let starts_with_zero = self.peek() == Some(b'0');
         self.digits(&mut number);
         if number.digits == 0 || starts_with_zero && number.digits > 1 {
             return None;
         }
-        if self.pass(b".").is_some() {
+        if self.pass_byte(b'.').is_some() {
             let before = number.digits;
             self.digits(&mut number);
             number.exponent = -i32::try_from(number.digits - before).ok()?;
@@ -116,9 +122,9 @@ impl<'a> Cursor<'a> {
     }
 
     fn exponent(&mut self, number: &mut Number) -> Option<()> {
-        let is_negative = self.pass(b"-").is_some();
+        let is_negative = self.pass_byte(b'-').is_some();
         if !is_negative {
-            self.pass(b"+");
+            self.pass_byte(b'+');
         }
         let mut exponent = Number { is_negative, is_whole: true, mantissa: 0, digits: 0, exponent: 0 };
         self.digits(&mut exponent);
@@ -170,18 +176,44 @@ const POWERS: [f64; 23] = [
 /// What so many digits more multiply a number by.
 const SCALES: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
+/// A one in each byte of a word.
+const EACH: u64 = 0x0101_0101_0101_0101;
+
+/// The first eight bytes, the first of them the lowest; zeros where there are fewer.
+#[inline]
+fn word(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes.first_chunk().copied().unwrap_or_else(|| {
+        let mut chunk = [0; 8];
+        chunk.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        chunk
+    }))
+}
+
+/// How many bytes there are before a quote, a backslash or a control character, or to the end.
+#[inline]
+fn plain_length(bytes: &[u8]) -> usize {
+    // Subtraction borrows from the highest bit of a byte below the limit; what it does to bytes above the first such does
+    // not matter.
+    let below = |word: u64, limit: u64| word.wrapping_sub(EACH * limit) & !word & (EACH * 0x80);
+    let mut length = 0;
+    while let Some(rest) = bytes.get(length..).filter(|rest| !rest.is_empty()) {
+        let word = word(rest);
+        let (quote, backslash) = (u64::from(b'"'), u64::from(b'\\'));
+        let ends = below(word, 0x20) | below(word ^ EACH * quote, 1) | below(word ^ EACH * backslash, 1);
+        if ends != 0 {
+            return bytes.len().min(length + (ends.trailing_zeros() / 8) as usize);
+        }
+        length += 8;
+    }
+    bytes.len()
+}
+
 /// The number that up to eight digits at the beginning make, and how many there are: all at once, each in its byte of a
 /// word.
 #[inline]
 fn leading_digits(bytes: &[u8]) -> (u64, u32) {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    let chunk = bytes.first_chunk().copied().unwrap_or_else(|| {
-        let mut chunk = [0; 8];
-        chunk.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        chunk
-    });
-    // The first byte is the lowest. A digit becomes its value; the highest bit tells what is none.
-    let values = u64::from_le_bytes(chunk) ^ EACH * 0x30;
+    // A digit becomes its value; the highest bit tells what is none.
+    let values = word(bytes) ^ EACH * 0x30;
     let others = (((values & (EACH * 0x7f)) + EACH * 0x76) | values) & (EACH * 0x80);
     let count = others.trailing_zeros() / 8;
     if count == 0 {
@@ -261,6 +293,13 @@ mod tests {
         );
         assert_eq!(whole(r#"".SPXW261218C5000""#, Cursor::text), Some(".SPXW261218C5000"));
         assert_eq!(whole(r#""é""#, Cursor::text), Some("é"));
+        for length in 0..40 {
+            let text = "é~\u{7f}!#[]".chars().cycle().take(length).collect::<String>();
+            assert_eq!(whole(&format!("\"{text}\""), Cursor::text), Some(&*text));
+            for end in ["\\\"", "\u{1f}\"", "\u{0}\"", ""] {
+                assert_eq!(whole(&format!("\"{text}{end}"), Cursor::text), None);
+            }
+        }
     }
 
     #[test]

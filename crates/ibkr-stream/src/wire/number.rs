@@ -35,6 +35,10 @@ impl Decorated {
 
     /// Reads a text; `None` when it is of no known form.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let mut usual = Cursor::new(text);
+        if let Some(value) = usual.double().filter(|_| usual.is_at_end()) {
+            return Some(Self::plain(value));
+        }
         let text = text.trim();
         let (text, mark) = match text.strip_prefix(['C', 'H']) {
             Some(rest) if text.starts_with('C') => (rest.trim_start(), Some(Mark::PreviousClose)),
@@ -69,10 +73,6 @@ fn split_scale(text: &str) -> (&str, Option<&'static str>) {
 
 /// The standard parser knows words too, which a wire must not.
 fn undecorated(text: &str) -> Option<f64> {
-    let mut usual = Cursor::new(text);
-    if let Some(value) = usual.double().filter(|_| usual.is_at_end()) {
-        return Some(value);
-    }
     let known = |byte: u8| matches!(byte, b'0'..=b'9' | b'.' | b'+' | b'-' | b'e' | b'E');
     if !text.bytes().all(known) {
         return None;

@@ -12,10 +12,10 @@ use super::incoming::{Cell, Draft, Incoming, Key, finish};
 pub(super) fn read(text: &str, frame: &mut Frame) -> Option<Incoming> {
     let mut cursor = Cursor::new(text);
     let mut draft = Draft::default();
-    cursor.pass(b"{")?;
+    cursor.pass_byte(b'{')?;
     loop {
         let key = Key::from_name(cursor.text()?);
-        cursor.pass(b":")?;
+        cursor.pass_byte(b':')?;
         let is_text = cursor.peek()? == b'"';
         match key {
             Key::Args | Key::Error | Key::Message | Key::Success | Key::Heartbeat => return None,
@@ -28,11 +28,11 @@ pub(super) fn read(text: &str, frame: &mut Frame) -> Option<Incoming> {
                 if is_text { cell.text(cursor.text()?) } else { cell.integer(cursor.integer()?) }
             }
         }
-        if cursor.pass(b",").is_none() {
+        if cursor.pass_byte(b',').is_none() {
             break;
         }
     }
-    cursor.pass(b"}")?;
+    cursor.pass_byte(b'}')?;
     cursor.is_at_end().then(|| finish(&draft, frame))
 }
 

@@ -38,7 +38,7 @@ fn message(mut cursor: Cursor<'_>, feed: &mut Feed) -> Option<u64> {
         let kind = EventKind::from_name(cursor.text()?)?;
         cursor.pass(b",[")?;
         rows_of(&mut cursor, kind, &mut reader)?;
-        if cursor.pass(b",").is_none() {
+        if cursor.pass_byte(b',').is_none() {
             break;
         }
     }
@@ -52,8 +52,8 @@ fn rows_of(cursor: &mut Cursor<'_>, kind: EventKind, reader: &mut Reader<'_>) ->
     loop {
         let draft = row(cursor, kind, layout, reader.symbols)?;
         reader.finish::<serde_json::Error>(kind, draft, None).ok()?;
-        if cursor.pass(b",").is_none() {
-            return cursor.pass(b"]");
+        if cursor.pass_byte(b',').is_none() {
+            return cursor.pass_byte(b']');
         }
     }
 }
@@ -62,7 +62,7 @@ fn row(cursor: &mut Cursor<'_>, kind: EventKind, layout: &Layout, symbols: &Symb
     let mut draft = Draft::new();
     for (i, named) in layout.columns().iter().enumerate() {
         if i > 0 {
-            cursor.pass(b",")?;
+            cursor.pass_byte(b',')?;
         }
         match named.column {
             Column::EventType => {

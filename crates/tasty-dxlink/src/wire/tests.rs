@@ -8,7 +8,7 @@ use super::*;
 
 pub(super) const GREEKS: &str = include_str!("../../tests/fixtures/compact_greeks.json");
 const GREEKS_FULL: &str = include_str!("../../tests/fixtures/full_greeks.json");
-pub(super) const CONFIG: &str = include_str!("../../tests/fixtures/feed_config.json");
+const CONFIG: &str = include_str!("../../tests/fixtures/feed_config.json");
 pub(super) const SEVERAL: &str = include_str!("../../tests/fixtures/several_types.json");
 
 pub(super) fn feed() -> Feed {
