@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use greekd_tests::torture::episode::{self, Outcome, Script};
 use greekd_tests::torture::fault::{Ending, Moment, Plan, Trouble};
 use greekd_tests::torture::judging;
@@ -73,6 +74,5 @@ async fn untouched() {
 async fn the_judge_names_each_broken_promise_and_no_other() {
     judging::use_program(Path::new(env!("CARGO_BIN_EXE_torture")));
     // Most of a run is waiting, so some go on at a time.
-    let [first, second, third] = [0, 2, 4].map(|from| tampered(&TAMPERED[from..from + 2]));
-    tokio::join!(untouched(), first, second, third);
+    tokio::join!(untouched(), join_all(TAMPERED.chunks(2).map(tampered)));
 }
