@@ -199,7 +199,7 @@ fn plain_length(bytes: &[u8]) -> usize {
     while let Some(rest) = bytes.get(length..).filter(|rest| !rest.is_empty()) {
         let word = word(rest);
         let (quote, backslash) = (u64::from(b'"'), u64::from(b'\\'));
-        let ends = below(word, 0x20) | below(word ^ EACH * quote, 1) | below(word ^ EACH * backslash, 1);
+        let ends = below(word, 0x20) | below(word ^ (EACH * quote), 1) | below(word ^ (EACH * backslash), 1);
         if ends != 0 {
             return bytes.len().min(length + (ends.trailing_zeros() / 8) as usize);
         }
@@ -213,7 +213,7 @@ fn plain_length(bytes: &[u8]) -> usize {
 #[inline]
 fn leading_digits(bytes: &[u8]) -> (u64, u32) {
     // A digit becomes its value; the highest bit tells what is none.
-    let values = word(bytes) ^ EACH * 0x30;
+    let values = word(bytes) ^ (EACH * 0x30);
     let others = (((values & (EACH * 0x7f)) + EACH * 0x76) | values) & (EACH * 0x80);
     let count = others.trailing_zeros() / 8;
     if count == 0 {

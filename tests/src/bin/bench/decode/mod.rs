@@ -41,7 +41,7 @@ struct Contestant {
 
 enum Way {
     Here(Decode),
-    Elsewhere(Peer),
+    Elsewhere(Box<Peer>),
 }
 
 /// One turn of one decoder.
@@ -127,10 +127,8 @@ async fn corpora(options: &DecodeOptions, directory: &Path, peers: Option<&Peers
         ];
         if let Some(peers) = peers {
             let file = store(directory, name, &frames)?;
-            let dxlink = Way::Elsewhere(peers.dxlink(&file).await?);
-            contestants.push(Contestant { name: peers::DXLINK, target: Some(Target::Ahead(5.0)), way: dxlink });
-            let python = Way::Elsewhere(peers.python("tastytrade", &file).await?);
-            contestants.push(Contestant { name: peers::TASTYTRADE, target: Some(Target::Ahead(40.0)), way: python });
+            contestants.extend(elsewhere(peers::DXLINK, 5.0, peers.dxlink(&file).await?));
+            contestants.extend(elsewhere(peers::TASTYTRADE, 40.0, peers.python("tastytrade", &file).await?));
         }
         corpora.push(Corpus { name, frames, contestants });
     }
@@ -138,11 +136,16 @@ async fn corpora(options: &DecodeOptions, directory: &Path, peers: Option<&Peers
     let mut contestants =
         vec![here("greekd", None, decoders::greekd_ibkr()), here("serde_json::Value", None, decoders::value_ibkr())];
     if let Some(peers) = peers {
-        let python = Way::Elsewhere(peers.python("ibind", &store(directory, name, &frames)?).await?);
-        contestants.push(Contestant { name: peers::IBIND, target: Some(Target::Ahead(15.0)), way: python });
+        let file = store(directory, name, &frames)?;
+        contestants.extend(elsewhere(peers::IBIND, 15.0, peers.python("ibind", &file).await?));
     }
     corpora.push(Corpus { name, frames, contestants });
     Ok(corpora)
+}
+
+/// Nobody where the peer is missing.
+fn elsewhere(name: &'static str, times: f64, peer: Option<Peer>) -> Option<Contestant> {
+    peer.map(|peer| Contestant { name, target: Some(Target::Ahead(times)), way: Way::Elsewhere(Box::new(peer)) })
 }
 
 /// The same frames for other programs: one in each line.

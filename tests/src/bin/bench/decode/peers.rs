@@ -23,11 +23,11 @@ const BUILD_DEADLINE: Duration = Duration::from_secs(1_200);
 /// For a program to start, or to decode all frames once: an event takes it microseconds.
 const TURN_DEADLINE: Duration = Duration::from_secs(120);
 
-/// What can be started.
+/// What can be started: `None` where it could not be built or installed.
 #[derive(Debug)]
 pub(crate) struct Peers {
-    dxlink: PathBuf,
-    python: PathBuf,
+    dxlink: Option<PathBuf>,
+    python: Option<PathBuf>,
     script: PathBuf,
 }
 
@@ -40,33 +40,48 @@ pub(crate) struct Peer {
 }
 
 impl Peers {
-    /// Builds and installs them under `target/`, unless they are there.
+    /// Builds and installs them under `target/`, unless they are there. What fails is told, and not measured.
     pub(crate) async fn prepare() -> Result<Self> {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
         // target/PROFILE/bench -> target
         let own = std::env::current_exe()?;
         let target = own.parent().and_then(Path::parent).ok_or("this program is not in a target directory")?;
         println!("building dxlink and installing the Python clients: some minutes the first time");
-        let directory = target.join("peers");
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--release", "--locked", "--manifest-path"]);
-        build.arg(sources.join("dxlink").join("Cargo.toml")).arg("--target-dir").arg(&directory);
-        run(&mut build, BUILD_DEADLINE).await?;
-        let python = environment(&target.join("peers-python"), &sources.join("requirements.txt")).await?;
-        let dxlink = directory.join("release").join("peer-dxlink");
-        Ok(Self { dxlink, python, script: sources.join("decode.py") })
+        let dxlink = build(&sources.join("dxlink"), &target.join("peers")).await;
+        let python = environment(&target.join("peers-python"), &sources.join("requirements.txt")).await;
+        Ok(Self {
+            dxlink: or_told(DXLINK, dxlink),
+            python: or_told("the Python clients", python),
+            script: sources.join("decode.py"),
+        })
     }
 
     /// The `dxlink` crate.
-    pub(crate) async fn dxlink(&self, file: &Path) -> Result<Peer> {
-        Peer::start(Command::new(&self.dxlink).arg(file)).await
+    pub(crate) async fn dxlink(&self, file: &Path) -> Result<Option<Peer>> {
+        let Some(program) = &self.dxlink else { return Ok(None) };
+        Peer::start(Command::new(program).arg(file)).await.map(Some)
     }
 
     /// A Python client, by its package.
-    pub(crate) async fn python(&self, package: &str, file: &Path) -> Result<Peer> {
-        let mut command = Command::new(&self.python);
-        Peer::start(command.arg(&self.script).arg(package).arg(file).env("PYTHONDONTWRITEBYTECODE", "1")).await
+    pub(crate) async fn python(&self, package: &str, file: &Path) -> Result<Option<Peer>> {
+        let Some(python) = &self.python else { return Ok(None) };
+        let mut command = Command::new(python);
+        command.arg(&self.script).arg(package).arg(file).env("PYTHONDONTWRITEBYTECODE", "1");
+        Peer::start(&mut command).await.map(Some)
     }
+}
+
+/// The program of a package of its own.
+async fn build(package: &Path, target: &Path) -> Result<PathBuf> {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--release", "--locked", "--manifest-path"]);
+    build.arg(package.join("Cargo.toml")).arg("--target-dir").arg(target);
+    run(&mut build, BUILD_DEADLINE).await?;
+    Ok(target.join("release").join("peer-dxlink"))
+}
+
+fn or_told(name: &str, made: Result<PathBuf>) -> Option<PathBuf> {
+    made.inspect_err(|error| println!("not measured: {name}: {error}")).ok()
 }
 
 impl Peer {
