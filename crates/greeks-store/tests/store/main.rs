@@ -16,6 +16,7 @@ mod journal_full;
 mod journal_log;
 mod migrate;
 mod paging;
+mod partitions;
 mod poison;
 mod policy;
 mod portfolio;

@@ -1,6 +1,4 @@
 //! Bad input ends with one clear line, a remedy and the published exit code.
-// A test says what it expected by panicking.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::time::{Duration, Instant};
 

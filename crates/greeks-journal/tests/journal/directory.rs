@@ -1,5 +1,4 @@
 //! The journal on a real disk: who may open it, what it looks like, and reading while it is written.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

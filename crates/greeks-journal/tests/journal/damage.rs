@@ -1,18 +1,15 @@
 //! Bit rot, truncation and blocks in the wrong place, exhaustively: never a wrong record, never more lost than was hit, and
 //! what is lost is told.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation)]
-
-mod support;
 
 use std::ops::{Range, RangeInclusive};
 use std::thread;
 
+use crate::support::craft::{name, segment};
+use crate::support::disk::{Disk, Image, Lies};
+use crate::support::world::{options, read, seed};
 use fastrand::Rng;
 use greeks_journal::{Archive, Gap, Incarnation, Journal, Next, Options, Recovery};
 use proptest::prelude::*;
-use support::craft::{name, segment};
-use support::disk::{Disk, Image, Lies};
-use support::world::{options, read, seed};
 use uuid::Uuid;
 
 const SEGMENT: usize = 64 << 10;

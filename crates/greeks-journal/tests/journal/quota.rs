@@ -1,13 +1,10 @@
 //! A journal at its quota or on a full disk: nothing accepted is dropped, markers still fit, room heals it.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
+use crate::support::disk::Disk;
+use crate::support::world::{SEGMENT, options};
 use greeks_journal::{Error, Journal, Next, Options};
-use support::disk::Disk;
-use support::world::{SEGMENT, options};
 
 const SEGMENTS: u64 = 6;
 const RECORD: [u8; 84] = [7; 84]; // 104 bytes as a frame

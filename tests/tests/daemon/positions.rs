@@ -1,6 +1,4 @@
 //! Positions that are opened and closed while greekd streams.
-// A test says what it expected by panicking.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,4 @@
 //! What the double sent while connected is stored exactly once, bit for bit, at any rate, over a reconnect.
-// A test says what it expected by panicking.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
 
 use broker_sim::{Disconnect, MarketConfig, SimConfig, SimulatedMarket, TastySim};
 use greekd_tests::cluster::Cluster;

@@ -1,11 +1,8 @@
 //! The process is killed, or the power fails, at every moment of a run. A disk that breaks its promises is found out.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
-mod support;
-
+use crate::support::disk::{Disk, Image, Lies};
+use crate::support::world::{Action, Crash, Ledger, Setup, World, crash, seed};
 use fastrand::Rng;
-use support::disk::{Disk, Image, Lies};
-use support::world::{Action, Crash, Ledger, Setup, World, crash, seed};
 
 const SETUP: Setup = Setup { segments: 8, eager: false };
 const ACTIONS: usize = 40;

@@ -1,7 +1,5 @@
 //! A broker that does everything the protocol allows, and some things that it does not: what was validly sent is stored
 //! exactly once, bit for bit; what was not costs no more than itself.
-// A test says what it expected by panicking.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::num::NonZeroU32;
 

@@ -1,12 +1,9 @@
 //! Every single system call fails once, in every way; and all calls fail from some moment on.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
-mod support;
-
+use crate::support::disk::{Disk, Fault, FaultKind, Image, Lies};
+use crate::support::world::{Action, Crash, Ledger, Setup, World, crash, read, seed};
 use fastrand::Rng;
 use greeks_journal::{Archive, State};
-use support::disk::{Disk, Fault, FaultKind, Image, Lies};
-use support::world::{Action, Crash, Ledger, Setup, World, crash, read, seed};
 
 const LAZY: Setup = Setup { segments: 10, eager: false };
 const EAGER: Setup = Setup { eager: true, ..LAZY };

@@ -1,12 +1,9 @@
 //! Any sequence of calls, restarts and crashes behaves like a list of records per incarnation.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use crate::support::disk::{Disk, Lies};
+use crate::support::world::{Action, Crash, Setup, World, crash};
 use fastrand::Rng;
 use proptest::prelude::*;
-use support::disk::{Disk, Lies};
-use support::world::{Action, Crash, Setup, World, crash};
 
 #[derive(Clone, Debug)]
 enum Step {

@@ -1,18 +1,15 @@
 //! Months: every row finds its own, whatever the calendar, a reader or an operator does.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::{Database, at, series, tick};
 use greeks_model::testkit::ManualClock;
 use greeks_model::{Clock, GreekSnapshot, Record, Seq, Series, SnapshotSink, UnixNanos};
 use greeks_store::metrics::DEFAULT_PARTITION_ROWS;
 use greeks_store::{Committer, CommitterConfig, CommitterState, CommitterStatus, MemoryLogWriter, Month, memory_log};
-use support::{Database, at, series, tick};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -202,7 +199,7 @@ async fn rows_in_default_are_moved_as_they_are() {
     let before: String = client.query_one(all, &[]).await.unwrap().get(0);
     let mut running = Running::start(&database, at("2026-11-20T15:00:00Z"));
     running.status.wait_for(|status| status.state == CommitterState::Connected).await.unwrap();
-    support::eventually("DEFAULT is empty", || async { database.count(DEFAULT).await == 0 }).await;
+    crate::support::eventually("DEFAULT is empty", || async { database.count(DEFAULT).await == 0 }).await;
     let after: String = client.query_one(all, &[]).await.unwrap().get(0);
     assert_eq!(after, before);
     running.store(&[at("2018-02-05T21:00:00Z"), at("2019-03-31T23:59:59.999999Z")]).await;
@@ -248,7 +245,7 @@ async fn while_rows_move_readers_see_each_once_and_writers_are_not_refused() {
     });
     let running = Running::start(&database, at("2026-11-20T15:00:00Z"));
     let moved = || async { watcher.query_one(DEFAULT, &[]).await.unwrap().get::<_, i64>(0) == 0 };
-    support::eventually("DEFAULT is empty", moved).await;
+    crate::support::eventually("DEFAULT is empty", moved).await;
     stop.store(true, Ordering::SeqCst);
     let (looks, written) = (reading.await.unwrap(), writing.await.unwrap());
     running.stop().await;
@@ -266,7 +263,7 @@ async fn a_writer_that_comes_while_its_month_is_made_is_not_refused() {
         let sql = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
                    WHERE NOT granted AND datname = current_database()";
         let waits = || async { watcher.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == count };
-        support::eventually("they wait", waits).await;
+        crate::support::eventually("they wait", waits).await;
     };
     let reading = reader.transaction().await.unwrap();
     reading.query_one(DEFAULT, &[]).await.unwrap();

@@ -1,7 +1,5 @@
 //! The journal between brokers and database: nothing accepted is lost while the database is away, full journals count what
 //! they give up, and one greekd writes to a database.
-// A test says what it expected by panicking.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::cell::Cell;
 use std::path::Path;

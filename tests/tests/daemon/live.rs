@@ -1,6 +1,4 @@
 //! The live book over HTTP: what it says is what is stored, and what a recount says.
-// A test says what it expected by panicking.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,13 +1,10 @@
 //! Every format ever released is read back from bytes that this crate has not written.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::support::disk::{Disk, Image, Lies};
+use crate::support::world::{Item, SEGMENT, options, read};
 use greeks_journal::{Archive, Error, Journal};
-use support::disk::{Disk, Image, Lies};
-use support::world::{Item, SEGMENT, options, read};
 use uuid::Uuid;
 
 /// Made by `v1.py` beside it.
