@@ -37,7 +37,7 @@ async fn what_was_accepted_is_stored_once_whatever_ends() {
         known: known_seeds(),
         wanted: WANTED.to_vec(),
         // Most of a run is waiting: for connections, for the disk, for its end.
-        lanes: 6,
+        lanes: 10,
         ..Options::new(seed)
     };
     let report = session::run(options).await.unwrap();
