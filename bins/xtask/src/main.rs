@@ -22,7 +22,7 @@ use valgrind::VALGRIND;
 const TEST: [&str; 3] = ["test", "--workspace", "--all-features"];
 /// What may be said to cargo without choosing tests.
 const WHOLE: [&str; 6] = ["--locked", "--offline", "--frozen", "--no-fail-fast", "--quiet", "--verbose"];
-/// How the names of tests begin that wait for most of their time.
+/// How the names of tests begin that wait for nearly all of their time.
 const WAITING: &str = "patient::";
 
 const USAGE: &str = "\
@@ -80,6 +80,7 @@ fn main() -> ExitCode {
     }
     let needs: &[&Need] = match task.as_deref() {
         Some("test") => &[&POSTGRES, &BROWSER, &VALGRIND],
+        Some("bench") if rest.iter().any(|arg| arg == "decode") => &[],
         _ => &[&POSTGRES],
     };
     if let Err(message) = needs.iter().try_for_each(|need| need.ensure()) {
@@ -93,11 +94,14 @@ fn main() -> ExitCode {
     become_command(cargo.args(rest))
 }
 
-/// Most tests wait for half of their time, for a server or a deadline. Those that wait for nearly all of it run many at a
-/// time, and last: they would disturb those that measure.
+/// Most tests wait for about half of their time, for a server or a deadline: four at a time keep two cores busy. Those that
+/// wait for nearly all of it run many at a time, and last: they would disturb those that measure.
 fn test_in_two_turns(args: &[String]) -> ExitCode {
-    let turns: [&[&str]; 2] =
-        [&["--", "--test-threads", "4", "--skip", WAITING], &["--test", "ibkr", "--", "--test-threads", "8", WAITING]];
+    let threads = std::thread::available_parallelism().map_or(4, |cores| cores.get().max(4)).to_string();
+    let turns: [&[&str]; 2] = [
+        &["--", "--test-threads", &threads, "--skip", WAITING],
+        &["--test", "ibkr", "--", "--test-threads", "8", WAITING],
+    ];
     let mut failed = None;
     for turn in turns {
         let mut cargo = cargo();

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     /// Made by `v1.py` beside it, which knows the description of the format and nothing of this file.
-    const GOLDEN: &[u8] = include_bytes!("../tests/fixtures/v1.seg");
+    const GOLDEN: &[u8] = include_bytes!("../tests/journal/fixtures/v1.seg");
 
     fn golden_stamp() -> Stamp {
         let incarnation = Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);

@@ -23,27 +23,36 @@ fn main() -> ExitCode {
 fn dxlink(passes: &str) -> Result<()> {
     let frames = frames::dxlink(frames::EVENTS, 1);
     let mut session = dxlink_session();
-    for _ in 0..passes.parse()? {
+    let (passes, mut events) = (passes.parse()?, 0);
+    for _ in 0..passes {
         for frame in &frames {
             session.read(frame)?;
             while let Some(event) = session.next_event() {
                 black_box(&event);
+                events += 1;
             }
         }
     }
-    Ok(())
+    all(events, passes)
 }
 
 fn ibkr(passes: &str) -> Result<()> {
     let frames = frames::ibkr(frames::EVENTS);
     let mut session = ibkr_session();
-    for _ in 0..passes.parse()? {
+    let (passes, mut events) = (passes.parse()?, 0);
+    for _ in 0..passes {
         for frame in &frames {
             session.read(frame.as_bytes())?;
             while let Some(event) = session.next_event() {
                 black_box(&event);
+                events += 1;
             }
         }
     }
-    Ok(())
+    all(events, passes)
+}
+
+/// What was not decoded is not counted either.
+fn all(events: u32, passes: u32) -> Result<()> {
+    if events == passes * frames::EVENTS { Ok(()) } else { Err(format!("{events} events").into()) }
 }

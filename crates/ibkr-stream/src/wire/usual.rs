@@ -1,6 +1,7 @@
-//! Market data frames as the gateway writes them: no blanks, no escapes, and values that are texts or integers.
+//! Flat frames as the gateway writes them, market data above all: no blanks, no escapes, and values that are texts or
+//! integers.
 //!
-//! Whatever deviates, be it another topic, broken or only unusual, is left as a whole to the reader of all JSON, to which
+//! Whatever deviates, be it broken or only unusual, is left as a whole to the reader of all JSON, to which
 //! what is read here would be the same.
 
 use broker_net::plain::Cursor;

@@ -37,7 +37,7 @@ pub(crate) enum Role {
 /// Streamer symbols and their numbers. A row is attributed without a `String`.
 #[derive(Debug, Default)]
 pub(crate) struct Symbols {
-    /// Nothing foreign gets in: a fast hash will do.
+    /// What is subscribed gets in, never what a frame names: a fast hash will do.
     ids: FxHashMap<Box<str>, SymbolId>,
     all: Vec<(Box<str>, Role)>,
 }

@@ -33,13 +33,11 @@ fn main() -> Result<()> {
     let (events, greeks) = verify(&frames, &layouts)?;
     for line in std::io::stdin().lock().lines() {
         let limit = Duration::from_secs_f64(line?.parse()?);
+        // Does not count: whoever had the processor before has left its caches to itself.
+        pass(&frames, &layouts)?;
         let (begin, mut passes) = (thread_cpu()?, 0);
         let used = loop {
-            for frame in &frames {
-                for event in decode(frame, &layouts)? {
-                    std::hint::black_box(event);
-                }
-            }
+            pass(&frames, &layouts)?;
             passes += 1;
             let used = thread_cpu()? - begin;
             if used >= limit {
@@ -47,6 +45,15 @@ fn main() -> Result<()> {
             }
         };
         println!(r#"{{"nanos": {}, "passes": {passes}, "events": {events}, "greeks": {greeks}}}"#, used.as_nanos());
+    }
+    Ok(())
+}
+
+fn pass(frames: &[String], layouts: &Layouts) -> Result<()> {
+    for frame in frames {
+        for event in decode(frame, layouts)? {
+            std::hint::black_box(event);
+        }
     }
     Ok(())
 }

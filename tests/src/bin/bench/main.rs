@@ -9,7 +9,7 @@
 //! `bench reads` asks what the API asks over ten million rows; `bench live` asks the API itself while rows stream in, and
 //! shows what a crowd of clients does to them. `bench throughput` sends more than can be stored; `bench memory` watches a large
 //! and busy book; `bench growth` compares small books with large ones, and an empty database with a full one. `bench decode`
-//! turns frames of both brokers into events, next to other clients and to the least that it can cost.
+//! turns frames of both brokers into events, next to other clients and to a hand-written bound.
 // A benchmark talks to the person who started it.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 

@@ -43,7 +43,7 @@ fn check(text: &str) -> bool {
     any
 }
 
-/// As recorded, without the infinite values.
+/// As the fixture has it, without the infinite values.
 fn finite_greeks() -> String {
     GREEKS.trim().replace("\"Infinity\"", "1").replace("\"-Infinity\"", "-1E-7")
 }

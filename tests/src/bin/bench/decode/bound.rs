@@ -1,16 +1,15 @@
-//! The least that decoding costs: the bytes are copied once, as a socket's are, and every number is read. Nothing is
-//! checked, no symbol is looked up, no event is made.
+//! A hand-written bound: every number is read where it is known to stand. Nothing is checked, no symbol is looked up, no
+//! event is made.
 
 use super::sum::Sum;
 
 /// Reads the numbers of COMPACT frames with the thirteen columns that are asked for.
 pub(crate) fn dxlink(frames: &[String]) -> Sum {
-    let (mut copy, mut sum) = (Vec::new(), Sum::default());
+    let mut sum = Sum::default();
     for frame in frames {
-        copy.clear();
-        copy.extend_from_slice(frame.as_bytes());
-        let mut scan = Scan { bytes: &copy, at: r#"{"type":"FEED_DATA","channel":1,"data":["Greeks",["#.len() };
-        while scan.at < copy.len() {
+        let bytes = frame.as_bytes();
+        let mut scan = Scan { bytes, at: r#"{"type":"FEED_DATA","channel":1,"data":["Greeks",["#.len() };
+        while scan.at < bytes.len() {
             scan.at += r#""Greeks",""#.len();
             while scan.byte() != b'"' {
                 scan.at += 1;

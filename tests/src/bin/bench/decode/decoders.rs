@@ -11,7 +11,7 @@ use crate::Result;
 /// Decodes all these frames.
 pub(crate) type Decode = Box<dyn FnMut(&[String]) -> Result<Sum>>;
 
-/// From the text frame to the event that goes to the channel, as a connection does it.
+/// From the text frame to the event that goes to the channel, as a session does it; the socket and the clock are left out.
 pub(crate) fn greekd_dxlink() -> Decode {
     let mut session = dxlink_session();
     Box::new(move |frames| {

@@ -40,7 +40,7 @@ pub(crate) struct Peer {
 }
 
 impl Peers {
-    /// Builds and installs them under `target/`, unless they are there. What fails is told, and not measured.
+    /// Builds and installs them under `target/`, unless they are there. What fails is told and not measured, here and when it starts.
     pub(crate) async fn prepare() -> Result<Self> {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
         // target/PROFILE/bench -> target
@@ -57,17 +57,15 @@ impl Peers {
     }
 
     /// The `dxlink` crate.
-    pub(crate) async fn dxlink(&self, file: &Path) -> Result<Option<Peer>> {
-        let Some(program) = &self.dxlink else { return Ok(None) };
-        Peer::start(Command::new(program).arg(file)).await.map(Some)
+    pub(crate) async fn dxlink(&self, file: &Path) -> Option<Peer> {
+        or_told(DXLINK, Peer::start(Command::new(self.dxlink.as_ref()?).arg(file)).await)
     }
 
     /// A Python client, by its package.
-    pub(crate) async fn python(&self, package: &str, file: &Path) -> Result<Option<Peer>> {
-        let Some(python) = &self.python else { return Ok(None) };
-        let mut command = Command::new(python);
+    pub(crate) async fn python(&self, package: &str, file: &Path) -> Option<Peer> {
+        let mut command = Command::new(self.python.as_ref()?);
         command.arg(&self.script).arg(package).arg(file).env("PYTHONDONTWRITEBYTECODE", "1");
-        Peer::start(&mut command).await.map(Some)
+        or_told(package, Peer::start(&mut command).await)
     }
 }
 
@@ -80,7 +78,7 @@ async fn build(package: &Path, target: &Path) -> Result<PathBuf> {
     Ok(target.join("release").join("peer-dxlink"))
 }
 
-fn or_told(name: &str, made: Result<PathBuf>) -> Option<PathBuf> {
+fn or_told<T>(name: &str, made: Result<T>) -> Option<T> {
     made.inspect_err(|error| println!("not measured: {name}: {error}")).ok()
 }
 
