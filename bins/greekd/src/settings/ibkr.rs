@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ibkr_stream::tls::{Fingerprint, Peer};
 
 use super::layers::Layers;
-use super::{accounts, switch};
+use super::values::{accounts, switch};
 use crate::exit::{Code, Failure};
 
 /// The gateway of IBKR. There are no credentials: a person logs in there with a browser.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use super::accounts;
 use super::layers::Layers;
+use super::values::accounts;
 use crate::exit::{Code, Failure};
 
 /// What tastytrade wants to know, and where it is.
