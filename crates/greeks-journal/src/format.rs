@@ -150,8 +150,10 @@ impl Seal {
 
     fn sum(self, at: u64, frame: &[u8]) -> u32 {
         let (word, rest) = frame.split_at(4);
-        let sum = crc32c::crc32c_append(self.0, &at.to_le_bytes());
-        crc32c::crc32c_append(crc32c::crc32c_append(sum, word), rest.get(4..).unwrap_or_default())
+        let mut place = [0; 12];
+        place[..8].copy_from_slice(&at.to_le_bytes());
+        place[8..].copy_from_slice(word);
+        crc32c::crc32c_append(crc32c::crc32c_append(self.0, &place), rest.get(4..).unwrap_or_default())
     }
 }
 

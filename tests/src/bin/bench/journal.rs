@@ -6,13 +6,12 @@ use std::time::Instant;
 use greekd_tests::cluster::Cluster;
 use greekd_tests::scratch::scratch;
 use greeks_model::{
-    AccountId, Clock, Contract, Decimal, GreekSnapshot, LogError, Record, Seq, Series, SnapshotLog, SnapshotSink,
-    SourceId, UnixNanos,
+    AccountId, Clock, Contract, Decimal, GreekSnapshot, Record, Seq, Series, SnapshotLog, SnapshotSink, SourceId,
+    UnixNanos,
 };
 use greeks_processor::SystemClock;
 use greeks_store::greeks_journal::Options;
 use greeks_store::{Committer, CommitterConfig, DatabaseConfig, journal_log, memory_log, migrate};
-use tokio::sync::watch;
 
 use crate::options::JournalOptions;
 use crate::product::{self, Load};
@@ -26,8 +25,8 @@ const SERIES: usize = 500;
 const APPEND: usize = 500;
 /// At which received -> accepted is promised.
 const RATE: f64 = 5_000.0;
-/// How many rows the reader of a journal may be behind while it keeps up: what the committer takes at a time, twice.
-const LEAD: u64 = 4_000;
+/// What the committer takes at a time.
+const COMMIT: usize = 2_000;
 
 /// Runs both parts and prints what came out.
 pub(crate) async fn run(options: &JournalOptions) -> Result<()> {
@@ -37,7 +36,7 @@ pub(crate) async fn run(options: &JournalOptions) -> Result<()> {
     let records = records(options.rows);
     let (mut shares, mut shares_behind, mut accepted) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=options.rounds {
-        let (journal, behind) = (journal(&records, LEAD).await?, journal(&records, u64::MAX).await?);
+        let (journal, behind) = (journal(&records, COMMIT as u64).await?, journal(&records, u64::MAX).await?);
         let copy = copy(&cluster, round, &records).await?;
         #[expect(clippy::cast_precision_loss, reason = "millions")]
         let per_row = |seconds: f64| seconds / records.len() as f64 * 1e6;
@@ -66,41 +65,33 @@ pub(crate) async fn run(options: &JournalOptions) -> Result<()> {
     Ok(())
 }
 
-/// Processor seconds to write all records to a journal, sync them and read them back, with a reader that is at most `lead`
-/// records behind.
+/// Processor seconds to write all records to a journal, sync them and read them back. They are read whenever `lead` of them
+/// wait, on the thread that wrote them: at saturation the committer comes back for more and never waits to be woken.
 async fn journal(records: &[Record], lead: u64) -> Result<f64> {
     let directory = scratch();
     let before = own_cpu()?;
     let logs = journal_log(&directory.path().join("journal"), Options::default())?;
     let (mut writer, mut log) = (logs.writer, logs.log);
-    let (told, mut behind) = watch::channel(0);
-    let reader = tokio::spawn(async move {
-        let mut read = Seq::ZERO;
-        loop {
-            match log.next(read, 2_000).await {
-                Ok(batch) => {
-                    read = batch.last();
-                    told.send_replace(read.0);
-                }
-                Err(LogError::Closed) => return Ok(read),
-                Err(error) => return Err(error),
-            }
-            log.release(read).await?;
-        }
-    });
-    let mut written = 0;
+    let (mut written, mut read) = (0, Seq::ZERO);
     for batch in records.chunks(APPEND) {
         writer.append(batch)?;
         written += batch.len() as u64;
-        behind.wait_for(|read| written - read <= lead).await?;
-        tokio::task::yield_now().await;
+        if written - read.0 >= lead {
+            read = take(&mut log, read).await?;
+        }
     }
     Box::new(writer).close()?;
-    let read = reader.await??;
-    if read.0 != records.len() as u64 {
-        return Err(format!("{} records written, {} read", records.len(), read.0).into());
+    while read.0 < written {
+        read = take(&mut log, read).await?;
     }
     Ok(own_cpu()? - before)
+}
+
+/// Reads as many records behind `read` as the committer takes at a time, and releases them; the number of the last.
+async fn take(log: &mut impl SnapshotLog, read: Seq) -> Result<Seq> {
+    let last = log.next(read, COMMIT).await?.last();
+    log.release(last).await?;
+    Ok(last)
 }
 
 /// Processor seconds to store all records, of this process and of the server's.
