@@ -316,8 +316,8 @@ impl Options {
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.trim().parse() {
-        Ok(rate) if (1.0..=100_000.0).contains(&rate) => Ok(rate),
-        _ => Err(format!("{text} is not a rate between 1 and 100000 events/s")),
+        Ok(rate) if (1.0..=1_000_000.0).contains(&rate) => Ok(rate),
+        _ => Err(format!("{text} is not a rate between 1 and 1000000 events/s")),
     }
 }
 
