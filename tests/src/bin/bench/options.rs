@@ -21,7 +21,7 @@ usage: bench latency [--baseline DIR] [--rates LIST] [--seconds N] [--rounds N]
                    before others are added [none]
   --series N       contracts the rows are of [500]
   --minutes N      how long the database is away [60]; how long memory is watched [60]
-  --rate N         events per second meanwhile [5000]; more than can be stored [60000]
+  --rate N         events per second meanwhile [5000]; more than can be stored [190000]
   --positions N    contracts in the book [5000]
   --books LIST     contracts in each book, between commas [100,1000,10000]
   --questions N    answers to each request [300]
@@ -205,7 +205,7 @@ impl LiveOptions {
 
 impl ThroughputOptions {
     fn parse(args: &[&str]) -> Result<Self, String> {
-        let mut options = Self { baseline: None, rate: 60_000.0, seconds: 15, rounds: 3 };
+        let mut options = Self { baseline: None, rate: 190_000.0, seconds: 15, rounds: 3 };
         each(args, |name, value| {
             match name {
                 "--baseline" => options.baseline = Some(value.into()),
@@ -316,8 +316,8 @@ impl Options {
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.trim().parse() {
-        Ok(rate) if (1.0..=1_000_000.0).contains(&rate) => Ok(rate),
-        _ => Err(format!("{text} is not a rate between 1 and 1000000 events/s")),
+        Ok(rate) if (1.0..=200_000.0).contains(&rate) => Ok(rate),
+        _ => Err(format!("{text} is not a rate between 1 and 200000 events/s")),
     }
 }
 
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(bench("memory --positions 9 --minutes 1.5"), Ok(Some(Bench::Memory(memory))));
         let growth = GrowthOptions { positions: vec![1, 20], rate: 7.0, seconds: 20, rounds: 3, rows: 0 };
         assert_eq!(bench("growth --books 1,20 --rate 7"), Ok(Some(Bench::Growth(growth))));
-        let throughput = ThroughputOptions { baseline: None, rate: 60_000.0, seconds: 5, rounds: 3 };
+        let throughput = ThroughputOptions { baseline: None, rate: 190_000.0, seconds: 5, rounds: 3 };
         assert_eq!(bench("throughput --seconds 5"), Ok(Some(Bench::Throughput(throughput))));
         let decode = DecodeOptions { events: 20_000, rounds: 5, peers: true };
         assert_eq!(bench("decode --peers --rounds 5"), Ok(Some(Bench::Decode(decode))));
