@@ -28,27 +28,18 @@ impl Default for ExactSum {
     }
 }
 
-impl ExactSum {
-    /// Adds a finite number; others have no place in a sum and are passed over.
-    pub(super) fn add(&mut self, value: f64) {
-        self.apply(value, false);
-    }
+/// A number cut into the digits it touches: once, however many sums it goes into.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Digits {
+    first: usize,
+    parts: [i64; 3],
+}
 
-    /// Takes away a number that was added before.
-    pub(super) fn remove(&mut self, value: f64) {
-        self.apply(value, true);
-    }
-
-    /// Adds all that is in `other`.
-    pub(super) fn merge(&mut self, other: &Self) {
-        for (mine, theirs) in self.digits.iter_mut().zip(&other.digits) {
-            *mine += theirs;
-        }
-    }
-
-    fn apply(&mut self, value: f64, removed: bool) {
+impl Digits {
+    /// The digits of a finite number; others have no place in a sum and count as 0.
+    pub(super) fn of(value: f64) -> Self {
         if !value.is_finite() {
-            return;
+            return Self { first: 0, parts: [0; 3] };
         }
         let bits = value.to_bits();
         let (exponent, fraction) = ((bits >> 52) & 0x7ff, bits & ((1 << 52) - 1));
@@ -56,11 +47,30 @@ impl ExactSum {
         let (mantissa, place) = if exponent == 0 { (fraction, 0) } else { (fraction | 1 << 52, exponent - 1) };
         let shifted = u128::from(mantissa) << (place % u64::from(DIGIT));
         let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = shifted.to_le_bytes();
-        let parts = [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(|bytes| i64::from(u32::from_le_bytes(bytes)));
+        let sign = if value.is_sign_negative() { -1 } else { 1 };
+        let part = |bytes| sign * i64::from(u32::from_le_bytes(bytes));
         let first = usize::try_from(place / u64::from(DIGIT)).unwrap_or(DIGITS);
-        let negative = value.is_sign_negative() != removed;
-        for (digit, part) in self.digits.iter_mut().skip(first).zip(parts) {
-            *digit += if negative { -part } else { part };
+        Self { first, parts: [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(part) }
+    }
+}
+
+impl ExactSum {
+    /// Adds a number.
+    pub(super) fn add(&mut self, number: &Digits) {
+        if let Some(digits) = self.digits.get_mut(number.first..number.first + 3) {
+            digits.iter_mut().zip(number.parts).for_each(|(digit, part)| *digit += part);
+        }
+    }
+
+    /// Takes away a number that was added before.
+    pub(super) fn remove(&mut self, number: &Digits) {
+        self.add(&Digits { parts: number.parts.map(|part| -part), ..*number });
+    }
+
+    /// Adds all that is in `other`.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.digits.iter_mut().zip(&other.digits) {
+            *mine += theirs;
         }
     }
 
@@ -118,7 +128,7 @@ mod tests {
 
     fn sum(values: &[f64]) -> f64 {
         let mut sum = ExactSum::default();
-        values.iter().for_each(|value| sum.add(*value));
+        values.iter().for_each(|value| sum.add(&Digits::of(*value)));
         sum.value()
     }
 
@@ -185,14 +195,14 @@ mod tests {
             go in prop::collection::vec(any_finite(), 0..20),
         ) {
             let mut all = ExactSum::default();
-            go.iter().chain(&stay).for_each(|value| all.add(*value));
-            go.iter().for_each(|value| all.remove(*value));
+            go.iter().chain(&stay).for_each(|value| all.add(&Digits::of(*value)));
+            go.iter().for_each(|value| all.remove(&Digits::of(*value)));
             let backwards: Vec<f64> = stay.iter().rev().copied().collect();
             prop_assert_eq!(all.value().to_bits(), sum(&backwards).to_bits());
             let (left, right) = stay.split_at(stay.len() / 2);
             let (mut merged, mut other) = (ExactSum::default(), ExactSum::default());
-            left.iter().for_each(|value| merged.add(*value));
-            right.iter().for_each(|value| other.add(*value));
+            left.iter().for_each(|value| merged.add(&Digits::of(*value)));
+            right.iter().for_each(|value| other.add(&Digits::of(*value)));
             merged.merge(&other);
             prop_assert_eq!(merged.value().to_bits(), all.value().to_bits());
         }

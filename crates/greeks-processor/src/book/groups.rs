@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::sums::{Sums, Terms};
+use super::sums::{Change, Sums};
 
 /// The groups of one grouping; a group has a number for the life of the process.
 #[derive(Debug)]
@@ -52,10 +52,10 @@ impl<K: Clone + Eq + Hash> Groups<K> {
         self.all.iter()
     }
 
-    /// A line of group `number` amounts to something else; `None` is a line that is not open.
-    pub(super) fn change(&mut self, number: usize, was: Option<&Terms>, is: Option<&Terms>) {
+    /// A line of group `number` amounts to something else.
+    pub(super) fn change(&mut self, number: usize, change: &Change) {
         if let Some(group) = self.all.get_mut(number) {
-            group.change(was, is);
+            group.change(change);
         }
     }
 }
@@ -66,21 +66,16 @@ impl<K> Group<K> {
         self.sums.as_deref()
     }
 
-    fn change(&mut self, was: Option<&Terms>, is: Option<&Terms>) {
-        match (was, is) {
-            (Some(was), Some(is)) => self.sums.get_or_insert_default().replace(was, is),
-            (None, Some(is)) => {
-                self.open += 1;
-                self.sums.get_or_insert_default().add(is);
-            }
-            (Some(was), None) => {
-                self.open -= 1;
-                match &mut self.sums {
-                    Some(sums) if self.open > 0 => sums.remove(was),
-                    sums => *sums = None,
-                }
-            }
-            (None, None) => {}
+    fn change(&mut self, change: &Change) {
+        match (change.was_open, change.is_open) {
+            (false, true) => self.open += 1,
+            (true, false) => self.open -= 1,
+            _ => {}
+        }
+        if self.open > 0 {
+            self.sums.get_or_insert_default().apply(change);
+        } else {
+            self.sums = None;
         }
     }
 }

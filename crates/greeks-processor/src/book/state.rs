@@ -1,19 +1,19 @@
 //! How the book changes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use greeks_model::jiff::civil::Date;
 use greeks_model::{
     AccountId, GreekSnapshot, PositionsRecord, Record, Reference, Series, SessionState, SourceId, UnixNanos,
 };
+use rustc_hash::FxHashMap;
 
 use super::betas::{Benchmark, Beta, Betas};
 use super::config::BookConfig;
 use super::groups::Groups;
 use super::names::LineId;
 use super::slot::{Key, Place, Slot};
-use super::sums::{Sums, Terms};
+use super::sums::{Change, Sums, Terms};
 use crate::calendar::MarketCalendar;
 
 /// Everything the book knows.
@@ -27,7 +27,8 @@ pub(super) struct State {
     betas: Betas,
 
     pub(super) slots: Vec<Slot>,
-    numbers: HashMap<Key, usize>,
+    // Keys are what the account holds and nobody's choice: a plain hash does.
+    numbers: FxHashMap<Key, usize>,
     closed: usize,
     next_id: u64,
 
@@ -72,7 +73,7 @@ impl State {
             betas: Betas::new(Arc::clone(&config.benchmark), config.betas),
             benchmark_symbol: config.benchmark,
             slots: Vec::new(),
-            numbers: HashMap::new(),
+            numbers: FxHashMap::default(),
             closed: 0,
             next_id: 1,
             underlyings: Groups::default(),
@@ -252,16 +253,12 @@ impl State {
     }
 
     fn change(&mut self, place: Place, was: Option<&Terms>, is: Option<&Terms>) {
-        self.underlyings.change(place.underlying, was, is);
-        self.expiries.change(place.expiry, was, is);
-        self.accounts.change(place.account, was, is);
-        self.brokers.change(place.broker, was, is);
-        match (was, is) {
-            (Some(was), Some(is)) => self.total.replace(was, is),
-            (None, Some(is)) => self.total.add(is),
-            (Some(was), None) => self.total.remove(was),
-            (None, None) => {}
-        }
+        let change = Change::between(was, is);
+        self.underlyings.change(place.underlying, &change);
+        self.expiries.change(place.expiry, &change);
+        self.accounts.change(place.account, &change);
+        self.brokers.change(place.broker, &change);
+        self.total.apply(&change);
     }
 
     /// Drops the closed lines that have been closed longest, half of them at a time so that it is seldom done.

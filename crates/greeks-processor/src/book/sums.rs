@@ -1,6 +1,6 @@
 //! What a line adds to the sums, and the sums.
 
-use super::exact::ExactSum;
+use super::exact::{Digits, ExactSum};
 use super::view::{Figure, Figures, LineFigures};
 
 /// What one position amounts to, as it is in the sums: every number finite.
@@ -80,38 +80,44 @@ struct Sum {
     lines: u32,
 }
 
+/// What becomes of sums when a line amounts to something else: worked out once for all the groups it belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) was_open: bool,
+    pub(super) is_open: bool,
+    steps: [Step; 6],
+}
+
+/// What goes from one sum and what comes in its place.
+#[derive(Clone, Copy, Debug, Default)]
+struct Step {
+    gone: Option<Digits>,
+    come: Option<Digits>,
+}
+
+impl Change {
+    /// `None` is a line that is not open.
+    pub(super) fn between(was: Option<&Terms>, is: Option<&Terms>) -> Self {
+        let all = |terms: Option<&Terms>| terms.map_or([None; 6], Terms::all);
+        let mut steps = [Step::default(); 6];
+        // Most events change some of the terms only.
+        for (step, (was, is)) in steps.iter_mut().zip(all(was).into_iter().zip(all(is))).filter(|(_, (a, b))| a != b) {
+            *step = Step { gone: was.map(Digits::of), come: is.map(Digits::of) };
+        }
+        Self { was_open: was.is_some(), is_open: is.is_some(), steps }
+    }
+}
+
 impl Sums {
-    pub(super) fn add(&mut self, terms: &Terms) {
-        for (sum, term) in self.sums.iter_mut().zip(terms.all()) {
-            if let Some(term) = term {
-                sum.exact.add(term);
-                sum.lines += 1;
-            }
-        }
-    }
-
-    /// Takes away terms that were added before.
-    pub(super) fn remove(&mut self, terms: &Terms) {
-        for (sum, term) in self.sums.iter_mut().zip(terms.all()) {
-            if let Some(term) = term {
-                sum.exact.remove(term);
+    /// Goes along with a change of a line that is, or was, among those summed up.
+    pub(super) fn apply(&mut self, change: &Change) {
+        for (sum, step) in self.sums.iter_mut().zip(&change.steps) {
+            if let Some(gone) = &step.gone {
+                sum.exact.remove(gone);
                 sum.lines -= 1;
             }
-        }
-    }
-
-    /// Puts `new` in the place of `old`. Most events change some of the terms only.
-    pub(super) fn replace(&mut self, old: &Terms, new: &Terms) {
-        for (sum, (old, new)) in self.sums.iter_mut().zip(old.all().into_iter().zip(new.all())) {
-            if old == new {
-                continue;
-            }
-            if let Some(old) = old {
-                sum.exact.remove(old);
-                sum.lines -= 1;
-            }
-            if let Some(new) = new {
-                sum.exact.add(new);
+            if let Some(come) = &step.come {
+                sum.exact.add(come);
                 sum.lines += 1;
             }
         }
@@ -196,24 +202,25 @@ mod tests {
 
         let mut sums = Sums::default();
         assert_eq!(sums.figures(Some(600.0)), Figures::default());
-        sums.add(&no_price);
+        sums.apply(&Change::between(None, Some(&no_price)));
         let figures = sums.figures(Some(600.0));
         assert_eq!(figures.delta, Figure { value: Some(-75.0), lines: 1 });
         assert_eq!(figures.delta_dollars, Figure { value: None, lines: 0 });
         assert_eq!(figures.theta_vega, Some(37.5 / -225.0));
-        sums.replace(&no_price, &Terms::of(&inputs()));
+        sums.apply(&Change::between(Some(&no_price), Some(&Terms::of(&inputs()))));
         assert_eq!(sums.figures(None).delta_dollars, Figure { value: Some(-15_000.0), lines: 1 });
         assert_eq!(sums.figures(None).beta_weighted_delta, Figure { value: None, lines: 0 });
-        sums.remove(&Terms::of(&inputs()));
+        sums.apply(&Change::between(Some(&Terms::of(&inputs())), None));
         assert_eq!(sums.figures(Some(600.0)), Figures::default());
     }
 
     #[test]
     fn a_ratio_to_no_vega_is_unknown() {
         let mut sums = Sums::default();
-        sums.add(&Terms { theta: Some(1.0), vega: Some(0.0), ..Terms::default() });
+        let no_vega = Terms { theta: Some(1.0), vega: Some(0.0), ..Terms::default() };
+        sums.apply(&Change::between(None, Some(&no_vega)));
         assert_eq!(sums.figures(None).theta_vega, None);
-        sums.add(&Terms { vega: Some(2.0), ..Terms::default() });
+        sums.apply(&Change::between(None, Some(&Terms { vega: Some(2.0), ..Terms::default() })));
         assert_eq!(sums.figures(None).theta_vega, Some(0.5));
     }
 }
