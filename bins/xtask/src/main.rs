@@ -36,7 +36,7 @@ usage: cargo xtask TASK [ARGS]
   bench outage [ARGS]    an hour without a database: memory, disk, and how soon everything is stored after it
   bench reads [ARGS]     how soon the questions of the API are answered over ten million rows
   bench live [ARGS]      how soon the API answers while rows stream in, and what a crowd of clients does to the rows
-  bench throughput [ARGS]  rows made durable per second when more comes than can be stored, next to a plain COPY
+  bench throughput [ARGS]  rows made durable per second, next to a plain COPY of the same rows
   bench memory [ARGS]    what a large and busy book needs in memory, for an hour
   bench growth [ARGS]    what an event costs in small and large books, in an empty and in a full database
   bench decode [ARGS]    what an event costs from the broker's frame on, next to other clients (--peers)

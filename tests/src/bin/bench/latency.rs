@@ -8,7 +8,7 @@ use crate::Result;
 use crate::baseline::Baseline;
 use crate::floor::Floor;
 use crate::machine;
-use crate::options::Options;
+use crate::options::LatencyOptions;
 use crate::product::{self, Load};
 use crate::report::{self, Turn};
 
@@ -16,7 +16,7 @@ use crate::report::{self, Turn};
 const FLOOR: Duration = Duration::from_secs(1);
 
 /// Measures everything in turns and prints what came out.
-pub(crate) async fn run(options: &Options) -> Result<()> {
+pub(crate) async fn run(options: &LatencyOptions) -> Result<()> {
     // Built before anything is measured.
     greekd_tests::daemon::program();
     let cluster = Cluster::start().await;

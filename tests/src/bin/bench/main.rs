@@ -2,14 +2,8 @@
 //!
 //! `bench latency` lets the unmodified `greekd run` stream from the double of the broker into a private PostgreSQL and
 //! compares received -> durable with what one committed row costs on the same server and, with `--baseline`, with the
-//! Python design at the same rate. Everything is measured in turns, so that a busy minute of the machine meets all.
-//!
-//! `bench journal` shows what the journal costs beside the way to the database, and how soon a row is accepted; `bench
-//! outage` streams for an hour, or less, without a database, and shows memory, disk and how soon all is stored after it;
-//! `bench reads` asks what the API asks over ten million rows; `bench live` asks the API itself while rows stream in, and
-//! shows what a crowd of clients does to them. `bench throughput` sends more than can be stored; `bench memory` watches a large
-//! and busy book; `bench growth` compares small books with large ones, and an empty database with a full one. `bench decode`
-//! turns frames of both brokers into events, next to other clients and to a hand-written bound.
+//! Python design at the same rate. Everything is measured in turns, so that a busy minute of the machine meets all. The
+//! others are described where their options are; `bench help` lists them.
 // A benchmark talks to the person who started it.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -32,25 +26,15 @@ mod throughput;
 
 use std::process::ExitCode;
 
-use options::{Bench, USAGE};
+use clap::Parser;
+use options::Bench;
 
 /// What can go wrong in a benchmark is for a person to read.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let bench = match Bench::parse(&args) {
-        Ok(Some(bench)) => bench,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(message) => {
-            eprintln!("{message}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
+    let bench = Bench::parse();
     let running = async {
         match bench {
             Bench::Latency(options) => latency::run(&options).await,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::options::Options;
+use crate::options::LatencyOptions;
 use crate::stats::{Spread, percentile, short};
 use crate::{baseline, product};
 
@@ -35,7 +35,7 @@ pub(crate) fn progress(turn: &Turn) -> String {
 }
 
 /// Two tables: what is promised, and what explains it. Ratios are taken within a round.
-pub(crate) fn render(turns: &[Turn], options: &Options) -> String {
+pub(crate) fn render(turns: &[Turn], options: &LatencyOptions) -> String {
     let python = turns.iter().any(|turn| turn.baseline.is_some());
     let promised: [Column; 5] = [
         ("floor", Turn::floor_p95),
@@ -145,8 +145,8 @@ mod tests {
         Turn { rate, floor: vec![floor], greekd, baseline }
     }
 
-    fn options() -> Options {
-        Options { baseline: None, rates: vec![5.0, 50.0], seconds: 10, rounds: 2 }
+    fn options() -> LatencyOptions {
+        LatencyOptions { baseline: None, rates: vec![5.0, 50.0], seconds: 10, rounds: 2 }
     }
 
     #[test]
