@@ -1,5 +1,6 @@
 //! `bench live`: how soon the API answers while rows stream in, and what a crowd of clients does to the rows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -42,7 +43,9 @@ pub(crate) async fn run(options: &LiveOptions) -> Result<()> {
     println!("\n| request | p50 ms | p99 ms | target |\n|---|---:|---:|---:|");
     let of_one = "/v1/greeks/latest?underlying=F";
     let lines = get(&at, of_one).await.json()["lines"].as_array().map_or(0, Vec::len);
+    let (hundred, about) = about_a_hundred(&at).await.ok_or("no account has lines of an underlying")?;
     for (name, path, target) in [
+        (format!("latest, {about} lines"), hundred.as_str(), "5"),
         (format!("latest, {lines} lines"), of_one, ""),
         ("portfolio by underlying".into(), "/v1/portfolio?group_by=underlying", "5"),
         ("status".into(), "/v1/streaming/status", "5"),
@@ -75,6 +78,22 @@ pub(crate) async fn run(options: &LiveOptions) -> Result<()> {
     }
     sim.shutdown().await;
     Ok(())
+}
+
+/// The question for the lines of an account on an underlying, those whose number is nearest to 100, and their number.
+async fn about_a_hundred(at: &str) -> Option<(String, usize)> {
+    let all = get(at, "/v1/greeks/latest").await.json();
+    let mut counts = BTreeMap::<(&str, &str), usize>::new();
+    for line in all["lines"].as_array()? {
+        // Others would have to be escaped.
+        let underlying =
+            line["underlying"].as_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        if let Some(key) = underlying.zip(line["account_id"].as_str()) {
+            *counts.entry(key).or_default() += 1;
+        }
+    }
+    let ((underlying, account), count) = counts.into_iter().min_by_key(|(_, count)| count.abs_diff(100))?;
+    Some((format!("/v1/greeks/latest?underlying={underlying}&account_id={account}"), count))
 }
 
 /// Waits until nearly all positions have Greeks.
