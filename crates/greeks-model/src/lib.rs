@@ -45,7 +45,7 @@ pub use flags::Flags;
 pub use future::{Future, MonthCode};
 pub use ids::{AccountId, InvalidId, SourceId};
 pub use instrument::{Instrument, InstrumentId, InstrumentTable, Underlying};
-pub use record::{DecodeError, GapRecord, PositionsRecord, Record, RecordDecoder, RecordEncoder, ShedRecord};
+pub use record::{BySeries, DecodeError, GapRecord, PositionsRecord, Record, RecordDecoder, RecordEncoder, ShedRecord};
 pub use snapshot::{GreekSnapshot, Series};
 pub use source::{Clock, OperatorReason, QuoteSource, Retry, SessionEnd, SourceContext, SourceError, SourceLink};
 pub use status::{IllegalTransition, SessionState, SourceActivity, SourceStatus};

@@ -9,6 +9,7 @@ use broker_sim::{MarketConfig, SimConfig, SimulatedMarket, TastySim};
 use greekd_tests::cluster::{Cluster, Database};
 use greekd_tests::daemon::{Daemon, Ended, tail};
 use greekd_tests::expected;
+use greekd_tests::http::{address, oldest_waits};
 use greekd_tests::process::resident_bytes;
 use greekd_tests::scratch::scratch;
 use greekd_tests::tasty::{PATIENCE, environment, rows, settle, stop_and_compare};
@@ -203,12 +204,8 @@ async fn gives_up_exactly(directory: &Path, quota: &str) {
     streams(&sim, 1_000, &daemon).await;
     settle(&sim).await;
     // A machine that is busy may not make up for an outage within the time that a stop has.
-    until("nothing more is stored", PATIENCE, async || {
-        let before = rows(&database).await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        (rows(&database).await == before).then_some(())
-    })
-    .await;
+    let at = address(&daemon).await;
+    until("nothing waits", PATIENCE, async || (oldest_waits(&at).await? == 0.0).then_some(())).await;
     let ended = daemon.stop().await;
     succeeded(&ended);
     assert!(!says(&ended.stderr, "records wait in the journal"), "{}", tail(&ended.stderr));

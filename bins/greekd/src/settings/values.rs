@@ -36,13 +36,9 @@ pub(super) fn betas(layers: &Layers) -> Result<HashMap<Arc<str>, f64>, Failure> 
     layers.betas().map(beta).collect()
 }
 
+/// By the names that the flag takes.
 pub(super) fn log_format(text: &str) -> Option<LogFormat> {
-    match text {
-        "auto" => Some(LogFormat::Auto),
-        "text" => Some(LogFormat::Text),
-        "json" => Some(LogFormat::Json),
-        _ => None,
-    }
+    <LogFormat as clap::ValueEnum>::from_str(text, false).ok()
 }
 
 pub(super) fn switch(text: &str) -> Option<bool> {

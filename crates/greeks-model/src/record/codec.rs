@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::by_series::BySeries;
 use super::{DecodeError, Record, decode, encode};
 use crate::Series;
 
@@ -11,17 +12,22 @@ use crate::Series;
 const KNOWN_SERIES: usize = 8_192;
 
 /// Writes records as [`Record::encode`] does, and formats each series only once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RecordEncoder {
-    // Keys are our own and nobody's choice: a plain hash does, and a safe one was a fifth of the cost of reading.
-    /// By address; the series is held, so that the address stays its own.
-    known: FxHashMap<usize, (Arc<Series>, Box<[u8]>)>,
+    known: BySeries<Box<[u8]>>,
 }
 
 /// Reads records as [`Record::decode`] does, and parses each series only once: all rows of one share it.
 #[derive(Debug, Default)]
 pub struct RecordDecoder {
+    // Keys are our own and nobody's choice: a plain hash does, and a safe one was a fifth of the cost of reading.
     known: FxHashMap<Box<[u8]>, Arc<Series>>,
+}
+
+impl Default for RecordEncoder {
+    fn default() -> Self {
+        Self { known: BySeries::new(KNOWN_SERIES) }
+    }
 }
 
 impl RecordEncoder {
@@ -37,18 +43,13 @@ impl RecordEncoder {
     }
 
     fn series(&mut self, series: &Arc<Series>, out: &mut Vec<u8>) {
-        let address = Arc::as_ptr(series).addr();
-        if let Some((_, bytes)) = self.known.get(&address) {
+        if let Some(bytes) = self.known.get(series) {
             out.extend_from_slice(bytes);
             return;
         }
         let from = out.len();
         encode::series(series, out);
-        if self.known.len() >= KNOWN_SERIES {
-            self.known.clear();
-        }
-        let bytes = out.get(from..).unwrap_or_default().into();
-        self.known.insert(address, (Arc::clone(series), bytes));
+        self.known.insert(series, out.get(from..).unwrap_or_default().into());
     }
 }
 
@@ -116,7 +117,7 @@ mod tests {
         // Dropped after each turn, so that addresses would be used again if nobody held them.
         for number in 1..2 * KNOWN_SERIES + 10 {
             agree(&mut encoder, &mut decoder, &row(&series(number), 0.5));
-            assert!(encoder.known.len() <= KNOWN_SERIES && decoder.known.len() <= KNOWN_SERIES);
+            assert!(encoder.known.known.len() <= KNOWN_SERIES && decoder.known.len() <= KNOWN_SERIES);
         }
     }
 

@@ -1,11 +1,13 @@
 //! Everything the database must learn, and its binary form.
 
+mod by_series;
 mod codec;
 mod decode;
 mod encode;
 
 use std::sync::Arc;
 
+pub use by_series::BySeries;
 pub use codec::{RecordDecoder, RecordEncoder};
 pub use decode::DecodeError;
 

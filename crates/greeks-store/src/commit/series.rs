@@ -5,8 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use greeks_model::jiff::civil::Date;
-use greeks_model::{Decimal, Series};
-use rustc_hash::FxHashMap;
+use greeks_model::{BySeries, Decimal, Series};
 use tokio_postgres::{Client, Error};
 
 const SELECT: &str = "SELECT k.n, s.series_id \
@@ -20,36 +19,36 @@ const INSERT: &str = "INSERT INTO series \
                          $8::text[]) \
     ON CONFLICT (broker, account_id, contract_key, multiplier) DO NOTHING";
 
-/// More addresses than a large book has; when there are more still, all are forgotten and learnt again.
-const KNOWN_ADDRESSES: usize = 16_384;
+/// More than a large book has.
+const NEAR: usize = 16_384;
 
 /// The ids known to be in the database.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SeriesIds {
     ids: HashMap<Arc<Series>, i32>,
-    // To hash a series whole, twice a row, was a third of this crate's work for a row.
-    /// The same by address; the series is held, so that the address stays its own.
-    by_address: FxHashMap<usize, (Arc<Series>, i32)>,
+    /// Of those that rows are of; it saves hashing a series whole, twice a row.
+    near: BySeries<i32>,
+}
+
+impl Default for SeriesIds {
+    fn default() -> Self {
+        Self { ids: HashMap::new(), near: BySeries::new(NEAR) }
+    }
 }
 
 impl SeriesIds {
     pub(super) fn get(&self, series: &Arc<Series>) -> Option<i32> {
-        let known = self.by_address.get(&Arc::as_ptr(series).addr());
-        known.map(|(_, id)| *id).or_else(|| self.ids.get(series).copied())
+        self.near.get(series).or_else(|| self.ids.get(series)).copied()
     }
 
-    /// As [`get`](Self::get), and faster the next time.
-    fn learn(&mut self, series: &Arc<Series>) -> Option<i32> {
-        let address = Arc::as_ptr(series).addr();
-        if let Some((_, id)) = self.by_address.get(&address) {
-            return Some(*id);
+    /// Whether its id is known, which is then found fast.
+    fn knows(&mut self, series: &Arc<Series>) -> bool {
+        if self.near.get(series).is_some() {
+            return true;
         }
-        let id = *self.ids.get(series)?;
-        if self.by_address.len() >= KNOWN_ADDRESSES {
-            self.by_address.clear();
-        }
-        self.by_address.insert(address, (Arc::clone(series), id));
-        Some(id)
+        let Some(id) = self.ids.get(series) else { return false };
+        self.near.insert(series, *id);
+        true
     }
 
     /// Makes every one of `series` known.
@@ -58,7 +57,7 @@ impl SeriesIds {
         client: &Client,
         series: impl Iterator<Item = &'a Arc<Series>>,
     ) -> Result<(), Error> {
-        let missing: HashSet<&Arc<Series>> = series.filter(|series| self.learn(series).is_none()).collect();
+        let missing: HashSet<&Arc<Series>> = series.filter(|series| !self.knows(series)).collect();
         if missing.is_empty() {
             return Ok(());
         }

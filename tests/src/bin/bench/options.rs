@@ -7,6 +7,8 @@ use clap::{Args, Parser};
 
 /// What greekd reports covers a minute, of which the newest 55 seconds are certain.
 const LONGEST: u32 = 50;
+/// More contracts than anybody holds.
+const MOST_POSITIONS: u32 = 100_000;
 /// What the double of the broker sends at most, 200,000 events/s, with room for the contract that nobody holds.
 pub(crate) const MOST_RATE: f64 = 195_000.0;
 /// Below this rate a turn is twice as long: percentiles need events.
@@ -96,7 +98,7 @@ pub(crate) struct ReadsOptions {
 #[derive(Args, Clone, Copy, Debug, PartialEq)]
 pub(crate) struct LiveOptions {
     /// Contracts in the book
-    #[arg(long, value_parser = up_to(100_000), default_value_t = 5_000)]
+    #[arg(long, value_parser = up_to(MOST_POSITIONS), default_value_t = 5_000)]
     pub(crate) positions: u32,
     /// Events per second meanwhile
     #[arg(long, value_parser = rate, default_value = "5000")]
@@ -127,7 +129,7 @@ pub(crate) struct ThroughputOptions {
 #[derive(Args, Clone, Copy, Debug, PartialEq)]
 pub(crate) struct MemoryOptions {
     /// Contracts in the book
-    #[arg(long, value_parser = up_to(100_000), default_value_t = 5_000)]
+    #[arg(long, value_parser = up_to(MOST_POSITIONS), default_value_t = 5_000)]
     pub(crate) positions: u32,
     /// Events per second
     #[arg(long, value_parser = rate, default_value = "5000")]
@@ -144,7 +146,7 @@ pub(crate) struct GrowthOptions {
     #[arg(
         long = "books",
         value_delimiter = ',',
-        value_parser = up_to(100_000),
+        value_parser = up_to(MOST_POSITIONS),
         default_value = "100,1000,10000"
     )]
     pub(crate) positions: Vec<u32>,
@@ -247,6 +249,8 @@ mod tests {
         assert_eq!(options.baseline, Some("../python".into()));
         assert_eq!((options.seconds_at(5.0), options.seconds_at(50.0)), (50, 30), "the window is a minute");
         assert_eq!(latency("latency --seconds 10").seconds_at(5.0), 20);
+        let help = bench("latency --help").unwrap_err();
+        assert_eq!(help.kind(), clap::error::ErrorKind::DisplayHelp);
     }
 
     #[test]

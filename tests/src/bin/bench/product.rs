@@ -6,7 +6,7 @@ use broker_sim::{MarketConfig, SimConfig, SimulatedMarket, TastySim};
 use greekd_tests::cluster::Database;
 use greekd_tests::daemon::{Daemon, tail};
 use greekd_tests::expected;
-use greekd_tests::http::{address, get};
+use greekd_tests::http::{address, oldest_waits};
 use greekd_tests::process::{cpu_seconds, resident_bytes};
 use greekd_tests::tasty;
 use greeks_store::tokio_postgres::Client;
@@ -99,8 +99,10 @@ pub(crate) async fn measure(database: &Database, load: Load) -> Result<Sample> {
     let (begin, sent_before, cpu_before) = (Instant::now(), sim.stats().greeks_sent, cpu());
     let (mut oldest, mut resident) = (0.0_f64, 0.0_f64);
     let mut look = async || {
-        oldest = oldest.max(waiting(&at).await);
+        let waits = oldest_waits(&at).await.unwrap_or(0.0);
+        oldest = oldest.max(waits);
         resident = resident.max(resident_bytes(daemon.pid()).unwrap_or_default());
+        waits
     };
     let end = begin + Duration::from_secs(load.seconds.into());
     while Instant::now() < end {
@@ -115,12 +117,11 @@ pub(crate) async fn measure(database: &Database, load: Load) -> Result<Sample> {
     // nothing waits, since the account takes seconds of a processor that greekd has use for.
     let end = Instant::now() + PATIENCE;
     let mut behind = false;
-    while waiting(&at).await > 0.0 || Some(count(&database.client, before).await) != wanted(&sim) {
+    while look().await > 0.0 || Some(count(&database.client, before).await) != wanted(&sim) {
         if Instant::now() > end {
             return Err(format!("not every row is stored after {PATIENCE:?}\n{}", tail(&daemon.stderr())).into());
         }
         behind = true;
-        look().await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let durable = last_stored(&database.client, begin_wall).await?;
@@ -156,13 +157,6 @@ pub(crate) async fn measure(database: &Database, load: Load) -> Result<Sample> {
         client_cpu: per_100k((cpu_before.0, cpu_after.0)),
         server_cpu: per_100k((cpu_before.1, cpu_after.1)),
     })
-}
-
-/// How long the oldest record has waited, in seconds; 0 while the program does not say.
-async fn waiting(at: &str) -> f64 {
-    let metrics = get(at, "/metrics").await.text;
-    let line = metrics.lines().find_map(|line| line.strip_prefix("greekd_journal_oldest_seconds "));
-    line.and_then(|value| value.parse().ok()).unwrap_or(0.0)
 }
 
 /// A program that streams a book of so many contracts at so many events per second, without an account of what was sent:
