@@ -55,6 +55,7 @@ mod counters;
 mod error;
 mod ibkr;
 mod market;
+mod service;
 mod tasty;
 
 pub use config::{

@@ -19,10 +19,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tokio_util::sync::{CancellationToken, DropGuard};
-
 pub use book::IbkrPosition;
 pub use config::{FrameKind, IbkrCustomer, IbkrProtocol, IbkrSimConfig, Pace};
 pub use control::IbkrControl;
@@ -38,10 +34,8 @@ use self::state::Shared;
 use crate::SimError;
 use crate::config::MarketConfig;
 use crate::market::{Kind, SimMarket};
-use crate::tasty::{RequestLine, listen};
-
-/// For every task to end after [`IbkrSim::shutdown`].
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+use crate::service::{Tasks, listen};
+use crate::tasty::RequestLine;
 
 /// A running double of a gateway and its broker. Dropping it stops everything.
 ///
@@ -60,8 +54,7 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 pub struct IbkrSim {
     shared: Arc<Shared>,
     address: SocketAddr,
-    tasks: JoinSet<()>,
-    stop: DropGuard,
+    tasks: Tasks,
     /// Where it has one of its own.
     market: Option<SimMarket>,
 }
@@ -121,12 +114,11 @@ impl IbkrSim {
             }
             true
         }));
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(net::listen(listener, address, Arc::clone(&shared), stop.clone()));
-        let (login, ended) = (Arc::clone(&shared), stop.clone());
-        tasks.spawn(async move { login.login.keep_time(ended).await });
-        Ok(Self { shared, address, tasks, stop: stop.drop_guard(), market: None })
+        let mut tasks = Tasks::new();
+        tasks.spawn(|stop| net::listen(listener, address, Arc::clone(&shared), stop));
+        let login = Arc::clone(&shared);
+        tasks.spawn(|stop| async move { login.login.keep_time(stop).await });
+        Ok(Self { shared, address, tasks, market: None })
     }
 
     /// Base of the REST calls, `https://127.0.0.1:PORT/v1/api`; the websocket is at `/ws` behind it. Plain `http`
@@ -210,13 +202,8 @@ impl IbkrSim {
     ///
     /// # Cancel safety
     /// When dropped, what still runs is aborted.
-    pub async fn shutdown(mut self) {
-        drop(self.stop);
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(SHUTDOWN_LIMIT, ended).await.is_err() {
-            tracing::warn!("the double did not end in time: its tasks are aborted");
-            self.tasks.shutdown().await;
-        }
+    pub async fn shutdown(self) {
+        self.tasks.shutdown().await;
         if let Some(market) = self.market {
             market.shutdown().await;
         }

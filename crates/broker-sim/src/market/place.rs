@@ -1,20 +1,14 @@
 //! The place where brokers meet: one market, any number of doubles.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::civil::Date;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Book, Command, Event, Hub, Listing, Market, Replay, Runner, Simulated, checked_rate};
 use crate::SimError;
 use crate::config::MarketConfig;
-
-/// For the market's task to end.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+use crate::service::Tasks;
 
 /// A market of its own, for doubles of several brokers that are to tell one truth about one contract. Dropping it stops
 /// the market; the doubles on it stay, and are silent.
@@ -35,8 +29,7 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// ```
 pub struct SimMarket {
     place: Arc<Place>,
-    tasks: JoinSet<()>,
-    stop: DropGuard,
+    tasks: Tasks,
 }
 
 impl std::fmt::Debug for SimMarket {
@@ -71,11 +64,10 @@ impl SimMarket {
         let opened = market.opened();
         let runner =
             Runner { market, hub: Arc::clone(&hub), commands: inbox, settle, observers: Arc::clone(&observers) };
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(runner.run(stop.clone()));
+        let mut tasks = Tasks::new();
+        tasks.spawn(|stop| runner.run(stop));
         let place = Arc::new(Place { hub, commands, observers, book, opened, config });
-        Ok(Self { place, tasks, stop: stop.drop_guard() })
+        Ok(Self { place, tasks })
     }
 
     /// Stops the market at all brokers; scripted events still go out. Returns once nothing more is emitted.
@@ -109,12 +101,8 @@ impl SimMarket {
     ///
     /// # Cancel safety
     /// When dropped, what still runs is aborted.
-    pub async fn shutdown(mut self) {
-        drop(self.stop);
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(SHUTDOWN_LIMIT, ended).await.is_err() {
-            self.tasks.shutdown().await;
-        }
+    pub async fn shutdown(self) {
+        self.tasks.shutdown().await;
     }
 
     pub(crate) const fn place(&self) -> &Arc<Place> {

@@ -14,11 +14,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tokio_util::sync::{CancellationToken, DropGuard};
-
 pub use control::{Control, Disconnect, ScriptedGreeks, ScriptedQuote};
 pub use faults::{
     ConnectionFaults, Escapes, Faults, FeedFaults, Figure, Mischief, NumberStyle, RestFaults, SetupTimeouts,
@@ -34,9 +29,7 @@ use self::state::Shared;
 use crate::SimError;
 use crate::config::SimConfig;
 use crate::market::{Account, Event, Kind, SimMarket, SimPosition};
-
-/// For every task to end after [`TastySim::shutdown`].
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+use crate::service::{Tasks, listen};
 
 /// A running double: REST server, DXLink server, account streamer and market. Dropping it stops everything.
 ///
@@ -56,8 +49,7 @@ pub struct TastySim {
     shared: Arc<Shared>,
     api: SocketAddr,
     streamer: SocketAddr,
-    tasks: JoinSet<()>,
-    stop: DropGuard,
+    tasks: Tasks,
     /// Where it has one of its own.
     market: Option<SimMarket>,
 }
@@ -107,12 +99,11 @@ impl TastySim {
             None => false,
         }));
 
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(rest::serve(api_listener, Arc::clone(&shared), stop.clone()));
-        tasks.spawn(dxlink::listen(dxlink_listener, Arc::clone(&shared), stop.clone()));
-        tasks.spawn(streamer::listen(streamer_listener, Arc::clone(&shared), stop.clone()));
-        Ok(Self { shared, api, streamer, tasks, stop: stop.drop_guard(), market: None })
+        let mut tasks = Tasks::new();
+        tasks.spawn(|stop| rest::serve(api_listener, Arc::clone(&shared), stop));
+        tasks.spawn(|stop| dxlink::listen(dxlink_listener, Arc::clone(&shared), stop));
+        tasks.spawn(|stop| streamer::listen(streamer_listener, Arc::clone(&shared), stop));
+        Ok(Self { shared, api, streamer, tasks, market: None })
     }
 
     /// Base of the REST calls, `http://127.0.0.1:PORT`.
@@ -203,24 +194,12 @@ impl TastySim {
     ///
     /// # Cancel safety
     /// When dropped, what still runs is aborted.
-    pub async fn shutdown(mut self) {
-        drop(self.stop);
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(SHUTDOWN_LIMIT, ended).await.is_err() {
-            tracing::warn!("the double did not end in time: its tasks are aborted");
-            self.tasks.shutdown().await;
-        }
+    pub async fn shutdown(self) {
+        self.tasks.shutdown().await;
         if let Some(market) = self.market {
             market.shutdown().await;
         }
     }
-}
-
-pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), SimError> {
-    let refuse = |source| SimError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(refuse)?;
-    let bound = listener.local_addr().map_err(refuse)?;
-    Ok((listener, bound))
 }
 
 fn count(shared: &Shared, events: &[Event], finished: bool) {

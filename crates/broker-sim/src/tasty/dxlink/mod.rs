@@ -12,7 +12,6 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
@@ -23,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::connection::Connection;
 use super::faults::use_up;
 use super::state::{Registered, Shared};
+use crate::service::accept;
 
 /// Where the stream lives on its host.
 pub(crate) const PATH: &str = "/realtime";
@@ -35,32 +35,9 @@ const MAX_CONNECTIONS: usize = 1_000;
 
 /// Accepts connections until `stop`, then closes them in good order.
 pub(crate) async fn listen(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
-    let mut connections = JoinSet::new();
-    let mut number = 0;
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            Some(ended) = connections.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a connection of the double failed");
-                }
-            }
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
-                    number += 1;
-                    connections.spawn(serve(stream, number, Arc::clone(&shared), stop.clone()));
-                }
-                Ok(_) => tracing::warn!("too many connections"),
-                Err(error) => {
-                    // Out of descriptors, for example: the next try comes after what is open had time to close.
-                    tracing::warn!(%error, "cannot accept");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-    }
-    while connections.join_next().await.is_some() {}
+    let ended = stop.clone();
+    let serve = move |stream, number| serve(stream, number, Arc::clone(&shared), ended.clone());
+    accept(listener, MAX_CONNECTIONS, stop, serve).await;
 }
 
 async fn serve(stream: TcpStream, number: u64, shared: Arc<Shared>, stop: CancellationToken) {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -21,6 +20,7 @@ pub(crate) use self::messages::Notice;
 use self::session::Session;
 use super::state::Shared;
 use super::violations::Rule;
+use crate::service::accept;
 
 /// For the HTTP upgrade.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -38,32 +38,9 @@ type Socket = WebSocketStream<TcpStream>;
 
 /// Accepts connections until `stop`, then closes them in good order.
 pub(crate) async fn listen(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
-    let mut connections = JoinSet::new();
-    let mut number = 0;
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            Some(ended) = connections.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "an account streamer connection of the double failed");
-                }
-            }
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
-                    number += 1;
-                    connections.spawn(serve(stream, number, Arc::clone(&shared), stop.clone()));
-                }
-                Ok(_) => tracing::warn!("too many account streamer connections"),
-                Err(error) => {
-                    // Out of descriptors, for example: the next try comes after what is open had time to close.
-                    tracing::warn!(%error, "cannot accept");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-    }
-    while connections.join_next().await.is_some() {}
+    let ended = stop.clone();
+    let serve = move |stream, number| serve(stream, number, Arc::clone(&shared), ended.clone());
+    accept(listener, MAX_CONNECTIONS, stop, serve).await;
 }
 
 async fn serve(stream: TcpStream, number: u64, shared: Arc<Shared>, stop: CancellationToken) {
