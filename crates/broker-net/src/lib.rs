@@ -7,6 +7,8 @@
 //! - [`plain`]: JSON as servers write it, read fast;
 //! - [`url`], [`tls`], [`json`], [`text`]: small questions that come up everywhere.
 //!
+//! With the feature `testkit` there are small servers too, for the tests of a client.
+//!
 //! Nothing here knows a broker, reads the environment or spawns a task; what the crates of brokers have in common beyond
 //! that is in `greeks-model`.
 //!
@@ -46,6 +48,8 @@ pub mod json;
 pub mod outbound;
 pub mod plain;
 pub mod refresh;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod text;
 pub mod tls;
 pub mod url;

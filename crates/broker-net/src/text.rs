@@ -1,4 +1,6 @@
-//! Foreign words.
+//! Foreign words, and our own.
+
+use std::fmt;
 
 /// The most characters that [`clean`] lets through.
 const LONGEST: usize = 160;
@@ -36,6 +38,32 @@ const SHOWN: usize = 4;
 fn is_account_number(word: &str) -> bool {
     let letters = word.bytes().filter(u8::is_ascii_alphabetic).count();
     (7..=10).contains(&word.len()) && (1..=3).contains(&letters) && word.len() - letters >= 5
+}
+
+/// Writes those of several statements that hold, with `; ` between them.
+#[derive(Debug)]
+pub struct Clauses<'a, W: ?Sized> {
+    out: &'a mut W,
+    separator: &'static str,
+}
+
+impl<'a, W: fmt::Write + ?Sized> Clauses<'a, W> {
+    /// Begins with nothing.
+    pub fn new(out: &'a mut W) -> Self {
+        Self { out, separator: "" }
+    }
+
+    /// Writes the statement if it `holds`.
+    ///
+    /// # Errors
+    /// As `out` refuses.
+    pub fn say(&mut self, holds: bool, text: fmt::Arguments<'_>) -> fmt::Result {
+        if !holds {
+            return Ok(());
+        }
+        let separator = std::mem::replace(&mut self.separator, "; ");
+        write!(self.out, "{separator}{text}")
+    }
 }
 
 #[cfg(test)]

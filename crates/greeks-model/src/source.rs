@@ -134,6 +134,18 @@ impl SourceContext {
         outcome
     }
 
+    /// Announces that a session begins. A caller without a supervisor may come straight from one that streamed: then its end
+    /// is announced first.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] when no session may begin here.
+    pub fn set_connecting(&self) -> Result<(), IllegalTransition> {
+        self.set_state(SessionState::Connecting).or_else(|_| {
+            self.set_state(SessionState::Disconnected { retry_at: None })?;
+            self.set_state(SessionState::Connecting)
+        })
+    }
+
     /// Resolves when the source is to stop.
     ///
     /// # Cancel safety

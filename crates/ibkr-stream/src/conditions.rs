@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use broker_net::text::Clauses;
+
 use crate::book::BookFaults;
 use crate::session::Counts;
 
@@ -77,42 +79,36 @@ impl Conditions {
 
 impl fmt::Display for Conditions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        let mut say = |holds: bool, text: fmt::Arguments<'_>| {
-            if !holds {
-                return Ok(());
-            }
-            let result = write!(f, "{separator}{text}");
-            separator = "; ";
-            result
-        };
+        let mut clauses = Clauses::new(f);
         let BookFaults { failed_accounts, not_streamed } = self.book;
-        say(self.accounts_missing, format_args!("{ACCOUNTS_MISSING}"))?;
-        say(failed_accounts > 0, format_args!("positions of {failed_accounts} account(s) could not be read"))?;
-        say(not_streamed > 0, format_args!("{not_streamed} option position(s) are not understood"))?;
-        say(
+        clauses.say(self.accounts_missing, format_args!("{ACCOUNTS_MISSING}"))?;
+        clauses
+            .say(failed_accounts > 0, format_args!("positions of {failed_accounts} account(s) could not be read"))?;
+        clauses.say(not_streamed > 0, format_args!("{not_streamed} option position(s) are not understood"))?;
+        clauses.say(
             !self.not_permitted.is_zero(),
             format_args!("no market data permission for {}: subscribe to it at IBKR", self.not_permitted),
         )?;
-        say(
+        clauses.say(
             self.over_budget > 0,
             format_args!("{} contract(s) are not streamed: no market data line is left for them", self.over_budget),
         )?;
-        say(!self.silent.is_zero(), format_args!("{} give no data", self.silent))?;
-        say(self.delayed > 0, format_args!("quotes of {} contract(s) are delayed", self.delayed))?;
-        say(
+        clauses.say(!self.silent.is_zero(), format_args!("{} give no data", self.silent))?;
+        clauses.say(self.delayed > 0, format_args!("quotes of {} contract(s) are delayed", self.delayed))?;
+        clauses.say(
             self.without_greeks > 0,
             format_args!(
                 "{} option(s) have quotes and no Greeks, which need live data of option and underlying",
                 self.without_greeks
             ),
         )?;
-        say(self.tickle_failing, format_args!("the gateway does not answer: the session cannot be kept alive"))?;
-        say(
+        clauses
+            .say(self.tickle_failing, format_args!("the gateway does not answer: the session cannot be kept alive"))?;
+        clauses.say(
             self.rest_limited,
             format_args!("the gateway limits the rate of calls: positions are not read for a while"),
         )?;
-        say(self.slow, format_args!("events are not taken as fast as they come"))
+        clauses.say(self.slow, format_args!("events are not taken as fast as they come"))
     }
 }
 

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use broker_net::ending::{is_protocol_violation, report_gap, report_gap_since};
 use broker_net::ws::Socket;
 use greeks_model::{
-    AccountId, GapReason, PositionSnapshot, QuoteSource, Retry, SessionEnd, SessionState, SourceContext, SourceError,
-    SourceEvent, SourceId,
+    AccountId, GapReason, PositionSnapshot, QuoteSource, Retry, SessionEnd, SourceContext, SourceError, SourceEvent,
+    SourceId,
 };
 use tokio::time::Instant;
 
@@ -158,11 +158,7 @@ impl QuoteSource for IbkrSource {
     }
 
     async fn run_session(&mut self, cx: &SourceContext) -> Result<SessionEnd, SourceError> {
-        if cx.set_state(SessionState::Connecting).is_err() {
-            // A caller without a supervisor may come straight from a session that streamed.
-            cx.set_state(SessionState::Disconnected { retry_at: None })?;
-            cx.set_state(SessionState::Connecting)?;
-        }
+        cx.set_connecting()?;
         match self.session(cx).await {
             Ok(end) => {
                 self.refused = 0;

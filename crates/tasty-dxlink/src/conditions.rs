@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use broker_net::text::Clauses;
+
 use crate::book::BookFaults;
 
 /// What an operator should know of a session that streams.
@@ -18,23 +20,19 @@ pub(crate) struct Conditions {
 
 impl fmt::Display for Conditions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        let mut say = |holds: bool, text: fmt::Arguments<'_>| {
-            if !holds {
-                return Ok(());
-            }
-            let result = write!(f, "{separator}{text}");
-            separator = "; ";
-            result
-        };
+        let mut clauses = Clauses::new(f);
         let BookFaults { failed_accounts, not_streamed } = self.book;
-        say(self.delayed, format_args!("quotes are delayed: the quote token is of level demo"))?;
-        say(failed_accounts > 0, format_args!("positions of {failed_accounts} account(s) could not be read"))?;
-        say(not_streamed > 0, format_args!("{not_streamed} option position(s) cannot be streamed"))?;
-        say(self.silent > 0, format_args!("{} subscribed option(s) never had an event", self.silent))?;
-        say(self.channel_lost, format_args!("the streamer closed a channel; it is being opened again"))?;
-        say(self.slow, format_args!("events are not taken as fast as they come"))?;
-        say(self.account_streamer_lost, format_args!("the account streamer cannot be reached; positions are polled"))
+        clauses.say(self.delayed, format_args!("quotes are delayed: the quote token is of level demo"))?;
+        clauses
+            .say(failed_accounts > 0, format_args!("positions of {failed_accounts} account(s) could not be read"))?;
+        clauses.say(not_streamed > 0, format_args!("{not_streamed} option position(s) cannot be streamed"))?;
+        clauses.say(self.silent > 0, format_args!("{} subscribed option(s) never had an event", self.silent))?;
+        clauses.say(self.channel_lost, format_args!("the streamer closed a channel; it is being opened again"))?;
+        clauses.say(self.slow, format_args!("events are not taken as fast as they come"))?;
+        clauses.say(
+            self.account_streamer_lost,
+            format_args!("the account streamer cannot be reached; positions are polled"),
+        )
     }
 }
 

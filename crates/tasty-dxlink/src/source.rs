@@ -5,9 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use broker_net::ending::{is_protocol_violation, report_gap};
 use broker_net::ws::{DialSettings, Socket, dial};
-use greeks_model::{
-    AccountId, GapReason, QuoteSource, Retry, SessionEnd, SessionState, SourceContext, SourceError, SourceId,
-};
+use greeks_model::{AccountId, GapReason, QuoteSource, Retry, SessionEnd, SourceContext, SourceError, SourceId};
 use reqwest::Url;
 use secrecy::SecretString;
 use tokio::time::Instant;
@@ -175,11 +173,7 @@ impl QuoteSource for TastySource {
     }
 
     async fn run_session(&mut self, cx: &SourceContext) -> Result<SessionEnd, SourceError> {
-        if cx.set_state(SessionState::Connecting).is_err() {
-            // A caller without a supervisor may come straight from a session that streamed.
-            cx.set_state(SessionState::Disconnected { retry_at: None })?;
-            cx.set_state(SessionState::Connecting)?;
-        }
+        cx.set_connecting()?;
         match self.session(cx).await {
             Ok(end) => {
                 self.token = None;

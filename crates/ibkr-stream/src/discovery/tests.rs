@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use broker_net::testkit::Reply;
 use greeks_model::testkit;
 
 use super::*;
-use crate::rest::fake::{Answer, Gateway};
+use crate::rest::fake::Gateway;
 
 /// What a gateway knows. Rows and objects are JSON.
 #[derive(Debug, Default)]
@@ -24,8 +25,8 @@ struct Knowledge {
 }
 
 impl Knowledge {
-    fn answer(&mut self, line: &str) -> Answer {
-        let list = |rows: &[String]| Answer::from(format!("[{}]", rows.join(",")));
+    fn answer(&mut self, line: &str) -> Reply {
+        let list = |rows: &[String]| Reply::from(format!("[{}]", rows.join(",")));
         if let Some(status) = self.failing.iter().find(|(path, _)| line.contains(*path)).map(|(_, status)| *status) {
             return (status, "").into();
         }

@@ -1,15 +1,17 @@
 //! The calls against a small gateway.
 
-use futures_util::future::join_all;
-use greeks_model::{AccountId, OperatorReason, Retry};
-use secrecy::ExposeSecret;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 mod accounts;
 mod positions;
 mod session;
 
-use super::fake::{Answer, Gateway, rest};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use broker_net::testkit::Reply;
+use futures_util::future::join_all;
+use greeks_model::{AccountId, OperatorReason, Retry};
+use secrecy::ExposeSecret;
+
+use super::fake::{Gateway, rest};
 use super::*;
 use crate::wire::Conid;
 
@@ -21,8 +23,8 @@ fn conids(numbers: impl IntoIterator<Item = i64>) -> Vec<Conid> {
     numbers.into_iter().map(|number| Conid::new(number).unwrap()).collect()
 }
 
-fn limited(headers: &'static str) -> Answer {
-    Answer { status: 429, headers, body: String::new() }
+fn limited(headers: &str) -> Reply {
+    Reply { headers: headers.into(), ..Reply::status(429, "") }
 }
 
 const HEALTHY: &str = r#"{"authenticated":true,"established":true,"competing":false,"connected":true,"message":"","MAC":"98:F2","serverInfo":{"serverName":null,"serverVersion":null},"fail":""}"#;
@@ -69,7 +71,7 @@ async fn each_call_is_made_as_documented() {
         ]
     );
     for asked in asked {
-        let head = asked.head.to_ascii_lowercase();
+        let head = &asked.headers;
         assert!(head.contains("user-agent: greekd/") && head.contains("accept: application/json"), "{head}");
         // Servers refuse a POST that does not say that it is empty.
         assert_eq!(head.contains("content-length: "), asked.line.starts_with("POST"), "{head}");
@@ -166,7 +168,7 @@ async fn a_forgetful_gateway_is_told_the_accounts_again() {
     let gateway = Gateway::start(move |line| match line {
         "GET /iserver/accounts" | "GET /portfolio/accounts" => {
             counter.fetch_add(1, Ordering::SeqCst);
-            Answer::from("[{\"id\":\"U1234567\"}]")
+            Reply::from("[{\"id\":\"U1234567\"}]")
         }
         _ if counter.load(Ordering::SeqCst) == 0 => unprimed.into(),
         "GET /iserver/contract/7/info" => "{}".into(),
@@ -183,7 +185,7 @@ async fn a_forgetful_gateway_is_told_the_accounts_again() {
     assert_eq!(gateway.lines(), [page, "GET /portfolio/accounts", page]);
 
     let gateway = Gateway::start(move |line| match line {
-        "GET /iserver/accounts" => Answer::from("{}"),
+        "GET /iserver/accounts" => Reply::from("{}"),
         _ => unprimed.into(),
     })
     .await;

@@ -7,7 +7,7 @@ use greeks_model::{OperatorReason, Retry, UnixNanos};
 use ibkr_stream::{Brokerage, CheckReport, Error, IbkrConfig, MarketData, check};
 
 async fn checked(config: IbkrConfig) -> Result<CheckReport, Error> {
-    check(&config, &tls(), UnixNanos::from_millis(1_767_225_600_000)).await
+    check(&config, &no_trust(), UnixNanos::from_millis(1_767_225_600_000)).await
 }
 
 fn quick(gateway: &Gateway) -> IbkrConfig {

@@ -356,7 +356,7 @@ async fn f14_tickles_go_on_through_every_failure_and_tell_when_it_lasts() {
     let mut client = Client::started(config);
     let mut wire = gateway.stream(&ALL).await;
     client.connected().await;
-    gateway.on(|request| match request.call().as_str() {
+    gateway.on(|request| match call(request).as_str() {
         "POST /tickle" => Some(Reply::none()),
         _ => None,
     });

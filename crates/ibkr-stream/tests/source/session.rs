@@ -55,7 +55,7 @@ async fn a_full_queue_stops_reading_but_not_the_heart_and_loses_nothing() {
     config.tic_every = Duration::from_millis(200);
     config.tickle_every = Duration::from_millis(200);
     config.renew_after = Duration::from_secs(2);
-    let mut client = Client::with(config, 8, tls());
+    let mut client = Client::with(config, 8, no_trust());
     client.start();
     let mut wire = gateway.stream(&ALL).await;
     client.connected().await;

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
+use broker_net::testkit::{Reply, Request, no_trust};
 use futures_util::future::join_all;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -31,27 +31,21 @@ impl TokenService {
         let mut config = TastyConfig::new("refresh".into(), "secret".into());
         config.api_url = format!("http://{}", listener.local_addr().unwrap());
         config.rest_spacing = Duration::ZERO;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let tls = Arc::new(tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth());
-        let rest = Rest::new(&config, config.checked().unwrap().api, &tls).unwrap();
+        let rest = Rest::new(&config, config.checked().unwrap().api, &no_trust()).unwrap();
         let mints = Arc::new(AtomicUsize::new(0));
         let fault: Arc<StdMutex<Option<(u16, &'static str)>>> = Arc::default();
         let (counted, faulty) = (Arc::clone(&mints), Arc::clone(&fault));
         let task = tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
-                let mut head = Vec::new();
-                while !head.ends_with(b"}") && socket.read_buf(&mut head).await.is_ok_and(|read| read > 0) {}
+                Request::read(&mut socket).await.unwrap();
                 let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
                 // Long enough for the others to come and wait.
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                let (status, body) = match *faulty.lock().unwrap() {
-                    Some((status, body)) => (status, body.to_owned()),
-                    None => (200, format!(r#"{{"access_token":"access-{number}","expires_in":{expires_in}}}"#)),
+                let reply = match *faulty.lock().unwrap() {
+                    Some(fault) => Reply::from(fault),
+                    None => Reply::ok(format!(r#"{{"access_token":"access-{number}","expires_in":{expires_in}}}"#)),
                 };
-                let answer =
-                    format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
-                socket.write_all(answer.as_bytes()).await.unwrap();
+                reply.send(&mut socket).await;
             }
         });
         Self { rest, mints, fault, task }

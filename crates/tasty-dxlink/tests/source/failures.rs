@@ -261,7 +261,7 @@ async fn f08_every_call_names_its_client_and_a_stale_token_is_renewed() {
     let broker = Broker::start().await;
     let mut config = broker.config_with_accounts();
     config.user_agent = "tool".into();
-    let error = tasty_dxlink::TastySource::new(config.clone(), tls()).unwrap_err().to_string();
+    let error = tasty_dxlink::TastySource::new(config.clone(), no_trust()).unwrap_err().to_string();
     assert!(error.contains("product/version"), "{error}");
     config.user_agent = "tool/2.5".into();
     // The proxy in front of the API refuses a stale token with a page for people.

@@ -44,9 +44,9 @@ async fn advisors_have_sub_accounts() {
     // A server that ignores the page, or has none, is not asked for ever.
     for (status, complete) in [(200, true), (404, false)] {
         let gateway = Gateway::start(move |line| match line {
-            "GET /portfolio/accounts" => Answer::from((500, "tiered")),
+            "GET /portfolio/accounts" => Reply::from((500, "tiered")),
             "GET /portfolio/subaccounts" => many(0..100).into(),
-            _ => Answer { status, ..many(0..100).into() },
+            _ => Reply { status, ..many(0..100).into() },
         })
         .await;
         let accounts = gateway.rest().portfolio_accounts().await.unwrap();
@@ -76,7 +76,7 @@ async fn an_advisor_of_many_is_read_by_pages_and_what_is_not_told_is_known() {
         ((500, ""), 500, 0, 1, false),
     ] {
         let gateway = Gateway::start(move |line| match line {
-            "GET /portfolio/accounts" => Answer::from((200, r#"[{"id":"F1000000"}]"#)),
+            "GET /portfolio/accounts" => Reply::from((200, r#"[{"id":"F1000000"}]"#)),
             "GET /portfolio/subaccounts" => refused.into(),
             line if broken != 200 && page_of(line) >= from => (broken, "").into(),
             line => page(page_of(line)).into(),

@@ -31,7 +31,7 @@ async fn pages_are_read_to_the_empty_one() {
 async fn a_page_that_fails_fails_the_whole_read() {
     for bad in [(500, "oops"), (200, "{}"), (200, "null"), (200, r#"{"error":"oops"}"#), (0, "")] {
         let gateway = Gateway::start(move |line| match page_of(line) {
-            0 => Answer::from(rows(0..100)),
+            0 => Reply::from(rows(0..100)),
             _ => bad.into(),
         })
         .await;

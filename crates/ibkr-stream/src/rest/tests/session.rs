@@ -73,7 +73,7 @@ async fn a_tickle_that_is_forbidden_is_about_the_address() {
 async fn the_status_is_asked_for_in_either_way() {
     for status in [400, 404, 405] {
         let gateway = Gateway::start(move |line| match line.split(' ').next() {
-            Some("GET") => Answer::from(HEALTHY),
+            Some("GET") => Reply::from(HEALTHY),
             _ => (status, "Bad Request").into(),
         })
         .await;

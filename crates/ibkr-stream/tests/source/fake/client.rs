@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use broker_net::testkit::no_trust;
 use greeks_model::testkit::{self, ContextEnds};
 use greeks_model::{
     PositionSnapshot, QuoteSource, QuoteUpdate, Retry, SessionEnd, SessionState, SourceError, SourceEvent,
@@ -22,7 +23,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(config: IbkrConfig) -> Self {
-        Self::with(config, 256, tls())
+        Self::with(config, 256, no_trust())
     }
 
     pub(crate) fn with(config: IbkrConfig, capacity: usize, tls: Arc<rustls::ClientConfig>) -> Self {
@@ -131,10 +132,4 @@ impl Client {
         let reached = timeout(PATIENCE, self.ends.status.wait_for(|status| wanted(&status.state))).await.is_ok();
         assert!(reached, "still {:?}", self.ends.status.borrow().state);
     }
-}
-
-pub(crate) fn tls() -> Arc<rustls::ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    Arc::new(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
 }

@@ -11,6 +11,7 @@ mod socket;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+pub(crate) use broker_net::testkit::{Reply, Request, no_trust};
 use ibkr_stream::IbkrConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex as AsyncMutex;
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 
 pub(crate) use client::*;
 pub(crate) use contracts::*;
-pub(crate) use rest::{Reply, Request};
+pub(crate) use rest::call;
 pub(crate) use socket::Wire;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -155,7 +156,7 @@ impl Gateway {
     /// Method and path below the API of everything asked since the last call.
     pub(crate) fn take_calls(&self) -> Vec<String> {
         let requests = std::mem::take(&mut self.state().requests);
-        requests.iter().map(|request| request.call()).collect()
+        requests.iter().map(call).collect()
     }
 
     /// How often a call was made.

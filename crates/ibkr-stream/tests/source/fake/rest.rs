@@ -1,9 +1,8 @@
 //! The REST half.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use broker_net::testkit::{Reply, Request};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::Sender;
 
@@ -12,47 +11,9 @@ use super::{Answer, Held, State, stock_row};
 const API: &str = "/v1/api";
 const PAGE: usize = 100;
 
-#[derive(Clone, Debug)]
-pub(crate) struct Request {
-    pub(crate) line: String,
-    pub(crate) body: String,
-}
-
-impl Request {
-    fn path(&self) -> &str {
-        let target = self.line.split(' ').nth(1).unwrap_or_default();
-        target.strip_prefix(API).unwrap_or(target)
-    }
-
-    /// Method and path below the API.
-    pub(crate) fn call(&self) -> String {
-        format!("{} {}", self.line.split(' ').next().unwrap_or_default(), self.path())
-    }
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Reply {
-    /// 0: the connection is dropped without an answer.
-    pub(crate) status: u16,
-    pub(crate) headers: String,
-    pub(crate) body: String,
-    /// Passes before the reply goes out.
-    pub(crate) delay: Duration,
-}
-
-impl Reply {
-    pub(crate) fn ok(body: impl Into<String>) -> Self {
-        Self::status(200, body)
-    }
-
-    pub(crate) fn status(status: u16, body: impl Into<String>) -> Self {
-        Self { status, headers: String::new(), body: body.into(), delay: Duration::ZERO }
-    }
-
-    /// The connection breaks.
-    pub(crate) fn none() -> Self {
-        Self::status(0, "")
-    }
+/// Method and path below the API.
+pub(crate) fn call(request: &Request) -> String {
+    request.line.replacen(API, "", 1)
 }
 
 pub(super) async fn serve(
@@ -70,22 +31,11 @@ pub(super) async fn serve(
                 let _ = sockets.send(socket).await;
                 return;
             }
-            let Some(request) = read_request(&mut socket).await else { return };
+            let Some(request) = Request::read(&mut socket).await else { return };
             state.lock().unwrap().requests.push(request.clone());
             let special = overrides.lock().unwrap().iter().find_map(|answer| answer(&request));
             let reply = special.unwrap_or_else(|| plain_answer(&request, &mut state.lock().unwrap()));
-            tokio::time::sleep(reply.delay).await;
-            if reply.status == 0 {
-                return;
-            }
-            let head = format!(
-                "HTTP/1.1 {} X\r\nContent-Length: {}\r\nConnection: close\r\n{}\r\n",
-                reply.status,
-                reply.body.len(),
-                reply.headers
-            );
-            // The client may have gone.
-            let _ = socket.write_all((head + &reply.body).as_bytes()).await;
+            reply.send(&mut socket).await;
         });
     }
 }
@@ -103,29 +53,11 @@ async fn is_upgrade(socket: &TcpStream) -> bool {
     }
 }
 
-async fn read_request(socket: &mut TcpStream) -> Option<Request> {
-    let mut bytes = Vec::new();
-    loop {
-        let mut buffer = [0; 4096];
-        let read = socket.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
-        bytes.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let (line, headers) = head.split_once("\r\n")?;
-        let headers = headers.to_ascii_lowercase();
-        let length =
-            headers.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
-        if body.len() >= length {
-            return Some(Request { line: line.into(), body: body.into() });
-        }
-    }
-}
-
 fn plain_answer(request: &Request, state: &mut State) -> Reply {
     if !state.logged_in {
         return Reply::status(401, r#"{"error":"not authenticated","statusCode":401}"#);
     }
-    let call = request.call();
+    let call = call(request);
     let parts: Vec<&str> = call.split(['/', '?']).skip(1).collect();
     match (call.split(' ').next().unwrap_or_default(), parts.as_slice()) {
         (_, ["tickle"]) => Reply::ok(format!(

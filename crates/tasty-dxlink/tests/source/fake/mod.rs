@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+pub(crate) use broker_net::testkit::{Reply, Request, no_trust, trust};
 use futures_util::{SinkExt, StreamExt};
 use greeks_model::testkit::{self, ContextEnds};
 use greeks_model::{QuoteSource, SessionEnd, SessionState, SourceError, SourceEvent};
 use tasty_dxlink::{TastyConfig, TastySource};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -18,32 +18,6 @@ pub(crate) const REFRESH: &str = "canary-refresh";
 pub(crate) const SECRET: &str = "canary-secret";
 pub(crate) const QUOTE: &str = "canary-quote";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-
-#[derive(Clone, Debug)]
-pub(crate) struct Request {
-    pub(crate) line: String,
-    pub(crate) headers: String,
-    pub(crate) body: String,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: String,
-    pub(crate) body: String,
-    /// Passes before the reply goes out.
-    pub(crate) delay: Duration,
-}
-
-impl Reply {
-    pub(crate) fn ok(body: impl Into<String>) -> Self {
-        Self::status(200, body)
-    }
-
-    pub(crate) fn status(status: u16, body: impl Into<String>) -> Self {
-        Self { status, headers: String::new(), body: body.into(), delay: Duration::ZERO }
-    }
-}
 
 type Answer = Box<dyn Fn(&Request) -> Option<Reply> + Send>;
 
@@ -197,20 +171,12 @@ async fn serve(rest: TcpListener, streamer: String, log: Arc<Mutex<Vec<Request>>
     while let Ok((mut socket, _)) = rest.accept().await {
         let (streamer, log, overrides) = (streamer.clone(), Arc::clone(&log), Arc::clone(&overrides));
         tasks.spawn(async move {
-            let Some(request) = read_request(&mut socket).await else { return };
+            let Some(request) = Request::read(&mut socket).await else { return };
             log.lock().unwrap().push(request.clone());
             let number = log.lock().unwrap().len();
             let special = overrides.lock().unwrap().iter().find_map(|answer| answer(&request));
             let reply = special.unwrap_or_else(|| plain_answer(&request, &streamer, number));
-            tokio::time::sleep(reply.delay).await;
-            let head = format!(
-                "HTTP/1.1 {} X\r\nContent-Length: {}\r\nConnection: close\r\n{}\r\n",
-                reply.status,
-                reply.body.len(),
-                reply.headers
-            );
-            // The client may have gone.
-            let _ = socket.write_all((head + &reply.body).as_bytes()).await;
+            reply.send(&mut socket).await;
         });
     }
 }
@@ -231,24 +197,6 @@ fn plain_answer(request: &Request, streamer: &str, number: usize) -> Reply {
             r#"{{"data":{{"token":"{QUOTE}-{number}","dxlink-url":"{streamer}","level":"api"}},"context":"/api-quote-tokens"}}"#
         )),
         _ => Reply::status(404, r#"{"error":{"code":"not_found","message":"x"}}"#),
-    }
-}
-
-async fn read_request(socket: &mut TcpStream) -> Option<Request> {
-    let mut bytes = Vec::new();
-    loop {
-        let mut buffer = [0; 4096];
-        let read = socket.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
-        bytes.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let (line, headers) = head.split_once("\r\n")?;
-        let headers = headers.to_ascii_lowercase();
-        let length =
-            headers.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
-        if body.len() >= length {
-            return Some(Request { line: line.into(), headers, body: body.into() });
-        }
     }
 }
 
@@ -310,7 +258,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(config: TastyConfig, capacity: usize) -> Self {
-        Self::with_tls(config, capacity, tls())
+        Self::with_tls(config, capacity, no_trust())
     }
 
     pub(crate) fn with_tls(config: TastyConfig, capacity: usize, tls: Arc<rustls::ClientConfig>) -> Self {
@@ -380,16 +328,6 @@ pub(crate) const fn connected(state: &SessionState) -> bool {
 pub(crate) async fn stop(mut client: Client) {
     client.ends.cancel.cancel();
     client.end().await.unwrap();
-}
-
-pub(crate) fn tls() -> Arc<rustls::ClientConfig> {
-    tls_with(rustls::RootCertStore::empty())
-}
-
-pub(crate) fn tls_with(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 pub(crate) const CONFIG: &str = r#"{"type":"FEED_CONFIG","channel":1,"dataFormat":"COMPACT","aggregationPeriod":0,"eventFields":{"Greeks":["eventSymbol","time","delta"]}}"#;
