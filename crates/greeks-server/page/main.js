@@ -17,12 +17,14 @@ import * as tiles from "./tiles.js";
 
 const PORTFOLIO_EVERY = 5_000;
 const HISTORY_EVERY = 30_000;
+const REFRESH_AFTER = 1_000;
 
 const book = new Book();
 let state = "connecting";
 let heard = null;
 let version = null;
 let due = false;
+let soon = null;
 /** What was drawn last; what is still the same is not drawn again. */
 let [status, portfolio] = [null, null];
 
@@ -55,7 +57,11 @@ const EVENTS = {
     note(data.status);
     refresh();
   },
-  delta: (data) => book.delta(data),
+  delta(data) {
+    const before = counts(book.total);
+    book.delta(data);
+    if (counts(book.total) !== before) refreshSoon();
+  },
   status(data) {
     book.statusIs(data);
     note(data);
@@ -79,6 +85,20 @@ async function refresh() {
   } catch {
     // The stream says that greekd does not answer.
   }
+}
+
+/** How many lines there are, and how many are in each sum. */
+function counts(total) {
+  const { lines, covered, ...figures } = total;
+  return [lines, covered, ...Object.values(figures).map((figure) => figure?.lines)].join();
+}
+
+/** What is in no sum, and why, changes with what is: it is asked for anew, once a second at the most. */
+function refreshSoon() {
+  soon ??= setTimeout(() => {
+    soon = null;
+    refresh();
+  }, REFRESH_AFTER);
 }
 
 const stream = new Stream(prefs.groupBy, {

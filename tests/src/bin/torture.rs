@@ -150,9 +150,14 @@ mod tests {
         assert_eq!((cli.task.is_none(), options), (true, expected));
         let plain = parse(&["--seed", "7"]).unwrap().said.options().unwrap();
         assert_eq!(plain, Options::new(7), "the defaults are those of the library");
-        for wrong in
-            [&["--minutes"][..], &["--minutes", "-1"], &["--lanes", "0"], &["--rate", "0"], &["--env", "A"], &["--what"]]
-        {
+        for wrong in [
+            &["--minutes"][..],
+            &["--minutes", "-1"],
+            &["--lanes", "0"],
+            &["--rate", "0"],
+            &["--env", "A"],
+            &["--what"],
+        ] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
     }

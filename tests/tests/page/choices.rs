@@ -116,6 +116,29 @@ async fn choices_outlive_updates_and_a_reload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_no_sum_is_told_as_soon_as_it_is_so() {
+    let _turn = turn().await;
+    let ((served, _), browser) = (served().await, Browser::start().await);
+    let page = open(&browser, &served).await;
+    // Nobody knows a beta but that of the benchmark, and of the last position nothing at all is known.
+    let told = "[...document.querySelectorAll('#missing li')].map((item) => item.lastChild.textContent.split(':')[0]).sort().join()";
+    let is = async |count: u32, reasons: &str| {
+        let expression =
+            format!("document.querySelector('#missing-count').textContent === '{count}' && {told} === '{reasons}'");
+        page.until(&format!("{count}: {reasons}"), SOON, &expression).await;
+    };
+    is(4, "no Greeks received yet,no beta known").await;
+    // What is asked for every few seconds is not waited for: the stream's own news are enough.
+    page.eval("for (let timer = 1; timer < 10_000; timer += 1) clearInterval(timer); true").await;
+    let new =
+        vec![series("U7654321", "NVDA  270115C00140000", "NVDA"), series("U7654321", "MSFT  270115C00440000", "MSFT")];
+    served.hold("U7654321", &new);
+    is(5, "no Greeks received yet,no Greeks received yet,no beta known").await;
+    served.tick(&new[..1], 0.0);
+    is(5, "no Greeks received yet,no beta known,no beta known").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_hold_what_the_table_shows() {
     let _turn = turn().await;
     let (browser, (served, _)) = (Browser::start().await, served().await);
