@@ -43,7 +43,7 @@ pub(crate) struct SnapshotParams {
     #[param(minimum = 1, maximum = 10_000, default = 100, required = false)]
     limit: u32,
     /// `next_cursor` of the page before.
-    #[param(pattern = "^-?[0-9]{1,18}\\.[0-9]{1,9}\\.[0-9]{1,18}$")]
+    #[param(pattern = "^-?[0-9]{1,18}\\.[0-9]{1,19}$")]
     cursor: Option<String>,
 }
 

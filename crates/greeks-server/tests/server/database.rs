@@ -13,6 +13,7 @@ use greeks_store::private::{PrivateConfig, PrivateServer};
 use greeks_store::{Committer, CommitterConfig, DatabaseConfig, Queries, migrate};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use regex::Regex;
 use serde_json::{Value, json};
 
 const CALL: &str = "AAPL  261218C00232500";
@@ -83,6 +84,15 @@ async fn what_is_stored_is_answered() {
     trades(&server).await;
 }
 
+/// The description of the parameter allows what the page before has handed out.
+async fn is_as_described(server: &Running, path: &str, cursor: &str) {
+    let document = server.get("/openapi.json").await.json();
+    let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+    let parameter = parameters.iter().find(|parameter| parameter["name"] == "cursor").unwrap();
+    let pattern = Regex::new(parameter["schema"]["pattern"].as_str().unwrap()).unwrap();
+    assert!(pattern.is_match(cursor), "{cursor}: {pattern}");
+}
+
 async fn snapshots(server: &Running) {
     let mut found = Vec::new();
     let mut target = "/v1/greeks/snapshots?limit=7&underlying=AAPL".to_owned();
@@ -92,6 +102,7 @@ async fn snapshots(server: &Running) {
         let page = answer.json();
         found.extend(page["rows"].as_array().unwrap().clone());
         let Some(cursor) = page["next_cursor"].as_str() else { break };
+        is_as_described(server, "/v1/greeks/snapshots", cursor).await;
         target = format!("/v1/greeks/snapshots?limit=7&underlying=AAPL&cursor={cursor}");
     }
     let thetas: Vec<f64> = found.iter().map(|row| row["theta"].as_f64().unwrap()).collect();
@@ -189,6 +200,7 @@ async fn trades(server: &Running) {
     assert_eq!(page["trades"][0]["symbol"], "F");
     assert_eq!((&page["trades"][0]["price"], &page["trades"][0]["quantity"]), (&Value::Null, &json!(0.01)));
     let cursor = page["next_cursor"].as_str().unwrap();
+    is_as_described(server, "/v1/trades", cursor).await;
     let rest = server.get(&format!("/v1/trades?cursor={cursor}")).await.json();
     assert_eq!((rest["trades"].as_array().unwrap().len(), &rest["trades"][0]["id"]), (1, &json!(id)));
     assert_eq!(server.get("/v1/trades?strategy_tag=wheel").await.json()["trades"].as_array().unwrap().len(), 1);
