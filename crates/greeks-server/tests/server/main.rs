@@ -4,7 +4,6 @@
 mod api;
 mod database;
 mod guard;
-mod latency;
 mod limits;
 mod openapi;
 mod page;
