@@ -124,7 +124,7 @@ impl Discoverer {
 
     async fn holding(&self, row: PositionRow, option: NamedOption, budget: &Budget) -> Result<Holding, Error> {
         let symbol = self.resolver.option(&row, &option, budget).await?;
-        let underlying_symbol = self.resolver.underlying(&row, &option, symbol.as_deref()).await?;
+        let underlying_symbol = self.resolver.underlying(&row, &option, symbol.as_deref(), budget).await?;
         for (what, found) in [(row.symbol.clone(), &symbol), (option.underlying.to_string(), &underlying_symbol)] {
             if found.is_none() {
                 self.report(&what, "no streamer symbol is known for it");

@@ -4,11 +4,11 @@
 //! The symbol of an equity option can always be computed, while asking costs one call per contract. So the API is asked
 //! for a few contracts at each look and for a limited time; the others go by the rule until their turn comes, or until
 //! the streamer does not answer to the computed symbol. The symbol of an option on a future names an exchange that the
-//! contract does not: there the API is always asked, and a small table of products helps when it has no answer. Answers
-//! are kept for the life of the source.
+//! contract does not: there the API is always asked, and a small table of products helps when it has no answer, or none in
+//! time. Answers are kept for the life of the source.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::rest::{Named, PositionRow, Rest};
 
 /// Equity options the API is asked about at one look.
 const QUESTIONS: usize = 16;
-/// How long an equity option waits for the API: a new position is to stream soon.
+/// How long a symbol that is known without the API waits for it: a new position is to stream soon.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Finds streamer symbols; remembers them.
@@ -45,20 +45,28 @@ struct Memory {
 
 /// The questions left at one look.
 #[derive(Debug)]
-pub(crate) struct Budget(AtomicUsize);
+pub(crate) struct Budget {
+    left: AtomicUsize,
+    /// Whether the API has failed to answer: it is left alone until the next look.
+    closed: AtomicBool,
+}
 
 impl Budget {
     pub(crate) const fn new() -> Self {
-        Self(AtomicUsize::new(QUESTIONS))
+        Self { left: AtomicUsize::new(QUESTIONS), closed: AtomicBool::new(false) }
     }
 
     fn take(&self) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        let take = |left: usize| left.checked_sub(1);
+        !self.is_closed() && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
-    /// An API in trouble is left alone until the next look.
     fn close(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 }
 
@@ -101,7 +109,9 @@ impl Resolver {
         }
         match &option.kind {
             OptionKind::Equity => self.equity_option(row, option, budget).await.map(Some),
-            OptionKind::Future { option: code, future } => self.future_option(&row.symbol, option, code, future).await,
+            OptionKind::Future { option: code, future } => {
+                self.future_option(&row.symbol, option, code, future, budget).await
+            }
         }
     }
 
@@ -114,10 +124,13 @@ impl Resolver {
         row: &PositionRow,
         option: &NamedOption,
         option_symbol: Option<&str>,
+        budget: &Budget,
     ) -> Result<Option<String>, Error> {
         match &option.kind {
             OptionKind::Equity => Ok(Some(option.underlying.to_string())),
-            OptionKind::Future { future, .. } => self.future(row.underlying_symbol.trim(), future, option_symbol).await,
+            OptionKind::Future { future, .. } => {
+                self.future(row.underlying_symbol.trim(), future, option_symbol, budget).await
+            }
         }
     }
 
@@ -132,20 +145,8 @@ impl Resolver {
             return Ok(computed);
         }
         let chain = Chain::Equity(row.underlying_symbol.trim());
-        match timeout(PATIENCE, self.ask(symbol, self.rest.equity_option_symbol(symbol), Some(chain))).await {
-            Ok(Ok(Answer { found, settled })) => {
-                if !settled {
-                    budget.close();
-                }
-                Ok(found.unwrap_or(computed))
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => {
-                tracing::debug!(symbol, "the API takes too long to name a streamer symbol; using the computed one");
-                budget.close();
-                Ok(computed)
-            }
-        }
+        let asked = self.ask(symbol, self.rest.equity_option_symbol(symbol), Some(chain));
+        Ok(self.soon(symbol, asked, budget).await?.unwrap_or(computed))
     }
 
     async fn future_option(
@@ -154,14 +155,13 @@ impl Resolver {
         option: &NamedOption,
         code: &Future,
         future: &Future,
+        budget: &Budget,
     ) -> Result<Option<String>, Error> {
         let symbol = rest_symbol.trim();
-        let call = self.rest.future_option_symbol(symbol);
-        let found = self.ask(symbol, call, Some(Chain::Future(future.product()))).await?.found;
-        Ok(found.or_else(|| {
-            let mic = contracts::mic_of_product(future.product())?;
-            Some(contracts::future_option_streamer_symbol(code, &option.contract, mic))
-        }))
+        let asked = self.ask(symbol, self.rest.future_option_symbol(symbol), Some(Chain::Future(future.product())));
+        let Some(mic) = contracts::mic_of_product(future.product()) else { return Ok(asked.await?.found) };
+        let computed = || contracts::future_option_streamer_symbol(code, &option.contract, mic);
+        Ok(Some(self.soon(symbol, asked, budget).await?.unwrap_or_else(computed)))
     }
 
     async fn future(
@@ -169,17 +169,48 @@ impl Resolver {
         rest_symbol: &str,
         future: &Future,
         option_symbol: Option<&str>,
+        budget: &Budget,
     ) -> Result<Option<String>, Error> {
-        let found = match rest_symbol {
-            "" => None,
-            symbol => self.ask(symbol, self.rest.future_symbol(symbol), None).await?.found,
-        };
-        Ok(found.or_else(|| {
-            // An option trades where its future does.
-            let mic =
-                option_symbol.and_then(contracts::mic_of).or_else(|| contracts::mic_of_product(future.product()))?;
-            Some(contracts::future_streamer_symbol(future, mic))
-        }))
+        // An option trades where its future does.
+        let mic = option_symbol.and_then(contracts::mic_of).or_else(|| contracts::mic_of_product(future.product()));
+        let computed = mic.map(|mic| contracts::future_streamer_symbol(future, mic));
+        if rest_symbol.is_empty() {
+            return Ok(computed);
+        }
+        let asked = self.ask(rest_symbol, self.rest.future_symbol(rest_symbol), None);
+        match computed {
+            Some(computed) => Ok(Some(self.soon(rest_symbol, asked, budget).await?.unwrap_or(computed))),
+            None => Ok(asked.await?.found),
+        }
+    }
+
+    /// What the API says within a short time, for a symbol that is known without it.
+    async fn soon(
+        &self,
+        symbol: &str,
+        asked: impl std::future::Future<Output = Result<Answer, Error>>,
+        budget: &Budget,
+    ) -> Result<Option<String>, Error> {
+        if let Some(known) = self.known(symbol) {
+            return Ok(known);
+        }
+        if budget.is_closed() {
+            return Ok(None);
+        }
+        match timeout(PATIENCE, asked).await {
+            Ok(Ok(Answer { found, settled })) => {
+                if !settled {
+                    budget.close();
+                }
+                Ok(found)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                tracing::debug!(symbol, "the API takes too long to name a streamer symbol; using the computed one");
+                budget.close();
+                Ok(None)
+            }
+        }
     }
 
     /// Asks the API unless it has answered before: first by `call`, then in the chain.

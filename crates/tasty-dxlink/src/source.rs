@@ -23,6 +23,8 @@ use crate::{Error, TastyConfig};
 const SOURCE: &str = "tastytrade";
 /// The DXLink protocol this client speaks.
 const PROTOCOL: &str = "0.1";
+/// A token serves again after so many sessions in a row that the streamer has lost.
+const MOST_LOST: u32 = 2;
 /// The code of a websocket closed because a message was too big (RFC 6455, section 7.4.1).
 const MESSAGE_TOO_BIG: u16 = 1009;
 /// Subscription messages are not made smaller than this.
@@ -40,6 +42,8 @@ pub struct TastySource {
     meter: Meter,
     /// A token that was not at fault when its session ended before it began.
     token: Option<QuoteToken>,
+    /// Sessions lost in a row with the same token.
+    lost: u32,
     /// Quote tokens refused in a row.
     refused: u32,
     /// Largest subscription message, as far as learnt.
@@ -64,6 +68,7 @@ impl TastySource {
             book: Book::default(),
             meter: Meter::new(SOURCE),
             token: None,
+            lost: 0,
             refused: 0,
         })
     }
@@ -95,7 +100,7 @@ impl TastySource {
         self.meter.subscriptions(0, 0, 0);
         let (streamed, authorized) = (driver.has_streamed(), driver.is_authorized());
         if authorized {
-            self.refused = 0;
+            (self.refused, self.lost) = (0, 0);
         }
         if let Some(reason) = result.as_ref().err().filter(|_| streamed).and_then(gap_reason) {
             report_gap(cx, reason).await;
@@ -146,8 +151,11 @@ impl TastySource {
     /// Draws the lessons of a failed session: smaller messages, or one immediate successor for a refused token.
     fn judge(&mut self, error: Error) -> SourceError {
         // A token outlives its session only when the streamer lost that session before it could judge the token.
-        if !matches!(error, Error::SessionNotFound) {
-            self.token = None;
+        // One that loses session after session means the token by it.
+        if matches!(error, Error::SessionNotFound) && self.lost < MOST_LOST {
+            self.lost += 1;
+        } else {
+            (self.token, self.lost) = (None, 0);
         }
         if matches!(error, Error::Closed { code: MESSAGE_TOO_BIG, .. }) {
             self.chunk_bytes = (self.chunk_bytes / 2).max(SMALLEST_CHUNK.min(self.config.chunk_bytes));

@@ -133,12 +133,14 @@ impl Link {
                 Ok(None) => {}
                 Ok(Some(Heard { acknowledged, touched, unknown, malformed })) => {
                     if acknowledged {
+                        self.refused = None;
                         self.backoff.acknowledged(Instant::now().into_std());
                     }
                     return (self, Signal::Heard { acknowledged, touched, unknown, malformed });
                 }
                 Err(error) => {
-                    if matches!(error, Error::AccountStreamer { .. }) {
+                    // Another token is tried once: what is refused with it too is not refused for the token's sake.
+                    if matches!(error, Error::AccountStreamer { .. }) && self.refused.is_none() {
                         self.refused = Some(self.token);
                     }
                     let now = Instant::now();

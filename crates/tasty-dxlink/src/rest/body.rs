@@ -44,6 +44,12 @@ pub(super) fn read<'a, T: Deserialize<'a>>(call: &'static str, body: &'a [u8]) -
     serde_json::from_slice(body).map_err(|source| Error::Body { call, source })
 }
 
+/// Whether a failure is told by a page for people that names no known code: by a proxy in front of the API, that is, which
+/// knows nothing of credentials.
+pub(super) fn is_page(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<") && known_code_in(body).is_empty()
+}
+
 /// Why a call failed, in the API's words.
 pub(super) struct Reason {
     /// The code to act on; empty when there is none.
@@ -97,8 +103,8 @@ pub(super) fn reason(status: u16, body: &[u8]) -> Reason {
     }
 }
 
-/// The codes of OAuth that mean "these credentials will never work" (RFC 6749, section 5.2).
-pub(super) const REFUSALS: [&str; 3] = ["invalid_grant", "invalid_client", "unauthorized_client"];
+/// Codes of OAuth that mean "this will never work" (RFC 6749, section 5.2), as far as pages for people may hold them.
+const REFUSALS: [&str; 3] = ["invalid_grant", "invalid_client", "unauthorized_client"];
 
 /// A refusal named in the middle of a page meant for people.
 fn known_code_in(body: &[u8]) -> String {

@@ -61,7 +61,8 @@ impl Rest {
         &self.base
     }
 
-    /// A GET with the access token; a token refused although it is in force is renewed once.
+    /// A GET with the access token; a token refused although it is in force is renewed once. A page for people says nothing of
+    /// tokens, since a proxy shows it.
     async fn get(&self, call: &'static str, path: &[&str], query: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
         let token = self.access_token(None).await?;
         let answer = self.get_with(&token, call, path, query).await?;
@@ -71,6 +72,9 @@ impl Rest {
         let token = self.access_token(Some(token.number)).await?;
         let answer = self.get_with(&token, call, path, query).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
+            return Self::body_of(call, answer, &token);
+        }
+        if body::is_page(&answer.body) {
             return Self::body_of(call, answer, &token);
         }
         let reason = body::reason(answer.status.as_u16(), &answer.body).text;
@@ -126,7 +130,7 @@ fn failure(call: &'static str, answer: &Answer, secrets: &[&str]) -> Error {
     let reason = || clean(&body::reason(answer.status.as_u16(), &answer.body).text, secrets);
     match answer.status {
         StatusCode::TOO_MANY_REQUESTS => Error::RateLimited { call, retry_after: answer.retry_after },
-        StatusCode::FORBIDDEN => Error::Forbidden { call, reason: reason() },
+        StatusCode::FORBIDDEN if !body::is_page(&answer.body) => Error::Forbidden { call, reason: reason() },
         status => Error::Status { call, status: status.as_u16(), reason: reason() },
     }
 }

@@ -19,6 +19,8 @@ const DEFAULT_LIFE: Duration = Duration::from_secs(900);
 const RENEW_BEFORE_END: Duration = Duration::from_secs(60);
 /// Between attempts to renew a token that is still in force.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+/// What a token service in trouble says (RFC 6749, sections 4.1.2.1 and 5.2; RFC 8628, section 3.5).
+const TRANSIENT: [&str; 3] = ["temporarily_unavailable", "server_error", "slow_down"];
 /// Refused credentials are not tried again for so long.
 const TRUST_IN_REFUSAL: Duration = Duration::from_secs(10);
 
@@ -143,21 +145,17 @@ fn echo(error: &Error) -> Error {
 fn refusal(answer: &Answer, secrets: &[&str]) -> Error {
     let reason = body::reason(answer.status.as_u16(), &answer.body);
     let rejected = match answer.status {
-        StatusCode::BAD_REQUEST => body::REFUSALS.contains(&reason.code.as_str()),
-        // A page for people without a known code comes from a proxy in front of the API, not from the API.
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            !reason.code.is_empty() || !answer.body.trim_ascii_start().starts_with(b"<")
+        // What it says no to is the same the next time, whatever word it has for it.
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+            !reason.code.is_empty() && !TRANSIENT.contains(&reason.code.as_str())
         }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => !body::is_page(&answer.body),
         _ => false,
     };
     if rejected {
         return Error::CredentialsRejected { reason: clean(&reason.text, secrets) };
     }
-    match failure(CALL, answer, secrets) {
-        // Forbidden here means the proxy's page: nothing is known about the credentials.
-        Error::Forbidden { call, reason } => Error::Status { call, status: 403, reason },
-        other => other,
-    }
+    failure(CALL, answer, secrets)
 }
 
 #[cfg(test)]
@@ -175,11 +173,18 @@ mod tests {
             (400, r#"{"error_code":"invalid_grant","error_description":"Grant revoked"}"#, rejected.clone()),
             (400, r#"{"error":{"code":"invalid_client","message":"x"}}"#, rejected.clone()),
             (401, r#"{"error":{"code":"invalid_credentials","message":"x"}}"#, rejected.clone()),
+            (400, r#"{"error":{"code":"invalid_credentials","message":"x"}}"#, rejected.clone()),
+            (400, r#"{"error":"invalid_request"}"#, rejected.clone()),
+            (422, r#"{"error":"invalid_scope"}"#, rejected.clone()),
+            (400, "<html>invalid_grant</html>", rejected.clone()),
+            (400, html, Retry::Backoff),
+            (400, "", Retry::Backoff),
             (401, "<html>unauthorized_client</html>", rejected.clone()),
             (401, "", rejected),
             (401, html, Retry::Backoff),
             (403, html, Retry::Backoff),
             (400, r#"{"error":"temporarily_unavailable"}"#, Retry::Backoff),
+            (400, r#"{"error":"slow_down"}"#, Retry::Backoff),
             (500, r#"{"error":"invalid_grant"}"#, Retry::Backoff),
             (502, html, Retry::Backoff),
             (302, "", Retry::Backoff),

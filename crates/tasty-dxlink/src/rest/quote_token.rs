@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use broker_net::json::plain;
 use greeks_model::UnixNanos;
 use greeks_model::jiff::Timestamp;
 use reqwest::Url;
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{Rest, body};
 use crate::Error;
@@ -37,7 +39,7 @@ pub(crate) struct QuoteToken {
 }
 
 impl Rest {
-    /// Mints a token; `now` is used only when the answer says when the token ends but not when it began.
+    /// Asks for a token; by `now` it is told how much of its life is left.
     pub(crate) async fn quote_token(&self, now: UnixNanos) -> Result<QuoteToken, Error> {
         let answer = match self.get(CALL, &["api-quote-tokens"], &[]).await {
             // The code of a login without an opened account.
@@ -54,19 +56,26 @@ impl Rest {
 fn read(answer: &[u8], api: &Url, now: UnixNanos) -> Result<QuoteToken, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "kebab-case")]
-    struct Answer {
+    struct Answer<'a> {
         token: String,
         dxlink_url: String,
-        level: Option<String>,
-        issued_at: Option<String>,
-        expires_at: Option<String>,
+        #[serde(borrow)]
+        level: Option<&'a RawValue>,
+        #[serde(borrow)]
+        issued_at: Option<&'a RawValue>,
+        #[serde(borrow)]
+        expires_at: Option<&'a RawValue>,
     }
-    let answer: Answer = body::data(CALL, answer)?;
-    let time =
-        |text: Option<String>| text.and_then(|text| text.parse::<Timestamp>().ok()).map(UnixNanos::from_timestamp);
-    let life =
-        time(answer.expires_at).map_or(LONGEST_LIFE, |end| end.saturating_since(time(answer.issued_at).unwrap_or(now)));
-    let level = answer.level.unwrap_or_default();
+    let answer: Answer<'_> = body::data(CALL, answer)?;
+    let time = |raw: Option<&RawValue>| plain(raw?).trim().parse::<Timestamp>().ok().map(UnixNanos::from_timestamp);
+    let life = match (time(answer.issued_at), time(answer.expires_at)) {
+        (_, None) => LONGEST_LIFE,
+        // This machine's clock is not right: what is left of the life is not known, its length is.
+        (Some(begin), Some(end)) if now < begin || end <= now => end.saturating_since(begin),
+        // The customer's token of now may have been handed out before.
+        (_, Some(end)) => end.saturating_since(now),
+    };
+    let level = answer.level.map(plain).unwrap_or_default();
     Ok(QuoteToken {
         secret: answer.token.into(),
         url: check_streamer_url(&answer.dxlink_url, api)?,
@@ -116,6 +125,15 @@ mod tests {
         assert!(!format!("{token:?}").contains("canary"));
         assert_eq!(read(r#","level":"demo""#, url).unwrap().level, Level::Demo);
         assert_eq!(read(r#","expires-at":"2026-11-23T12:00:00Z""#, url).unwrap().usable_for, Duration::from_secs(6600));
+        let used = |issued: &str, expires: &str| {
+            read(&format!(r#","issued-at":"{issued}","expires-at":"{expires}""#), url).unwrap().usable_for
+        };
+        let two_hours = Duration::from_secs(6600);
+        assert_eq!(used("2026-11-22T12:00:00Z", "2026-11-23T12:00:00Z"), two_hours, "issued 22 hours ago");
+        let day = LONGEST_LIFE - RENEW_BEFORE_END;
+        assert_eq!(used("2026-11-25T10:00:00Z", "2026-11-26T10:00:00Z"), day, "the clock is two days slow");
+        assert_eq!(used("2026-11-21T10:00:00Z", "2026-11-22T10:00:00Z"), day, "the clock is two days fast");
+        assert_eq!(read(r#","level":null,"expires-at":1795510000,"issued-at":{}"#, url).unwrap().usable_for, day);
         assert_eq!(read(r#","expires-at":"soon""#, url).unwrap().usable_for, LONGEST_LIFE - RENEW_BEFORE_END);
         assert!(matches!(read("", "wss://example.org"), Err(Error::UntrustedStreamer { .. })));
     }

@@ -26,7 +26,11 @@ impl Session {
                 Ok(())
             }
             (AuthState::Unauthorized, Auth::Required) => Ok(()),
-            (AuthState::Unauthorized, Auth::Sent | Auth::Authorized) => Err(Error::Unauthorized),
+            (AuthState::Unauthorized, Auth::Uninvited) => {
+                self.auth = Auth::Doubted;
+                Ok(())
+            }
+            (AuthState::Unauthorized, Auth::Doubted | Auth::Sent | Auth::Authorized) => Err(Error::Unauthorized),
         }
     }
 
@@ -38,17 +42,30 @@ impl Session {
         match self.auth {
             Auth::Required => {
                 self.auth = Auth::Sent;
-                self.step_due = Some(now + self.settings.step_timeout);
-                let token = self.settings.token.expose_secret();
-                self.outputs.push_back(Outgoing::Auth { token: wire::Secret(token) }.to_text());
+                self.send_auth(now);
             }
             Auth::Authorized => {
-                self.step_due = None;
+                (self.step_due, self.uninvited_at) = (None, None);
                 self.head_start.authorized(now);
                 self.request_channels(now);
             }
-            Auth::Unknown | Auth::Sent => {}
+            Auth::Unknown | Auth::Uninvited | Auth::Doubted | Auth::Sent => {}
         }
+    }
+
+    /// Half of the time for an invitation is over: the server may be one that waits for AUTH.
+    pub(super) fn authenticate_uninvited(&mut self, now: Instant) {
+        if self.auth == Auth::Unknown && self.uninvited_at.is_some_and(|at| now >= at) {
+            tracing::debug!("no AUTH_STATE: AUTH goes out without it");
+            self.auth = Auth::Uninvited;
+            self.send_auth(now);
+        }
+    }
+
+    fn send_auth(&mut self, now: Instant) {
+        (self.step_due, self.uninvited_at) = (Some(now + self.settings.step_timeout), None);
+        let token = self.settings.token.expose_secret();
+        self.outputs.push_back(Outgoing::Auth { token: wire::Secret(token) }.to_text());
     }
 
     pub(super) fn on_error(&mut self, channel: u64, code: &str, text: &str) -> Result<(), Error> {
@@ -75,7 +92,7 @@ impl Session {
             return Some(match (self.setup_seen, self.auth) {
                 (false, _) => "SETUP",
                 (true, Auth::Unknown | Auth::Required) => "AUTH_STATE",
-                (true, Auth::Sent | Auth::Authorized) => "answer to AUTH",
+                (true, Auth::Uninvited | Auth::Doubted | Auth::Sent | Auth::Authorized) => "answer to AUTH",
             });
         }
         let overdue = |channel: &Channel| matches!(channel.state, State::Requested { due } if now >= due);

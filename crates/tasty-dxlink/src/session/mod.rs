@@ -1,7 +1,7 @@
 //! The rules of a DXLink connection: bytes and time in, messages and events out. No socket, no clock.
 //!
-//! SETUP goes first; AUTH only after AUTH_STATE UNAUTHORIZED (the server loses its session otherwise); channels only
-//! after AUTHORIZED; FEED_SETUP and subscriptions as soon as a channel is open, since FEED_CONFIG may be postponed until
+//! SETUP goes first; AUTH only after AUTH_STATE UNAUTHORIZED (the server loses its session otherwise), or when that does
+//! not come: the dxLink AsyncAPI has AUTH follow SETUP, and AUTH_STATE as its answer. Channels only after AUTHORIZED; FEED_SETUP and subscriptions as soon as a channel is open, since FEED_CONFIG may be postponed until
 //! there is data (dxLink AsyncAPI). Subscriptions change only by the difference of wanted and sent, in paced chunks.
 //! `reset` is never sent: a channel number is used once per connection, so no channel holds older state.
 
@@ -48,6 +48,10 @@ enum Auth {
     Unknown,
     /// It does, and AUTH has not been sent.
     Required,
+    /// AUTH was sent though nobody had asked for it.
+    Uninvited,
+    /// So it was, and then the server said UNAUTHORIZED: an invitation that was under way, or a refusal.
+    Doubted,
     Sent,
     Authorized,
 }
@@ -65,6 +69,8 @@ pub(crate) struct Session {
     auth: Auth,
     /// When the server's next step of the handshake is overdue.
     step_due: Option<Instant>,
+    /// When AUTH goes out though nobody has asked for it.
+    uninvited_at: Option<Instant>,
     channels: [Channel; 2],
     next_channel: u64,
     next_chunk_at: Instant,
@@ -92,6 +98,7 @@ impl Session {
             setup_seen: false,
             auth: Auth::Unknown,
             step_due: Some(now + settings.step_timeout),
+            uninvited_at: None,
             channels: [Channel::new(Purpose::Greeks), Channel::new(Purpose::Underlyings)],
             next_channel: 1,
             next_chunk_at: now,
@@ -160,6 +167,7 @@ impl Session {
                 if !self.setup_seen {
                     self.setup_seen = true;
                     self.step_due = Some(now + self.settings.step_timeout);
+                    self.uninvited_at = Some(now + self.settings.step_timeout / 2);
                 }
                 self.authenticate(now);
             }
@@ -181,12 +189,18 @@ impl Session {
     /// Does what is due at `now`. While `reading` is false the socket is not read on this side, and what the server has
     /// not said cannot be held against it.
     pub(crate) fn on_tick(&mut self, now: Instant, reading: bool) -> Result<(), Error> {
-        if !reading {
+        if reading {
+            self.authenticate_uninvited(now);
+        } else {
             self.pause_judgement(now);
         }
         if let Some(step) = self.overdue_step(now) {
             self.say_timed_out(step);
-            return Err(Error::StepTimeout { step, after: self.settings.step_timeout });
+            return Err(match self.auth {
+                // Nothing has followed: it was a refusal.
+                Auth::Doubted => Error::Unauthorized,
+                _ => Error::StepTimeout { step, after: self.settings.step_timeout },
+            });
         }
         if let Some(after) = self.liveness.dead(now) {
             self.say_timed_out("nothing received");
@@ -216,7 +230,7 @@ impl Session {
     pub(crate) fn deadline(&self) -> Instant {
         let mut deadline = self.liveness.deadline();
         let mut sooner = |other: Instant| deadline = deadline.min(other);
-        self.step_due.into_iter().for_each(&mut sooner);
+        self.step_due.into_iter().chain(self.uninvited_at).for_each(&mut sooner);
         self.silence.next_scan().into_iter().for_each(&mut sooner);
         for channel in &self.channels {
             match channel.state {
@@ -276,7 +290,7 @@ impl Session {
 
     /// Whether the token has been sent and the server has not judged it.
     pub(crate) fn awaits_authorization(&self) -> bool {
-        self.auth == Auth::Sent
+        matches!(self.auth, Auth::Uninvited | Auth::Doubted | Auth::Sent)
     }
 
     /// Since when a channel may have missed events because the server closed it, if that happened since the last call.
@@ -308,9 +322,13 @@ impl Session {
         self.silence.silent()
     }
 
-    /// Symbols found silent since the last call.
+    /// Symbols found silent since the last call. They are subscribed once more, which does no harm where they are active.
     pub(crate) fn take_newly_silent(&mut self) -> Vec<String> {
-        self.silence.take_news().into_iter().map(|id| self.feed.symbols.text(id).to_owned()).collect()
+        let silent = self.silence.take_news();
+        // The message that has subscribed them may have been refused or lost, which nothing tells.
+        let [options, _] = &mut self.channels;
+        options.subscriptions.repeat(silent.iter().map(|id| (EventKind::Greeks, *id)));
+        silent.into_iter().map(|id| self.feed.symbols.text(id).to_owned()).collect()
     }
 
     fn pause_judgement(&mut self, now: Instant) {

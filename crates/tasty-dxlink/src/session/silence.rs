@@ -34,6 +34,10 @@ impl SilenceWatch {
         if self.answers.len() <= symbol.index() {
             self.answers.resize(symbol.index() + 1, (None, Answer::NotSubscribed));
         }
+        // One that is subscribed again stays silent until it answers.
+        if self.answers.get(symbol.index()).is_some_and(|(_, answer)| *answer == Answer::Overdue) {
+            return;
+        }
         self.set(symbol, Answer::Awaited { since: now });
         let due = now + self.after;
         self.next_scan = Some(self.next_scan.map_or(due, |next| next.min(due)));
@@ -117,6 +121,13 @@ mod tests {
         watch.answered(b);
         watch.scan(start + after * 2);
         assert_eq!((watch.silent(), watch.take_news(), watch.next_scan()), (1, vec![], None));
+        watch.subscribed(Some(a), start + after * 2);
+        watch.scan(start + after * 4);
+        assert_eq!(
+            (watch.silent(), watch.take_news(), watch.next_scan()),
+            (1, vec![], None),
+            "again, and still silent"
+        );
         watch.answered(a);
         assert_eq!(watch.silent(), 0);
         watch.subscribed(Some(a), start + after * 2);

@@ -24,6 +24,8 @@ pub(crate) struct ChunkLimits {
 pub(crate) struct Subscriptions {
     wanted: BTreeSet<Item>,
     sent: BTreeSet<Item>,
+    /// Sent, and to be sent once more.
+    again: BTreeSet<Item>,
     remove: VecDeque<Item>,
     add: VecDeque<Item>,
 }
@@ -38,12 +40,21 @@ impl Subscriptions {
     /// The channel is gone and took its subscriptions along.
     pub(crate) fn forget_sent(&mut self) {
         self.sent.clear();
+        self.again.clear();
+        self.plan();
+    }
+
+    /// Sends these once more, as far as they are wanted.
+    pub(crate) fn repeat(&mut self, items: impl IntoIterator<Item = Item>) {
+        self.again.extend(items);
         self.plan();
     }
 
     fn plan(&mut self) {
         self.remove = self.sent.difference(&self.wanted).copied().collect();
-        self.add = self.wanted.difference(&self.sent).copied().collect();
+        self.again.retain(|item| self.wanted.contains(item));
+        let missing = |item: &&Item| !self.sent.contains(*item) || self.again.contains(*item);
+        self.add = self.wanted.iter().filter(missing).copied().collect();
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
@@ -94,7 +105,10 @@ impl Subscriptions {
             self.sent.remove(&item);
         }
         if self.remove.is_empty() {
-            self.sent.extend(take(&mut self.add, &mut chunk.add));
+            for item in take(&mut self.add, &mut chunk.add) {
+                self.again.remove(&item);
+                self.sent.insert(item);
+            }
         }
         (taken > 0).then_some(chunk)
     }
@@ -130,6 +144,20 @@ mod tests {
         assert_eq!(second.add, [(EventKind::Greeks, ".SPXW261218C3".into())]);
         subscriptions.want(items[1..].iter().copied().collect());
         assert_eq!(subscriptions.next_chunk(&symbols, limits), None);
+        subscriptions.repeat(items[..2].iter().copied());
+        subscriptions.want(items[1..].iter().copied().collect());
+        let again = subscriptions.next_chunk(&symbols, limits).unwrap();
+        assert_eq!(
+            (again.remove.len(), again.add),
+            (0, vec![(EventKind::Greeks, ".SPXW261218C1".into())]),
+            "as wanted"
+        );
+        assert_eq!(subscriptions.next_chunk(&symbols, limits), None, "once");
+        subscriptions.repeat(items[1..2].iter().copied());
+        subscriptions.want(items[2..].iter().copied().collect());
+        assert_eq!(subscriptions.next_chunk(&symbols, limits).unwrap().remove.len(), 1, "it may be active");
+        subscriptions.want(items[1..].iter().copied().collect());
+        assert_eq!(subscriptions.next_chunk(&symbols, limits).unwrap().add.len(), 1);
         subscriptions.forget_sent();
         assert_eq!(subscriptions.next_chunk(&symbols, limits).unwrap().add.len(), 3);
     }

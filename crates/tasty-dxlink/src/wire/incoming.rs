@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::compact;
@@ -244,7 +244,9 @@ impl<'de> Visitor<'de> for Envelope<'_> {
         while let Some(key) = map.next_key_seed(Name(Key::from_name))? {
             match key {
                 Key::Type => fields.kind = Some(map.next_value_seed(Name(Kind::from_name))?),
-                Key::Channel => fields.channel = Some(map.next_value()?),
+                Key::Channel => {
+                    fields.channel = map.next_value::<Option<ChannelNumber>>()?.map(|channel| channel.0);
+                }
                 Key::Data => match (fields.kind, fields.channel) {
                     (Some(Kind::FeedData), Some(channel)) if !fields.data_read => {
                         fields.data_read = true;
@@ -337,6 +339,36 @@ fn text(raw: &RawValue) -> Cow<'_, str> {
 }
 
 /// A time-out in seconds, which may be fractional or, leniently, in quotes.
+/// A number as the dxLink AsyncAPI's schema has it, or a string of digits as its text and its example have it.
+struct ChannelNumber(u64);
+
+impl<'de> Deserialize<'de> for ChannelNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl Visitor<'_> for Number {
+            type Value = ChannelNumber;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the number of a channel")
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<ChannelNumber, E> {
+                Ok(ChannelNumber(number))
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<ChannelNumber, E> {
+                // Rust writes a whole number without a point.
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_str<E: Error>(self, digits: &str) -> Result<ChannelNumber, E> {
+                digits.parse().map(ChannelNumber).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Number)
+    }
+}
+
 fn seconds(raw: &RawValue) -> Option<Duration> {
     let value: f64 = raw.get().trim_matches('"').parse().ok()?;
     Duration::try_from_secs_f64(value).ok().filter(|timeout| !timeout.is_zero())

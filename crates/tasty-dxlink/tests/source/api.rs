@@ -201,14 +201,17 @@ async fn a_large_book_is_not_asked_for_option_by_option() {
 }
 
 #[tokio::test]
-async fn an_api_that_hangs_does_not_hold_up_an_equity_option() {
+async fn an_api_that_hangs_does_not_hold_up_what_is_known_without_it() {
     let broker = Broker::start().await;
-    broker.positions(&[POSITION_A]);
+    let futures: Vec<String> =
+        (0..20).map(|strike| POSITION_F.replace("C24575", &format!("C{}", 24_000 + strike))).collect();
+    broker.positions(&std::iter::once(POSITION_A).chain(futures.iter().map(String::as_str)).collect::<Vec<_>>());
     broker.answer("/instruments/", Reply { delay: Duration::from_secs(30), ..Reply::status(500, "") });
     let began = Instant::now();
     let mut client = Client::new(broker.config(), 64);
     client.start();
-    let _streamer = broker.subscribe().await;
+    let mut streamer = broker.accept().await;
+    streamer.expect("SETUP").await;
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     stop(client).await;
 }
@@ -236,6 +239,8 @@ async fn a_silent_computed_symbol_is_asked_of_the_api() {
     recovered.store(false, std::sync::atomic::Ordering::SeqCst);
     streamer.say(CONFIG).await;
     streamer.say(&deltas(&[(SYMBOL_B, 0.5)])).await;
+    let again = streamer.expect("FEED_SUBSCRIPTION").await;
+    assert!(again.contains(&format!(r#""add":[{{"type":"Greeks","symbol":"{SYMBOL_A}"}}]"#)), "{again}");
     let change = streamer.expect("FEED_SUBSCRIPTION").await;
     assert!(
         change.contains(&format!(r#""remove":[{{"type":"Greeks","symbol":"{SYMBOL_A}"}}]"#))

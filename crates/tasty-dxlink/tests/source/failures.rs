@@ -92,15 +92,18 @@ async fn f02_auth_waits_to_be_asked_for_and_a_lost_session_keeps_its_token() {
     let first = streamer.expect("AUTH").await;
     streamer.say(include_str!("../fixtures/session_not_found.json")).await;
     assert_eq!(client.failure().await.retry, Retry::Backoff);
-    client.start();
-    let mut streamer = broker.accept().await;
-    streamer.expect("SETUP").await;
-    streamer.say(include_str!("../fixtures/setup.json")).await;
-    streamer.say(include_str!("../fixtures/auth_unauthorized.json")).await;
-    assert_eq!(streamer.expect("AUTH").await, first);
-    assert_eq!(broker.count("/api-quote-tokens"), 1);
-    client.ends.cancel.cancel();
-    client.end().await.unwrap();
+    // One that loses session after session means the token by it.
+    for same in [true, true, false] {
+        client.start();
+        let mut streamer = broker.accept().await;
+        streamer.expect("SETUP").await;
+        streamer.say(include_str!("../fixtures/setup.json")).await;
+        streamer.say(include_str!("../fixtures/auth_unauthorized.json")).await;
+        assert_eq!(streamer.expect("AUTH").await == first, same);
+        assert_eq!(broker.count("/api-quote-tokens"), if same { 1 } else { 2 });
+        streamer.say(include_str!("../fixtures/session_not_found.json")).await;
+        assert_eq!(client.failure().await.retry, Retry::Backoff);
+    }
 }
 
 #[tokio::test]
@@ -278,6 +281,20 @@ async fn f08_every_call_names_its_client_and_a_stale_token_is_renewed() {
     let requests = broker.requests.lock().unwrap().clone();
     assert!(requests.iter().all(|request| request.headers.contains("user-agent: tool/2.5")), "{requests:?}");
     stop(client).await;
+}
+
+#[tokio::test]
+async fn a_page_in_front_of_the_api_says_nothing_of_credentials() {
+    for (path, status) in [("/customers/", 401), ("/customers/", 403), ("/api-quote-tokens", 401), ("/positions", 403)]
+    {
+        let broker = Broker::start().await;
+        broker.answer(path, Reply::status(status, "<html>blocked</html>"));
+        let mut client = Client::new(broker.config(), 64);
+        client.start();
+        let error = client.failure().await;
+        assert_eq!(error.retry, Retry::Backoff, "{path} {status}: {}", error.cause);
+        assert!(error.cause.to_string().contains(&format!("status {status}")), "{}", error.cause);
+    }
 }
 
 #[tokio::test]

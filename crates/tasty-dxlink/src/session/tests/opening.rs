@@ -76,6 +76,43 @@ fn auth_state_before_setup_is_remembered() {
     assert_eq!(bench.kinds(), [""; 0], "a repeated SETUP changes nothing");
 }
 
+/// The text of the dxLink AsyncAPI: the client sends AUTH after SETUP, and AUTH_STATE is the answer.
+#[test]
+fn a_server_that_waits_for_auth_gets_it() {
+    let mut bench = Bench::new(settings());
+    bench.want(&[".A"], &[]);
+    bench.frame(SETUP).unwrap();
+    bench.pass(4.9).unwrap();
+    assert_eq!(bench.kinds(), ["SETUP"]);
+    assert_eq!(bench.session.deadline(), bench.now + Duration::from_millis(100));
+    bench.pass(0.1).unwrap();
+    assert_eq!(bench.kinds(), ["AUTH"]);
+    bench.pass(0.1).unwrap();
+    assert_eq!(bench.kinds(), [""; 0], "once");
+    assert!(bench.session.awaits_authorization());
+    bench.frame(AUTHORIZED).unwrap();
+    assert_eq!(bench.kinds(), ["CHANNEL_REQUEST"]);
+}
+
+#[test]
+fn an_invitation_that_comes_late_is_no_refusal() {
+    let uninvited = || {
+        let mut bench = Bench::new(settings());
+        bench.frame(SETUP).unwrap();
+        bench.pass(5.0).unwrap();
+        bench.frame(UNAUTHORIZED).unwrap();
+        assert_eq!(bench.kinds(), ["SETUP", "AUTH"], "AUTH is on its way already");
+        bench
+    };
+    let mut bench = uninvited();
+    bench.frame(AUTHORIZED).unwrap();
+    assert!(bench.session.is_authorized());
+    assert!(matches!(uninvited().frame(UNAUTHORIZED), Err(Error::Unauthorized)));
+    let mut bench = uninvited();
+    bench.pass(9.9).unwrap();
+    assert!(matches!(bench.pass(0.1), Err(Error::Unauthorized)), "nothing followed: it was a refusal");
+}
+
 #[test]
 fn a_refused_token_ends_the_session() {
     for frame in [UNAUTHORIZED, r#"{"type":"ERROR","channel":0,"error":"UNAUTHORIZED","message":"no: canary-token"}"#] {
@@ -131,12 +168,13 @@ fn each_step_has_its_limit() {
     let mut bench = Bench::new(settings());
     bench.pass(9.0).unwrap();
     bench.frame(SETUP).unwrap();
+    bench.pass(5.0).unwrap();
     bench.pass(9.9).unwrap();
-    assert!(matches!(bench.pass(0.1), Err(Error::StepTimeout { step: "AUTH_STATE", .. })));
+    assert!(matches!(bench.pass(0.1), Err(Error::StepTimeout { step: "answer to AUTH", .. })));
 
     let mut bench = Bench::new(settings());
     bench.frame(SETUP).unwrap();
-    bench.pass(9.0).unwrap();
+    bench.pass(4.0).unwrap();
     bench.frame(UNAUTHORIZED).unwrap();
     bench.pass(9.9).unwrap();
     bench.frame(r#"{"type":"KEEPALIVE","channel":0}"#).unwrap();

@@ -50,10 +50,15 @@ struct Observer {
     auth_sent: bool,
     setup_heard: bool,
     token_wanted: bool,
+    /// Whether nothing was said of AUTH for five seconds since SETUP.
+    waited: bool,
     authorized: bool,
     /// Whether a channel is open and set up, by number.
     channels: BTreeMap<u64, (bool, bool)>,
     subscribed: BTreeMap<u64, BTreeSet<String>>,
+    /// Whether an option can have been silent for so long that it is asked for again, once.
+    silent: bool,
+    repeated: BTreeSet<(u64, String)>,
 }
 
 impl Observer {
@@ -84,7 +89,7 @@ impl Observer {
         match &*kind(text) {
             "SETUP" => prop_assert!(!std::mem::replace(&mut self.setup_sent, true), "twice"),
             "AUTH" => {
-                prop_assert!(self.setup_heard && self.token_wanted, "AUTH before it was asked for");
+                prop_assert!(self.setup_heard && (self.token_wanted || self.waited), "AUTH before it was asked for");
                 prop_assert!(!std::mem::replace(&mut self.auth_sent, true), "twice");
             }
             "CHANNEL_REQUEST" => {
@@ -104,7 +109,8 @@ impl Observer {
                     prop_assert!(subscribed.remove(&item.to_string()), "never subscribed: {}", item);
                 }
                 for item in items("add") {
-                    prop_assert!(subscribed.insert(item.to_string()), "subscribed already: {}", item);
+                    let again = self.silent && self.repeated.insert((channel, item.to_string()));
+                    prop_assert!(subscribed.insert(item.to_string()) || again, "subscribed already: {}", item);
                 }
             }
             "KEEPALIVE" | "ERROR" => {}
@@ -127,12 +133,16 @@ proptest! {
         let greeting = greeting.iter().flat_map(|text| [Step::Frame((*text).to_owned()), Step::Drain]);
         let mut bench = Bench::new(settings());
         let mut observer = Observer::default();
+        let (began, mut setup_at) = (bench.now, bench.now);
         for step in greeting.chain(steps) {
             let result = match step {
                 Step::Frame(text) => {
                     // What is ready to go out was ready before this came.
                     for text in bench.outputs() {
                         observer.sees(&text)?;
+                    }
+                    if !observer.setup_heard {
+                        setup_at = bench.now;
                     }
                     observer.hears(&text);
                     let result = bench.frame(&text).map(|_| ());
@@ -141,7 +151,11 @@ proptest! {
                 }
                 Step::Pass(ms, reading) => {
                     bench.now += Duration::from_millis(ms);
-                    bench.session.on_tick(bench.now, reading)
+                    observer.waited |= bench.now.duration_since(setup_at) >= Duration::from_secs(5);
+                    observer.silent |= bench.now.duration_since(began) >= Duration::from_secs(30);
+                    let result = bench.session.on_tick(bench.now, reading);
+                    bench.session.take_newly_silent();
+                    result
                 }
                 Step::Want(numbers) => {
                     let options: Vec<String> = numbers.iter().map(|n| format!(".A{n}")).collect();

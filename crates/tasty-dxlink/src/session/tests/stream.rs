@@ -130,6 +130,11 @@ fn options_that_never_answer_are_reported() {
     bench.frame(&greeks(1, ".A", "1")).unwrap();
     bench.pass(30.0).unwrap();
     assert_eq!((bench.session.silent_options(), bench.session.take_newly_silent()), (1, vec![".B".into()]));
+    let again = r#"{"type":"FEED_SUBSCRIPTION","channel":1,"add":[{"type":"Greeks","symbol":".B"}]}"#;
+    assert_eq!(bench.outputs(), [r#"{"type":"KEEPALIVE","channel":0}"#, again], "the message may have been refused");
+    bench.pass(31.0).unwrap();
+    assert_eq!((bench.session.silent_options(), bench.session.take_newly_silent()), (1, vec![]), "still, and no news");
+    assert!(!bench.outputs().iter().any(|text| text.contains(".B")), "once");
     bench.frame(&greeks(1, ".B", "1")).unwrap();
     assert_eq!(bench.session.silent_options(), 0);
 }
