@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use greeks_model::{Clock, OperatorReason, Retry, SourceError};
+use greeks_model::{Clock, OperatorReason, Retry, SourceError, UnixNanos};
 use greeks_processor::SystemClock;
 use greeks_store::{Queries, QueryError};
 use ibkr_stream::MarketData;
@@ -16,6 +17,11 @@ use crate::pins::PinFile;
 use crate::settings::{Ibkr, Settings, Tastytrade, Trust};
 use crate::signals::Signals;
 use crate::{sources, stream};
+
+/// `server_version_num` of the oldest server that the schema is made for.
+const OLDEST_SERVER: i32 = 140_000;
+/// The clocks of two machines that are kept right differ by less.
+const MOST_APART: Duration = Duration::from_secs(2);
 
 /// Checks everything, also after a failure, and ends with the code of the first one.
 pub(crate) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
@@ -89,6 +95,21 @@ fn failed(text: String, error: impl Into<SourceError>) -> Failure {
     Failure::new(code, text)
 }
 
+/// What to say when the clocks of the database and of this machine differ by more than an answer takes.
+fn off(database: UnixNanos, here: UnixNanos) -> String {
+    let (apart, side) = match database >= here {
+        true => (database.saturating_since(here), "ahead of"),
+        false => (here.saturating_since(database), "behind"),
+    };
+    if apart < MOST_APART {
+        return String::new();
+    }
+    let seconds = apart.as_secs();
+    format!(
+        "\nthe database's clock is {seconds} s {side} this machine's, so latencies and ages are wrong: set both by NTP"
+    )
+}
+
 async fn check_database(settings: &Settings) -> Result<String, Failure> {
     let database = Database::open_shared(settings).await?;
     let checked = async {
@@ -96,6 +117,10 @@ async fn check_database(settings: &Settings) -> Result<String, Failure> {
         let refuse = |error: QueryError| Failure::new(Code::Unavailable, chain(&error));
         let queries = Queries::new(database.config(), 1).map_err(refuse)?;
         let found = queries.check().await.map_err(|error| database.unreachable(&error))?;
+        if found.server_version_num < OLDEST_SERVER {
+            let what = format!("PostgreSQL {}", found.server_version);
+            return Err(Failure::new(Code::Config, what).remedy("use PostgreSQL 14 to 18"));
+        }
         if !found.writable {
             return Err(Failure::new(Code::Config, "the database does not accept writes").remedy("use the primary"));
         }
@@ -119,10 +144,35 @@ async fn check_database(settings: &Settings) -> Result<String, Failure> {
                     ));
             }
         };
+        if found.may_store == Some(false) {
+            return Err(Failure::new(Code::Config, "this user may not store rows or make partitions")
+                .remedy("have the owner run `greekd db roles`, then type in psql: GRANT greekd_ingest TO .."));
+        }
+        let months = match found.may_store {
+            Some(_) => match queries.months_ready().await.map_err(refuse)? {
+                0 => "\nthe partition of this month is made at the start".into(),
+                months => format!("\npartitions of {months} month(s) are ready, this one the first"),
+            },
+            None => String::new(),
+        };
         let durable = if found.fsync { "" } else { "\nfsync is off: a crash of the server loses stored rows" };
-        Ok(format!("{}, PostgreSQL {}\n{schema}{durable}", database.place(), found.server_version))
+        let clock = off(found.now, SystemClock::new().now());
+        Ok(format!("{}, PostgreSQL {}\n{schema}{months}{durable}{clock}", database.place(), found.server_version))
     }
     .await;
     stream::close(database, &mut Signals::install()?).await;
     checked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_differ_are_told() {
+        let at = |seconds: i64| UnixNanos::from_millis(1_795_170_400_000 + seconds * 1_000);
+        assert_eq!((off(at(0), at(1)), off(at(1), at(0))), (String::new(), String::new()));
+        assert!(off(at(90), at(0)).contains("clock is 90 s ahead of this machine's"), "{}", off(at(90), at(0)));
+        assert!(off(at(0), at(90)).contains("clock is 90 s behind this machine's"));
+    }
 }

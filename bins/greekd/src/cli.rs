@@ -96,7 +96,7 @@ pub(crate) struct MarketArgs {
     /// Greeks events per second.
     #[arg(long, value_name = "EVENTS_PER_S", default_value_t = 50.0, value_parser = rate)]
     pub(crate) rate: f64,
-    /// Option positions at each broker.
+    /// Option positions at each broker, 60 at most at IBKR.
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub(crate) positions: u32,
     /// The same seed gives the same market.

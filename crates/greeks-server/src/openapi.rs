@@ -20,7 +20,7 @@ const PROBLEM: &str = "application/problem+json";
 const ANY: [(&str, &str); 5] = [
     ("400", "The query string, a header or the body is not as described."),
     ("401", "A token is needed."),
-    ("403", "The Host or the Origin of the request is refused."),
+    ("403", "The Host or the Origin of the request is refused, or the database user lacks a right."),
     ("405", "The path is there for other methods: see the header Allow."),
     ("503", "Too many connections are open."),
 ];

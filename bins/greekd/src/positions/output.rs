@@ -1,5 +1,5 @@
-//! Positions as text. JSON and CSV hold every column under its name in `v_positions`, and numbers that read back to the
-//! same doubles; the table is for eyes.
+//! Positions as text. JSON and CSV hold the columns of `v_positions` under their names, all but `persisted_at`, and numbers
+//! that read back to the same doubles; the table is for eyes.
 
 use std::io::{self, Write};
 

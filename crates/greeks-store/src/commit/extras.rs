@@ -16,8 +16,9 @@ const CURRENT: &str = "SELECT DISTINCT ON (contract_key, multiplier) contract_ke
     FROM positions_history WHERE broker = $1 AND account_id = $2 \
     ORDER BY contract_key, multiplier, positions_history_id DESC";
 
+/// A run whose clock was far ahead has seen nothing later than what comes now.
 const NEWER: &str = "SELECT EXISTS (SELECT 1 FROM positions_history WHERE broker = $1 AND account_id = $2 \
-    AND observed_at > $3 AND (seq >> 40)::int <> $4)";
+    AND observed_at > $3 AND observed_at <= statement_timestamp() + interval '10 minutes' AND (seq >> 40)::int <> $4)";
 
 const CHANGE: &str = "INSERT INTO positions_history \
     (observed_at, broker, account_id, contract_key, multiplier, underlying, quantity, previous_quantity, seq) \

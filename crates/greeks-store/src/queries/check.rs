@@ -21,8 +21,10 @@ pub struct DatabaseCheck {
     pub needed_version: i32,
     /// Whether it accepts writes: not a standby, not read-only.
     pub writable: bool,
-    /// Whether we may make tables, which migrations need.
+    /// Whether we may migrate: make tables where there are none, and change those that are there.
     pub may_create: bool,
+    /// Whether we may store rows and make partitions; `None` where the schema is not the one this program knows.
+    pub may_store: Option<bool>,
     /// `fsync`: without it an acknowledged row is not safe.
     pub fsync: bool,
     /// `synchronous_commit` of our sessions; the committer raises `off` to `on` for itself.
@@ -47,8 +49,17 @@ pub struct PartitionInfo {
 
 const CHECK: &str = "SELECT current_setting('server_version'), current_setting('server_version_num')::int, \
     NOT pg_is_in_recovery() AND NOT current_setting('default_transaction_read_only')::bool, \
-    has_schema_privilege(current_schema(), 'CREATE'), current_setting('fsync')::bool, \
+    has_schema_privilege(current_schema(), 'CREATE') \
+    AND coalesce((SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('greek_ticks')), true), \
+    current_setting('fsync')::bool, \
     current_setting('synchronous_commit'), clock_timestamp(), to_regclass('refinery_schema_history') IS NOT NULL";
+
+/// The rights of `greekd_ingest` (roles.sql), those on single columns left out: who has these has been given the role.
+const MAY_STORE: &str = "SELECT bool_and(has_table_privilege(stored, 'INSERT')) \
+    AND has_function_privilege('greekd_make_partition(date)', 'EXECUTE') \
+    AND has_column_privilege('ingest_progress', 'last_seq', 'UPDATE') \
+    FROM unnest(ARRAY['greek_ticks', 'series', 'positions_history', 'ingest_gaps', 'ingest_progress', 'ingest_quarantine']) \
+    AS stored";
 
 const VERSION: &str = "SELECT max(version) FROM refinery_schema_history";
 
@@ -71,7 +82,12 @@ impl Queries {
             true => self.rows(VERSION, &[]).await?.first().and_then(|row| row.get(0)),
             false => None,
         };
+        let may_store = match schema_version == Some(migrate::known_version()) {
+            true => self.rows(MAY_STORE, &[]).await?.first().map(|row| row.try_get(0)).transpose()?,
+            false => None,
+        };
         Ok(DatabaseCheck {
+            may_store,
             server_version: row.try_get(0)?,
             server_version_num: row.try_get(1)?,
             schema_version,

@@ -115,6 +115,25 @@ async fn a_value_ahead_of_the_databases_clock_has_no_age() {
     assert_eq!(queries.positions().await.unwrap()[0].latest.unwrap().age, Duration::ZERO);
 }
 
+/// What another run has seen later counts, unless its clock was so far ahead that nothing tells what is later.
+#[tokio::test]
+async fn a_run_whose_clock_was_ahead_hides_no_change() {
+    for (ahead, expected) in [("-1 minute", 7.0), ("1 hour", 3.0), ("10 years", 3.0)] {
+        let database = Database::migrated().await;
+        let earlier = format!(
+            "INSERT INTO positions_history \
+             (observed_at, broker, account_id, contract_key, multiplier, underlying, quantity, previous_quantity, seq) \
+             VALUES (now() + interval '{ahead}', 'one', 'A', '{CALL}', 100, 'AAPL', 7, 0, 99::bigint << 40)"
+        );
+        database.client().await.batch_execute(&earlier).await.unwrap();
+        let queries = store(&database, vec![held("one", "A", 1, &[(CALL, 3.0)])]).await;
+        let rows = "SELECT quantity FROM positions_history ORDER BY positions_history_id DESC LIMIT 1";
+        let last: f64 = database.client().await.query_one(rows, &[]).await.unwrap().get(0);
+        assert_eq!(last, expected, "{ahead}");
+        drop(queries);
+    }
+}
+
 #[tokio::test]
 async fn a_contract_at_two_brokers_is_compared() {
     let database = Database::migrated().await;

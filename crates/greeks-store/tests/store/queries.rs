@@ -127,12 +127,13 @@ async fn the_check_tells_what_the_database_is() {
     let check = queries.check().await.unwrap();
     assert_eq!(check.schema_version, Some(known_version()));
     assert!(check.writable && check.fsync && check.may_create && check.server_version_num >= 140_000, "{check:?}");
+    assert_eq!(check.may_store, Some(true));
     let empty = Database::empty().await;
     let client = empty.client().await;
     let sql = format!("ALTER DATABASE {} SET default_transaction_read_only = on", empty.config.database());
     client.batch_execute(&sql).await.unwrap();
     let check = Queries::new(&empty.config, 1).unwrap().check().await.unwrap();
-    assert_eq!((check.schema_version, check.writable), (None, false));
+    assert_eq!((check.schema_version, check.may_store, check.writable), (None, None, false));
 
     let partitions = queries.partitions().await.unwrap();
     let rows: Vec<(&str, u64)> = partitions

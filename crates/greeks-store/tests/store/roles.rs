@@ -122,7 +122,18 @@ async fn questions_need_no_more_than_the_read_role() {
     assert_eq!(queries.cross_broker().await.unwrap().len(), 0);
     assert_eq!(queries.open_gaps().await.unwrap().len(), 0);
     assert!(queries.partitions().await.unwrap().iter().any(|partition| partition.rows == 20));
-    assert!(queries.check().await.unwrap().schema_version.is_some());
+    let check = queries.check().await.unwrap();
+    assert!(check.schema_version.is_some());
+    assert_eq!((check.may_store, check.may_create), (Some(false), false), "it may only read");
+    for (group, may_store) in [(INGEST_ROLE, true), (MAINTENANCE_ROLE, false)] {
+        let config = DatabaseConfig::new(login(&database, Some(group)).await);
+        let check = Queries::new(&config, 1).unwrap().check().await.unwrap();
+        assert_eq!((check.may_store, check.may_create), (Some(may_store), false), "{group}");
+    }
+    // What everybody may make in the schema changes nothing of tables that are somebody else's.
+    let owner = crate::support::client(&database.driver).await;
+    owner.batch_execute("GRANT CREATE ON SCHEMA public TO PUBLIC").await.unwrap();
+    assert!(!queries.check().await.unwrap().may_create);
     let views = "SELECT (SELECT count(*) FROM greek_snapshots) + (SELECT count(*) FROM v_latest_greeks) \
                  + (SELECT count(*) FROM v_positions) + (SELECT count(*) FROM v_cross_broker) \
                  + (SELECT count(*) FROM v_portfolio_1m WHERE minute = 'epoch') \
