@@ -8,6 +8,7 @@ use std::time::Duration;
 use broker_sim::{SimConfig, TastySim};
 use greekd_tests::daemon::{Daemon, signal, tail};
 use greekd_tests::expected;
+use greekd_tests::http::{address, get};
 use greekd_tests::scratch::scratch;
 use greekd_tests::tasty::settle;
 use greekd_tests::wait::until;
@@ -65,6 +66,10 @@ async fn a_killed_daemon_starts_again_without_a_double_row_and_tells_what_it_mis
     let gaps = client.query("SELECT reason, gap_to > gap_from FROM ingest_gaps ORDER BY gap_from", &[]).await.unwrap();
     let gaps: Vec<(String, Option<bool>)> = gaps.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(gaps, vec![("crashed".to_owned(), Some(true)); 3]);
+    let metrics = get(&address(&daemon).await, "/metrics").await.text;
+    let crashed = r#"greekd_gaps_total{source="tastytrade",reason="crashed"}"#;
+    let counted = metrics.lines().find_map(|line| line.strip_prefix(crashed)).map(str::trim);
+    assert_eq!(counted, Some("1"), "the one that this run has stated");
     let ended = daemon.stop().await;
     assert!(ended.status.success(), "{}", tail(&ended.stderr));
 

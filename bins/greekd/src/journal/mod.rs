@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use greeks_model::{Clock, Record, SnapshotSink, UnixNanos};
 use greeks_processor::SystemClock;
+use greeks_processor::metrics::GAPS_TOTAL;
 use greeks_store::greeks_journal::{Error, Options};
 use greeks_store::{JournalLogWriter, JournalLogs, Leftover, journal_log};
 
@@ -67,7 +68,12 @@ fn open_in(data_dir: &Path, options: Options) -> Result<Journal, Failure> {
 
 /// Writes down where runs that were killed have stopped receiving, as far as that was not stated before.
 pub(crate) fn state_crashes(memory: &mut Memory, writer: &mut JournalLogWriter, now: UnixNanos) {
-    let crashes: Vec<Record> = memory.note_crashes(now).into_iter().map(Record::Gap).collect();
+    let crashes = memory.note_crashes(now);
+    for gap in &crashes {
+        let labels = [("source", gap.source.to_string()), ("reason", gap.reason.to_string())];
+        metrics::counter!(GAPS_TOTAL, &labels).increment(1);
+    }
+    let crashes: Vec<Record> = crashes.into_iter().map(Record::Gap).collect();
     if let Err(error) = writer.append(&crashes) {
         tracing::error!(error = chain(&error), "the end of an earlier run cannot be stated");
     }
