@@ -52,7 +52,7 @@ pub(crate) async fn run(
     (settings.ibkr, settings.tastytrade) = (Some(brokers.at_ibkr()?), Some(brokers.at_tastytrade()));
     let sources = sources::configured(&settings)?;
     let Some(mut database) = stream::open(&settings, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
-    let mut live = Live::new(&settings, true);
+    let mut live = Live::new(&settings, true, &sources);
     if let Some(web) = web {
         let url = web.url();
         if live.serve(web, database.config()) {

@@ -25,7 +25,7 @@ pub(crate) async fn run(settings: &Settings, metrics: &Metrics) -> Result<ExitCo
         watch.look(view.sources());
         metrics.upkeep();
     };
-    let mut live = Live::new(settings, false);
+    let mut live = Live::new(settings, false, &sources);
     if let Some(web) = web {
         live.serve(web, database.config());
     }

@@ -202,7 +202,8 @@ impl Probe<'_> {
     async fn market_data(&self, opened: &Opened, sample: &[Wanted], now: UnixNanos) -> Result<MarketData, Error> {
         let identity = brokerage::identify(self.rest, opened, false).await?;
         let mut socket = dial(self.config, self.endpoints, &identity.session, self.tls).await?;
-        let mut session = Session::new(session_settings(self.config, false), Instant::now().into_std());
+        let settings = session_settings(self.config, false);
+        let mut session = Session::new(settings, identity.session, Instant::now().into_std());
         session.want(sample);
         let result = self.listen(&mut session, &mut socket, now).await;
         // No `umd`: a source in the same gateway session may stream the same contract. What is left ends with the socket,

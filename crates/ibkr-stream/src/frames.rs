@@ -27,7 +27,8 @@ impl Frames {
     /// As a session's.
     pub fn new(options: impl IntoIterator<Item = (i64, InstrumentId)>, received_at: UnixNanos) -> Result<Self, Error> {
         let now = Instant::now();
-        let mut session = Session::new(session_settings(&IbkrConfig::new(DEFAULT_GATEWAY_URL), false), now);
+        let mut session =
+            Session::new(session_settings(&IbkrConfig::new(DEFAULT_GATEWAY_URL), false), "frames".into(), now);
         let role = Role::Option { underlying: None };
         let wanted = options
             .into_iter()

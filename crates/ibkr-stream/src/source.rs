@@ -1,6 +1,7 @@
 //! The source: open the brokerage session, discover, dial, drive.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use broker_net::ending::{is_protocol_violation, report_gap, report_gap_since};
@@ -24,6 +25,9 @@ use crate::{Error, IbkrConfig};
 
 /// The name of this source, as in `greek_snapshots.broker`.
 const SOURCE: &str = "ibkr";
+
+/// How long the accounts are not listed again when a configured one is not among them.
+const ACCOUNTS_PAUSE: Duration = Duration::from_secs(60);
 
 /// The option positions of an IBKR user as a stream of Greeks.
 #[derive(Debug)]
@@ -101,7 +105,8 @@ impl IbkrSource {
         let identity = brokerage::identify(self.discoverer.rest(), &opened, self.config.compete).await?;
         let socket = dial(&self.config, &self.endpoints, &identity.session, &self.tls).await?;
         tracing::info!(gateway = self.endpoints.gateway(), accounts = accounts.ids.len(), "connected to the gateway");
-        let session = Session::new(session_settings(&self.config, cx.keep_payload()), Instant::now().into_std());
+        let settings = session_settings(&self.config, cx.keep_payload());
+        let session = Session::new(settings, identity.session.clone(), Instant::now().into_std());
         Ok(Some(Ready { accounts, held, identity, session, socket }))
     }
 
@@ -141,7 +146,11 @@ impl IbkrSource {
     fn judge(&mut self, error: Error) -> SourceError {
         if !matches!(error, Error::NoBrokerageSession { .. }) {
             self.refused = 0;
-            return error.into();
+            return match error {
+                // Just after a login the list of accounts may not be whole.
+                Error::UnknownAccount { .. } => SourceError::new(Retry::After(ACCOUNTS_PAUSE), error),
+                error => error.into(),
+            };
         }
         self.refused = self.refused.saturating_add(1);
         match self.refused {

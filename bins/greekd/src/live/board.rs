@@ -18,6 +18,8 @@ use super::alerts::{Alerts, Observed, ObservedSource};
 use crate::daemon::View;
 use crate::durable::DurableView;
 
+/// Why no source is connected at first, and in standby for as long as it lasts.
+const NOT_YET: &str = "greekd has not begun to stream yet";
 /// For a source to do as it was told before a request about it is answered.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -27,6 +29,8 @@ pub(crate) struct Board {
     simulated: bool,
     started_at: UnixNanos,
     calendar: MarketCalendar,
+    /// What is to be streamed, shown before anything streams.
+    configured: Vec<SourceId>,
     known: Mutex<Known>,
 }
 
@@ -75,8 +79,13 @@ pub(crate) struct Second {
 }
 
 impl Board {
-    pub(crate) fn new(simulated: bool, started_at: UnixNanos, calendar: MarketCalendar) -> Self {
-        Self { simulated, started_at, calendar, known: Mutex::default() }
+    pub(crate) fn new(
+        simulated: bool,
+        started_at: UnixNanos,
+        calendar: MarketCalendar,
+        configured: Vec<SourceId>,
+    ) -> Self {
+        Self { simulated, started_at, calendar, configured, known: Mutex::default() }
     }
 
     /// From here on there is a journal, and a database or none.
@@ -159,7 +168,7 @@ impl Board {
 impl StatusSource for Board {
     fn status(&self, now: UnixNanos) -> StatusDocument {
         let known = self.known();
-        let sources = known.view.iter().flat_map(|view| view.handles()).map(|handle| {
+        let streamed = known.view.iter().flat_map(|view| view.handles()).map(|handle| {
             let (status, activity) = (handle.status().borrow(), handle.activity());
             let (reason, retry_at) = match &status.state {
                 SessionState::Degraded { reason } => (Some(reason.clone()), None),
@@ -181,12 +190,16 @@ impl StatusSource for Board {
                 last_error: status.last_error.clone(),
             }
         });
+        let sources = match known.view {
+            Some(_) => streamed.collect(),
+            None => self.configured.iter().map(waiting).collect(),
+        };
         StatusDocument {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             simulated: self.simulated,
             as_of: Time(now),
             started_at: Time(self.started_at),
-            sources: sources.collect(),
+            sources,
             database: known.durable.as_ref().map_or_else(no_database, |view| database(view, known.stored.quarantined)),
             journal: journal(known.durable.as_ref(), known.oldest),
             receive_to_durable: known.view.as_ref().map(|view| latency(&view.latency(now))).unwrap_or_default(),
@@ -225,11 +238,13 @@ impl Board {
     }
 
     fn handle(&self, source: &SourceId) -> Result<SourceHandle, ControlError> {
+        let unknown = || ControlError::UnknownSource { source_id: source.clone() };
         let Some(view) = self.known().view.clone() else {
-            return Err(ControlError::Refused { reason: "greekd has not begun to stream yet".to_owned() });
+            let refused = || ControlError::Refused { reason: NOT_YET.to_owned() };
+            return Err(if self.configured.contains(source) { refused() } else { unknown() });
         };
         let handle = view.handles().iter().find(|handle| handle.id() == source);
-        handle.cloned().ok_or_else(|| ControlError::UnknownSource { source_id: source.clone() })
+        handle.cloned().ok_or_else(unknown)
     }
 }
 
@@ -239,6 +254,23 @@ async fn settled(handle: &SourceHandle, done: impl Fn(&SessionState) -> bool) {
     let change = status.wait_for(|status| done(&status.state));
     // What takes longer, or has ended, is seen in the document.
     drop(tokio::time::timeout(SETTLE, change).await);
+}
+
+/// A source before anything streams, as in standby.
+fn waiting(source: &SourceId) -> SourceDocument {
+    SourceDocument {
+        source: source.to_string(),
+        state: SourceState::Disconnected,
+        reason: Some(NOT_YET.to_owned()),
+        since: None,
+        retry_at: None,
+        wanted: true,
+        last_heartbeat: None,
+        last_message: None,
+        reconnect_attempt: 0,
+        subscriptions: 0,
+        last_error: None,
+    }
 }
 
 fn database(view: &DurableView, quarantined: u64) -> DatabaseDocument {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use greeks_model::{Clock, GreekSnapshot, Record, UnixNanos};
+use greeks_model::{Clock, GreekSnapshot, QuoteSource, Record, UnixNanos};
 use greeks_processor::book::{BookConfig, LiveBook};
 use greeks_processor::calendar::MarketCalendar;
 use greeks_processor::{AcceptedHook, ReferenceHook, SourceHandle, SystemClock};
@@ -69,7 +69,8 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(settings: &Settings, simulated: bool) -> Self {
+    pub(crate) fn new(settings: &Settings, simulated: bool, sources: &[Box<dyn QuoteSource>]) -> Self {
+        let sources = sources.iter().map(|source| source.id().clone()).collect();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let calendar = MarketCalendar::default();
         let config = BookConfig {
@@ -80,7 +81,7 @@ impl Live {
         };
         Self {
             book: Arc::new(LiveBook::new(config)),
-            board: Arc::new(Board::new(simulated, clock.now(), calendar)),
+            board: Arc::new(Board::new(simulated, clock.now(), calendar, sources)),
             alerts: broadcast::Sender::new(ALERTS),
             clock,
             tasks: JoinSet::new(),

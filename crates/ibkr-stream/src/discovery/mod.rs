@@ -2,6 +2,7 @@
 
 mod comparison;
 mod identity;
+mod inquiry;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,7 @@ use crate::{Error, IbkrConfig};
 
 use comparison::Comparison;
 use identity::Identities;
+use inquiry::Inquiry;
 
 /// Complaints remembered, so that each is made once.
 const MOST_REPORTS: usize = 10_000;
@@ -101,10 +103,11 @@ impl Discoverer {
             self.report(name, why);
         }
         let mut holdings = Vec::with_capacity(positions.rows.len());
-        self.identities.learn(&self.rest, &positions.rows).await?;
+        let inquiry = Inquiry::new(&self.rest);
+        self.identities.learn(&inquiry, &positions.rows).await?;
         for row in &positions.rows {
             let name = row.name();
-            match self.identities.of(&self.rest, row).await? {
+            match self.identities.of(&inquiry, row).await? {
                 Ok(found) => {
                     if found.multiplier.is_none() && !row.quantity.is_nan() {
                         skipped += 1;

@@ -1,5 +1,7 @@
 //! Looks at the accounts of a small gateway.
 
+mod definitions;
+
 use std::collections::HashMap;
 
 use broker_net::testkit::Reply;
@@ -18,6 +20,8 @@ struct Knowledge {
     now: Option<Vec<String>>,
     definitions: HashMap<i64, &'static str>,
     infos: HashMap<i64, &'static str>,
+    /// Contracts for whose sake a question for definitions is refused.
+    bad: Vec<i64>,
     /// Whether no account is told yet, as right after a login.
     no_accounts: bool,
     /// Paths that fail with this status.
@@ -50,6 +54,9 @@ impl Knowledge {
             return r#"[{"id":"U1234567"},{"id":"U7654321"}]"#.into();
         }
         if let Some(conids) = line.strip_prefix("GET /trsrv/secdef?conids=") {
+            if conids.split("%2C").any(|conid| self.bad.contains(&conid.parse().unwrap())) {
+                return (400, r#"{"error":"invalid conid"}"#).into();
+            }
             let known = conids.split("%2C").filter_map(|conid| {
                 let terms = self.definitions.get(&conid.parse().unwrap())?;
                 Some(format!(r#"{{"conid":{conid},{terms}}}"#))
@@ -362,19 +369,23 @@ async fn equal_lists_are_read_once() {
 
 #[tokio::test]
 async fn a_session_that_breaks_during_a_look_makes_no_position_vanish() {
-    let plain = spy(1, "1").replace(" [SPY   270115C00440000 100]", "");
     for (path, status) in [
         ("/iserver/contract", 401),
-        ("/iserver/contract", 503),
         ("/iserver/contract", 429),
-        ("/trsrv/secdef", 503),
+        ("/trsrv/secdef", 401),
+        ("/trsrv/secdef", 429),
+        ("/positions/0", 503),
         ("/positions/1", 500),
     ] {
-        let cached = vec![plain.replace("\"multiplier\":100", "\"multiplier\":null")];
         let failing = HashMap::from([(path, status)]);
-        let fixture = Fixture::new(Knowledge { cached, failing, ..Knowledge::default() }).await;
+        let fixture = Fixture::new(Knowledge { cached: vec![unnamed(1)], failing, ..Knowledge::default() }).await;
         assert!(fixture.look().await.is_err(), "{path} {status}");
     }
+}
+
+/// A row that only a definition and the exchange's names complete.
+fn unnamed(conid: i64) -> String {
+    spy(conid, "1").replace(" [SPY   270115C00440000 100]", "").replace("\"multiplier\":100", "\"multiplier\":null")
 }
 
 #[tokio::test]

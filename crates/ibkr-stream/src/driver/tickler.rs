@@ -39,9 +39,9 @@ impl Tickler {
         begins
     }
 
-    /// Something makes the session doubtful: look soon, however limited in rate.
+    /// Something makes the session doubtful: look soon.
     pub(super) fn hurry(&mut self, now: Instant) {
-        self.due = self.due.min(self.limited_until.map_or(now, |until| until.max(now)));
+        self.due = self.due.min(now);
     }
 
     /// A call has ended. Gives the end of the session, or its error, when that is what it tells.
@@ -54,15 +54,15 @@ impl Tickler {
                 }
                 tracing::debug!(login_expires_in = ?tickle.sso_expires, "tickled");
                 self.failures = 0;
-                self.limited_until = None;
                 self.due = now + self.every;
                 brokerage::judge(&self.identity, &tickle, self.compete)
             }
             Err(error) if error.needs_operator() => Err(error),
             Err(Error::NoBrokerageSession { .. }) => Err(Error::Unauthenticated),
             Err(Error::RateLimited { pause, .. }) => {
-                tracing::warn!(?pause, "the gateway limits the rate of calls; the stream goes on");
                 self.hold(pause, now);
+                // Whether a tickle may go out ahead of the others is not known here: to ask costs no call.
+                self.due = now + pause.min(self.every);
                 Ok(None)
             }
             Err(error) => {
@@ -74,11 +74,12 @@ impl Tickler {
         }
     }
 
-    /// Nothing may be asked for so long.
+    /// Nothing may be asked for so long, but for a tickle now and then.
     pub(super) fn hold(&mut self, pause: Duration, now: Instant) {
-        let until = self.limited_until.map_or(now + pause, |until| until.max(now + pause));
-        self.limited_until = Some(until);
-        self.due = until;
+        if !self.is_limited(now) {
+            tracing::warn!(?pause, "the gateway limits the rate of calls; the stream goes on");
+        }
+        self.limited_until = self.limited_until.max(Some(now + pause));
     }
 
     /// Whether the gateway has not answered for several calls.
@@ -140,17 +141,22 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_kept_whoever_is_in_a_hurry() {
+    fn a_limit_is_told_to_its_end_and_tickles_are_tried_meanwhile() {
         let now = Instant::now();
         let mut tickler = tickler(now);
+        let pause = Duration::from_secs(600);
+        tickler.hold(pause, now);
+        assert_eq!(tickler.deadline(), Some(now + EVERY), "the limit of another call");
+        for (short, asked_again) in [(EVERY / 2, EVERY / 2), (4 * EVERY, EVERY)] {
+            tickler.hurry(now);
+            assert!(tickler.start(now));
+            assert!(matches!(tickler.done(Err(Error::RateLimited { call: "x", pause: short }), now), Ok(None)));
+            assert_eq!(tickler.deadline(), Some(now + asked_again));
+        }
         tickler.hurry(now);
         assert!(tickler.start(now));
-        let pause = Duration::from_secs(600);
-        assert!(matches!(tickler.done(Err(Error::RateLimited { call: "x", pause }), now), Ok(None)));
-        tickler.hurry(now);
-        assert_eq!(tickler.deadline(), Some(now + pause));
+        assert!(matches!(tickler.done(healthy(), now), Ok(None)));
         assert!(tickler.is_limited(now) && !tickler.is_limited(now + pause) && !tickler.is_failing());
-        assert!(!tickler.start(now + pause - Duration::from_millis(1)) && tickler.start(now + pause));
     }
 
     #[test]

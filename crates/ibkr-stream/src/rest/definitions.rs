@@ -1,7 +1,5 @@
 //! What a contract is: security definitions, and the exchange's own names.
 
-use std::collections::HashMap;
-
 use broker_net::json;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -13,8 +11,8 @@ use crate::wire::Conid;
 
 const DEFINITIONS: &str = "GET /trsrv/secdef";
 const INFO: &str = "GET /iserver/contract/{conid}/info";
-/// The most contracts in one question.
-const MOST_AT_ONCE: usize = 200;
+/// The most contracts in one question for definitions.
+pub(crate) const MOST_DEFINITIONS: usize = 200;
 
 /// A security definition.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,20 +34,14 @@ pub(crate) struct ContractInfo {
 }
 
 impl Rest {
-    /// The definitions of these contracts; one that the gateway does not know is left out.
+    /// The definitions of up to [`MOST_DEFINITIONS`] contracts; one that the gateway does not know is left out.
     pub(crate) async fn secdef(&self, conids: &[Conid]) -> Result<Vec<Definition>, Error> {
-        let mut found = HashMap::new();
-        for some in conids.chunks(MOST_AT_ONCE) {
-            let list = some.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-            let answer = self.ask(Call::get(DEFINITIONS, &["trsrv", "secdef"]), &[("conids", &list)]).await?;
-            for definition in read_definitions(&answer)? {
-                // Nothing that was not asked for is taken in.
-                if some.contains(&definition.conid) {
-                    found.insert(definition.conid, definition);
-                }
-            }
-        }
-        Ok(conids.iter().filter_map(|conid| found.remove(conid)).collect())
+        let list = conids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let answer = self.ask(Call::get(DEFINITIONS, &["trsrv", "secdef"]), &[("conids", &list)]).await?;
+        let mut definitions = read_definitions(&answer)?;
+        // Nothing that was not asked for is taken in.
+        definitions.retain(|definition| conids.contains(&definition.conid));
+        Ok(definitions)
     }
 
     /// A contract with its exchange's names.

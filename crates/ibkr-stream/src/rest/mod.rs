@@ -10,7 +10,8 @@ mod positions;
 mod session;
 mod terms;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use broker_net::http::{Answer, Http, HttpConfig, HttpError};
@@ -25,27 +26,40 @@ use tokio::time::Instant;
 use crate::{Error, IbkrConfig};
 
 pub(crate) use accounts::Accounts;
-pub(crate) use definitions::ContractInfo;
+pub(crate) use definitions::{ContractInfo, Definition, MOST_DEFINITIONS};
 pub(crate) use positions::{PositionNow, PositionRow, Positions};
 pub(crate) use session::{AuthStatus, Tickle};
 pub(crate) use terms::{AssetClass, Terms};
 
 use accounts::AccountList;
+use session::LastTickle;
 
 /// A client of the gateway, below its limits: all calls share one token bucket, and those with limits of their own wait
 /// for them besides.
 #[derive(Debug)]
 pub(crate) struct Rest {
     http: Http,
+    /// For tickles while all other calls are held.
+    tickles: Http,
+    holds: StdMutex<Holds>,
     base: Url,
     /// Scheme, host and port: where a person logs in.
     gateway: String,
     penalty: Duration,
     maintenance_pause: Duration,
+    /// Whether any call ever has.
+    succeeded: AtomicBool,
     tickle_spacing: Duration,
     account_list_spacing: Duration,
-    last_tickle: Mutex<Instant>,
+    last_tickle: Mutex<LastTickle>,
     account_list: Mutex<AccountList>,
+}
+
+/// Until when calls are held, and tickles with them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Holds {
+    calls: Option<Instant>,
+    tickles: Option<Instant>,
 }
 
 /// A call: its name in messages, its method, and its path below the base.
@@ -75,18 +89,21 @@ impl Rest {
             spacing: config.rest_spacing,
             burst: config.rest_burst,
         };
-        let http = Http::new(&settings, tls).map_err(|source| Error::Client { source: Box::new(source) })?;
+        let http = || Http::new(&settings, tls).map_err(|source| Error::Client { source: Box::new(source) });
         Ok(Self {
-            http,
+            http: http()?,
+            tickles: http()?,
+            holds: StdMutex::default(),
             gateway: host_only(base.as_str()),
             base,
             penalty: config.penalty,
             maintenance_pause: config.maintenance_pause,
+            succeeded: AtomicBool::new(false),
             tickle_spacing: config.tickle_spacing,
             account_list_spacing: config.account_list_spacing,
             // As if both had been called just now: perhaps they were, by a process that has ended a moment ago, such as a
             // check. Whoever breaks a limit is shut out for minutes.
-            last_tickle: Mutex::new(Instant::now()),
+            last_tickle: Mutex::new(LastTickle::at(Instant::now())),
             account_list: Mutex::new(AccountList::asked_at(Instant::now())),
         })
     }
@@ -114,7 +131,17 @@ impl Rest {
         query: &[(&str, &str)],
         content: Option<&impl Serialize>,
     ) -> Result<Vec<u8>, Error> {
-        let mut request = self.request(call)?;
+        self.call_by(&self.http, call, query, content).await
+    }
+
+    async fn call_by(
+        &self,
+        http: &Http,
+        call: Call<'_>,
+        query: &[(&str, &str)],
+        content: Option<&impl Serialize>,
+    ) -> Result<Vec<u8>, Error> {
+        let mut request = self.request(http, call)?;
         if !query.is_empty() {
             request = request.query(query);
         }
@@ -124,20 +151,21 @@ impl Rest {
             None if *call.method == Method::POST => request.header(header::CONTENT_LENGTH, 0),
             None => request,
         };
-        let answer = self.http.send(request).await.map_err(|error| self.unanswered(call.name, error))?;
+        let answer = http.send(request).await.map_err(|error| self.unanswered(call.name, error))?;
         if answer.status.is_success() && body::fault(&answer.body).is_none() {
+            self.succeeded.store(true, Ordering::Relaxed);
             return Ok(answer.body);
         }
         Err(self.failure(call.name, &answer))
     }
 
-    fn request(&self, call: Call<'_>) -> Result<RequestBuilder, Error> {
+    fn request(&self, http: &Http, call: Call<'_>) -> Result<RequestBuilder, Error> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| Error::configuration("gateway_url", "cannot be a base URL"))?
             .pop_if_empty()
             .extend(call.path);
-        Ok(self.http.request(call.method.clone(), url))
+        Ok(http.request(call.method.clone(), url))
     }
 
     fn unanswered(&self, call: &'static str, error: HttpError) -> Error {
@@ -152,7 +180,26 @@ impl Rest {
         }
     }
 
-    /// What an answer that is no success means; 429 stops all calls for a while.
+    fn has_succeeded(&self) -> bool {
+        self.succeeded.load(Ordering::Relaxed)
+    }
+
+    /// No call is made for so long; but tickles are, now and then, unless one of them was too much.
+    fn hold(&self, call: &'static str, pause: Duration) {
+        let until = Instant::now() + pause;
+        self.http.hold(until);
+        let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        holds.calls = holds.calls.max(Some(until));
+        if call == session::TICKLE {
+            holds.tickles = holds.tickles.max(Some(until));
+        }
+    }
+
+    fn holds(&self) -> Holds {
+        *self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What an answer that is no success means; 429 holds calls for a while.
     fn failure(&self, call: &'static str, answer: &Answer) -> Error {
         let fault = body::reason(answer.status.as_u16(), &answer.body);
         let reason = clean(&fault.text, &[]);
@@ -160,16 +207,18 @@ impl Rest {
         match fault.status {
             429 => {
                 let pause = answer.retry_after.unwrap_or(self.penalty);
-                self.http.hold(Instant::now() + pause);
+                self.hold(call, pause);
                 Error::RateLimited { call, pause }
             }
             // Some gateways send a browser, and whoever looks like one, to their login page.
             401 | 302 | 303 | 307 => Error::LoginRequired { gateway: self.gateway.clone() },
             _ if says("no bridge") || says("init session first") => Error::NoBrokerageSession { reason },
-            // Whether it talks to this address at all, the gateway tells at the first call. Later a 403 is about one call,
-            // such as a list that this user may not see, and must not end all others.
-            403 if call == session::TICKLE => Error::Forbidden { call, reason },
-            _ if says("access denied") => Error::Forbidden { call, reason },
+            // Whether it talks to this address at all, the gateway tells at the first call. Later a refusal is about one
+            // call, such as a list that this user may not see, or passes like any other failure.
+            403 if !self.has_succeeded() => Error::Forbidden { call, reason },
+            _ if says("access denied") && session::is_of_session(call) && !self.has_succeeded() => {
+                Error::Forbidden { call, reason }
+            }
             _ if says("not authenticated") => Error::LoginRequired { gateway: self.gateway.clone() },
             status @ (502..=504) => Error::Maintenance { call, status, pause: self.maintenance_pause },
             status => Error::Status { call, status, reason },

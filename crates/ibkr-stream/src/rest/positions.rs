@@ -15,7 +15,9 @@ use crate::wire::Conid;
 const POSITIONS: &str = "GET /portfolio/{account}/positions/{page}";
 const POSITIONS_NOW: &str = "GET /portfolio2/{account}/positions";
 const INVALIDATE: &str = "POST /portfolio/{account}/positions/invalidate";
-/// A page has 100 rows: nobody holds this many.
+/// Rows of a page that is not the last one; a shorter one need not be.
+const FULL_PAGE: usize = 100;
+/// Nobody holds this many.
 const MOST_PAGES: usize = 200;
 
 /// An open position in an option.
@@ -61,7 +63,12 @@ impl Rest {
         for page in 0..MOST_PAGES {
             let number = page.to_string();
             let path = ["portfolio", account.as_str(), "positions", &number];
-            let answer = self.ask(Call::get(POSITIONS, &path), &[]).await?;
+            let answer = match self.ask(Call::get(POSITIONS, &path), &[]).await {
+                // Not every gateway tells an empty page where the pages end.
+                Err(Error::Status { status: 404, .. }) if collector.may_be_at_end() => return Ok(collector.finish()),
+                Ok(answer) if collector.may_be_at_end() && is_nothing(&answer) => return Ok(collector.finish()),
+                answer => answer?,
+            };
             if collector.add_page(&answer)? == Page::Last {
                 return Ok(collector.finish());
             }
@@ -103,7 +110,17 @@ struct Collector {
     former: Vec<Option<Conid>>,
 }
 
+/// No list, and no word about why.
+fn is_nothing(answer: &[u8]) -> bool {
+    matches!(answer.trim_ascii(), b"null" | b"{}")
+}
+
 impl Collector {
+    /// Whether the page before may have been the last one.
+    const fn may_be_at_end(&self) -> bool {
+        !self.former.is_empty() && self.former.len() < FULL_PAGE
+    }
+
     fn add_page(&mut self, answer: &[u8]) -> Result<Page, Error> {
         let items = body::list(POSITIONS, answer)?;
         let terms: Vec<_> = items.iter().map(|item| serde_json::from_str::<RawTerms<'_>>(item.get()).ok()).collect();

@@ -17,6 +17,15 @@ const STATUS: &str = "POST /iserver/auth/status";
 const INIT: &str = "POST /iserver/auth/ssodh/init";
 const ACCOUNTS: &str = "GET /iserver/accounts";
 
+/// While calls are held, a tickle goes out so long after the one answered last: without any, a brokerage session ends
+/// after 5 to 6 minutes.
+const SPARSE: Duration = Duration::from_secs(240);
+
+/// Whether a call is about the session as such.
+pub(super) fn is_of_session(call: &str) -> bool {
+    matches!(call, TICKLE | STATUS | INIT)
+}
+
 /// The answer to a tickle.
 #[derive(Clone, Debug)]
 pub(crate) struct Tickle {
@@ -46,16 +55,39 @@ impl AuthStatus {
     }
 }
 
+/// When tickles went out.
+#[derive(Debug)]
+pub(super) struct LastTickle {
+    called: Instant,
+    answered: Instant,
+}
+
+impl LastTickle {
+    pub(super) const fn at(called: Instant) -> Self {
+        Self { called, answered: called }
+    }
+}
+
 impl Rest {
     /// Keeps the brokerage session alive, and tells the session's id. The gateway allows one call a second: whoever comes
-    /// too early waits.
+    /// too early waits. While calls are held, whoever comes too early is refused.
     pub(crate) async fn tickle(&self) -> Result<Tickle, Error> {
         let mut last = self.last_tickle.lock().await;
-        tokio::time::sleep_until(*last + self.tickle_spacing).await;
+        tokio::time::sleep_until(last.called + self.tickle_spacing).await;
+        let (now, holds) = (Instant::now(), self.holds());
+        let due = holds.calls.map(|until| until.min(last.answered + SPARSE)).max(holds.tickles);
+        let pause = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
+        if !pause.is_zero() {
+            return Err(Error::RateLimited { call: TICKLE, pause });
+        }
+        let http = if holds.calls.is_some_and(|until| until > now) { &self.tickles } else { &self.http };
         // Before the call too: it counts even if a session that ends drops it.
-        *last = Instant::now();
-        let answer = self.call(Call::post(TICKLE, &["tickle"]), &[], None::<&()>).await;
-        *last = Instant::now();
+        last.called = Instant::now();
+        let answer = self.call_by(http, Call::post(TICKLE, &["tickle"]), &[], None::<&()>).await;
+        last.called = Instant::now();
+        if !matches!(answer, Err(Error::RateLimited { .. } | Error::Transport { .. })) {
+            last.answered = last.called;
+        }
         drop(last);
         read_tickle(&answer?)
     }

@@ -245,8 +245,10 @@ fn count(counts: &mut Counts, line: &Line) {
     counts.sent += usize::from(stream.is_some());
     counts.live += usize::from(stream.is_some_and(|it| it.is_live()));
     counts.silent += usize::from(stream.is_some_and(|it| it.silent));
-    counts.without_greeks += usize::from(stream.is_some_and(|it| it.answer == Answer::Partial));
+    // Outside trading hours there may be none.
+    let is_frozen = availability.is_some_and(Availability::is_frozen);
+    counts.without_greeks += usize::from(!is_frozen && stream.is_some_and(|it| it.answer == Answer::Partial));
     counts.not_permitted += usize::from(availability == Some(Availability::NotSubscribed));
     counts.delayed += usize::from(availability.is_some_and(Availability::is_delayed));
-    counts.frozen += usize::from(availability.is_some_and(Availability::is_frozen));
+    counts.frozen += usize::from(is_frozen);
 }

@@ -17,6 +17,8 @@ pub(super) struct Liveness {
     last_inbound: Instant,
     /// Until when the gateway has to say that it is authenticated; `None` once it has.
     step_due: Option<Instant>,
+    /// From when on a gateway that knows the login counts as authenticated without saying so.
+    presumed_at: Option<Instant>,
     tic_at: Instant,
 }
 
@@ -28,6 +30,7 @@ impl Liveness {
             step_timeout: settings.step_timeout,
             last_inbound: now,
             step_due: Some(now + settings.step_timeout),
+            presumed_at: None,
             tic_at: now + settings.tic_every,
         }
     }
@@ -38,13 +41,27 @@ impl Liveness {
 
     pub(super) fn authenticated(&mut self, now: Instant) {
         self.step_due = None;
+        self.presumed_at = None;
         self.tic_at = now + self.tic_every;
+    }
+
+    /// The gateway knows the login. Some then never say that the session is authenticated, most do soon: they get half
+    /// the time for it, but no more than is left.
+    pub(super) fn login_known(&mut self, now: Instant) {
+        if let (Some(due), None) = (self.step_due, self.presumed_at) {
+            self.presumed_at = Some(due.min(now + self.step_timeout / 2));
+        }
+    }
+
+    /// Whether to go on as if the gateway had said that it is authenticated.
+    pub(super) fn is_presumed(&self, now: Instant) -> bool {
+        self.presumed_at.is_some_and(|at| now >= at)
     }
 
     /// Nothing is read on this side.
     pub(super) fn pause(&mut self, now: Instant) {
         self.last_inbound = now;
-        if let Some(due) = &mut self.step_due {
+        for due in [&mut self.step_due, &mut self.presumed_at].into_iter().flatten() {
             *due = (now + GRACE_AFTER_PAUSE).max(*due);
         }
     }
@@ -74,6 +91,6 @@ impl Liveness {
 
     pub(super) fn deadline(&self) -> Instant {
         let dead = self.last_inbound + self.heartbeat_timeout;
-        self.step_due.map_or(dead, |due| due.min(dead))
+        [self.step_due, self.presumed_at].into_iter().flatten().fold(dead, Instant::min)
     }
 }

@@ -1,6 +1,7 @@
 //! The rules of a Client Portal websocket: bytes and time in, messages and events out. No socket, no clock.
 //!
-//! Nothing is sent before `sts authenticated:true`: the gateway would discard it without a word. A subscription ends
+//! Nothing is sent before `sts authenticated:true`: the gateway would discard it without a word. One that knows the login
+//! and still has not said so after a while is taken for authenticated, as REST has found it. A subscription ends
 //! silently after 10 minutes, so each is sent again in time, for ever; one without frames is asked for again earlier,
 //! with doubling pauses. At most one message goes out every `subscribe_spacing`. Frames hold what has changed, and each
 //! becomes one event as it is: what stays is the business of whoever takes the events (IBKR, "Web API v1, WebSockets").
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use broker_net::text::clean;
 use greeks_model::{SourceEvent, UnixNanos};
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::Error;
 use crate::wire::{self, Conid, Defect, Frame, Incoming, Outgoing, Status, System};
@@ -45,6 +47,15 @@ pub(crate) enum Received {
     Dropped(Defect),
 }
 
+/// Whether the gateway was told the id of its session. It has that from the cookie; one that waits for it all the same is
+/// told once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IdAnswer {
+    Unasked,
+    Due,
+    Given,
+}
+
 /// The state of one connection.
 ///
 /// Times inside are those of its [`Clock`], which the driver's become on entry.
@@ -61,6 +72,11 @@ pub(crate) struct Session {
     signals: Signals,
     tally: Tally,
     authenticated: bool,
+    /// Whether the gateway itself has said so.
+    confirmed: bool,
+    /// Of the gateway's session, as in the cookie.
+    id: SecretString,
+    id_answer: IdAnswer,
     executions_asked: bool,
     /// When the next message may go out.
     free_at: Instant,
@@ -69,8 +85,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A session on a connection just opened. Nothing may be sent before the gateway says that it is authenticated.
-    pub(crate) fn new(settings: Settings, now: Instant) -> Self {
+    /// A session on a connection just opened, in a brokerage session that is healthy and has this id.
+    pub(crate) fn new(settings: Settings, id: SecretString, now: Instant) -> Self {
         Self {
             liveness: Liveness::new(&settings, now),
             lines: Lines::new(&settings, now),
@@ -82,6 +98,9 @@ impl Session {
             signals: Signals::default(),
             tally: Tally::default(),
             authenticated: false,
+            confirmed: false,
+            id,
+            id_answer: IdAnswer::Unasked,
             executions_asked: false,
             free_at: now,
             answered: false,
@@ -111,13 +130,11 @@ impl Session {
             Incoming::Execution => self.signals.executions = true,
             Incoming::Notice(words) => self.notice(&words),
             Incoming::Error { text, conid } => self.on_error(&text, conid),
-            Incoming::WaitingForSession if self.authenticated => self.notice("waiting for session"),
+            Incoming::WaitingForSession if self.confirmed => self.notice("waiting for session"),
+            Incoming::WaitingForSession if self.id_answer == IdAnswer::Unasked => self.id_answer = IdAnswer::Due,
             Incoming::Unknown => self.tally.unknown_topics += 1,
-            Incoming::WaitingForSession
-            | Incoming::System(System::Success)
-            | Incoming::Tic
-            | Incoming::Echo
-            | Incoming::Empty => {}
+            Incoming::System(System::Success) => self.liveness.login_known(now),
+            Incoming::WaitingForSession | Incoming::Tic | Incoming::Echo | Incoming::Empty => {}
         }
         Ok(Received::Control)
     }
@@ -130,6 +147,10 @@ impl Session {
             self.liveness.pause(now);
             self.lines.pause(now);
         }
+        if !self.authenticated && self.liveness.is_presumed(now) {
+            tracing::info!("the gateway knows the login and does not say authenticated; subscribing all the same");
+            self.authenticate(now);
+        }
         self.liveness.check(now)?;
         self.expire(now);
         Ok(())
@@ -138,7 +159,15 @@ impl Session {
     /// The next message to send, if one may go out now. It counts as sent.
     pub(crate) fn poll_output(&mut self, now: Instant) -> Option<String> {
         let now = self.clock.at(now);
-        if !self.authenticated || now < self.free_at {
+        if now < self.free_at {
+            return None;
+        }
+        if self.id_answer == IdAnswer::Due {
+            self.id_answer = IdAnswer::Given;
+            self.free_at = now + self.spacing;
+            return Some(wire::session_answer(&self.id));
+        }
+        if !self.authenticated {
             return None;
         }
         let message = if !self.executions_asked {
@@ -162,6 +191,9 @@ impl Session {
     /// When [`Session::on_tick`] or [`Session::poll_output`] has something to do at the latest.
     pub(crate) fn deadline(&self) -> Instant {
         let mut deadline = self.liveness.deadline();
+        if self.id_answer == IdAnswer::Due {
+            deadline = deadline.min(self.free_at);
+        }
         if self.authenticated {
             let tic_at = self.liveness.tic_at().max(self.free_at);
             let executions_at = (!self.executions_asked).then_some(self.free_at);
@@ -280,18 +312,28 @@ impl Session {
             self.notice("the gateway is not connected to IBKR");
         }
         match status.authenticated {
-            Some(true) if !self.authenticated => {
-                self.authenticated = true;
-                self.liveness.authenticated(now);
+            Some(true) => {
+                if !self.authenticated {
+                    self.authenticate(now);
+                } else if !self.confirmed {
+                    // What was said before may have been discarded. Subscriptions without an answer repeat themselves.
+                    self.executions_asked = false;
+                }
+                self.confirmed = true;
             }
             // It is never said when a lost session is back.
             Some(false) => {
                 self.authenticated = false;
                 return Err(Error::Unauthenticated);
             }
-            Some(true) | None => {}
+            None => {}
         }
         Ok(())
+    }
+
+    fn authenticate(&mut self, now: Instant) {
+        self.authenticated = true;
+        self.liveness.authenticated(now);
     }
 
     fn on_error(&mut self, words: &str, conid: Option<Conid>) {
@@ -304,7 +346,8 @@ impl Session {
 
     fn notice(&mut self, words: &str) {
         if !words.is_empty() && self.signals.notices.len() < MAX_NOTICES {
-            self.signals.notices.push(clean(words, &[]));
+            // An error may repeat what was sent.
+            self.signals.notices.push(clean(words, &[self.id.expose_secret()]));
         }
     }
 }

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+type Object = serde_json::Map<String, Value>;
+
 /// What an `sts` frame says. It may say one thing at a time: what it leaves out has not changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Status {
@@ -18,19 +20,30 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    pub(super) fn read(args: Option<&RawValue>) -> Self {
+    /// Reads a whole frame: some gateways write its fields into `args`, others beside the topic.
+    pub(super) fn read(text: &str) -> Self {
         let mut status = Self::default();
-        each_object(args, |object| {
-            status.authenticated = flag(object.get("authenticated")).or(status.authenticated);
-            status.competing = flag(object.get("competing")).or(status.competing);
-            status.connected = flag(object.get("connected")).or(status.connected);
-            for (key, into) in [("message", &mut status.message), ("fail", &mut status.fail)] {
-                if let Some(text) = object.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty()) {
-                    text.trim().clone_into(into);
-                }
+        if let Ok(Value::Object(frame)) = serde_json::from_str(text) {
+            status.take(&frame);
+            if let Some(args) = frame.get("args") {
+                visit_objects(args, |object| status.take(object));
             }
-        });
+        }
         status
+    }
+
+    /// Of what is told twice the worse counts.
+    fn take(&mut self, object: &Object) {
+        let told = |key| flag(object.get(key));
+        self.authenticated =
+            told("authenticated").map(|now| now && self.authenticated != Some(false)).or(self.authenticated);
+        self.competing = told("competing").map(|now| now || self.competing == Some(true)).or(self.competing);
+        self.connected = told("connected").map(|now| now && self.connected != Some(false)).or(self.connected);
+        for (key, into) in [("message", &mut self.message), ("fail", &mut self.fail)] {
+            if let Some(text) = object.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty()) {
+                text.trim().clone_into(into);
+            }
+        }
     }
 }
 
@@ -66,10 +79,16 @@ pub(super) fn is_filled(raw: &RawValue) -> bool {
 }
 
 /// `args` is one object or an array of them.
-fn each_object(args: Option<&RawValue>, mut visit: impl FnMut(&serde_json::Map<String, Value>)) {
-    match args.and_then(|raw| serde_json::from_str(raw.get()).ok()) {
-        Some(Value::Object(object)) => visit(&object),
-        Some(Value::Array(items)) => items.iter().filter_map(Value::as_object).for_each(visit),
+fn each_object(args: Option<&RawValue>, visit: impl FnMut(&Object)) {
+    if let Some(args) = args.and_then(|raw| serde_json::from_str(raw.get()).ok()) {
+        visit_objects(&args, visit);
+    }
+}
+
+fn visit_objects(args: &Value, mut visit: impl FnMut(&Object)) {
+    match args {
+        Value::Object(object) => visit(object),
+        Value::Array(items) => items.iter().filter_map(Value::as_object).for_each(visit),
         _ => {}
     }
 }

@@ -70,7 +70,7 @@ pub(crate) fn read(bytes: &[u8], frame: &mut Frame) -> Result<Incoming, Defect> 
 /// Reads an object, whatever JSON allows.
 pub(super) fn read_any(text: &str, frame: &mut Frame) -> Result<Incoming, Defect> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let read = Whole { frame }.deserialize(&mut json).and_then(|incoming| json.end().map(|()| incoming));
+    let read = Whole { text, frame }.deserialize(&mut json).and_then(|incoming| json.end().map(|()| incoming));
     read.map_err(|error| Defect::of(&error))
 }
 
@@ -195,6 +195,7 @@ pub(super) struct Draft<'de> {
 }
 
 struct Whole<'a> {
+    text: &'a str,
     frame: &'a mut Frame,
 }
 
@@ -228,23 +229,24 @@ impl<'de> Visitor<'de> for Whole<'_> {
                 _ => map.next_value_seed(Cell { key, draft: &mut draft, frame: self.frame })?,
             }
         }
-        Ok(finish(&draft, self.frame))
+        Ok(finish(&draft, self.frame, self.text))
     }
 }
 
-pub(super) fn finish(draft: &Draft<'_>, frame: &mut Frame) -> Incoming {
+/// What the frame `text`, read into `draft` and `frame`, says.
+pub(super) fn finish(draft: &Draft<'_>, frame: &mut Frame, text: &str) -> Incoming {
     let error = draft.error.and_then(words_of);
     let conid = match draft.topic {
         Some(Topic::MarketData(conid)) => draft.conid.or(draft.conid_ex).or(conid),
+        // Without a topic, prices or Greeks of a contract are market data all the same.
+        None if frame.values.any() => draft.conid.or(draft.conid_ex),
         _ => None,
     };
-    if let (Some(Topic::MarketData(_)), Some(conid)) = (draft.topic, conid) {
-        // An update without any data is none: it neither answers a subscription nor shows it alive.
-        if frame.values.any() || frame.availability.is_some() {
-            frame.conid = Some(conid);
-            frame.error = error.map(|words| words.into_owned());
-            return Incoming::MarketData;
-        }
+    // An update without any data is none: it neither answers a subscription nor shows it alive.
+    if let Some(conid) = conid.filter(|_| frame.values.any() || frame.availability.is_some()) {
+        frame.conid = Some(conid);
+        frame.error = error.map(|words| words.into_owned());
+        return Incoming::MarketData;
     }
     if let Some(words) = error {
         return Incoming::Error { text: words.into_owned(), conid };
@@ -253,7 +255,7 @@ pub(super) fn finish(draft: &Draft<'_>, frame: &mut Frame) -> Incoming {
     match (draft.topic, message) {
         (Some(Topic::System), _) if draft.success => Incoming::System(System::Success),
         (Some(Topic::System), _) if draft.heartbeat => Incoming::System(System::Heartbeat),
-        (Some(Topic::Status), _) => Incoming::Status(Status::read(draft.args)),
+        (Some(Topic::Status), _) => Incoming::Status(Status::read(text)),
         (Some(Topic::Act), _) => Incoming::Act,
         (Some(Topic::Tic), _) => Incoming::Tic,
         (Some(Topic::Notice), message) => {

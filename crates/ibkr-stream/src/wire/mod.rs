@@ -19,7 +19,7 @@ pub(crate) use defect::Defect;
 pub(crate) use frame::{Availability, Frame};
 pub(crate) use incoming::{Incoming, System, read};
 pub(crate) use number::{Decorated, Mark};
-pub(crate) use outgoing::Outgoing;
+pub(crate) use outgoing::{Outgoing, session_answer};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,13 @@
 //! Texts to the gateway: topic, target and a JSON object, joined by `+` (IBKR, "Web API v1, WebSockets").
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::conid::Conid;
+
+/// The answer to "waiting for session". Whoever is not asked must not say it: that is an unknown topic.
+pub(crate) fn session_answer(id: &SecretString) -> String {
+    serde_json::json!({ "session": id.expose_secret() }).to_string()
+}
 
 /// A message to the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +44,11 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_id_of_the_session_is_json() {
+        assert_eq!(session_answer(&"ab\"c".into()), r#"{"session":"ab\"c"}"#);
+    }
 
     #[test]
     fn texts_are_exactly_the_documented_ones() {

@@ -104,9 +104,14 @@ fn whose_frame_it_is() {
         (r#"{"server_id":"q0","topic":"smd+8"}"#, None),
         (r#"{"conid":7,"server_id":"q0","topic":"smd+8"}"#, None),
         (r#"{"31":"1","topic":"smd+x"}"#, None),
-        (r#"{"conid":7,"31":"1"}"#, None),
+        // Without a topic.
+        (r#"{"conid":7,"31":"1"}"#, Some(7)),
+        (r#"{"server_id":"q0","conid":"7","7308":"0.5"}"#, Some(7)),
+        (r#"{"conid":7,"31":1.5,"topic":null}"#, Some(7)),
+        (r#"{"conid":7,"6509":"RpB"}"#, None),
+        (r#"{"conid":7,"55":"SPY"}"#, None),
+        (r#"{"31":"1"}"#, None),
         (r#"{"conid":7,"31":"1","topic":"smh+7"}"#, None),
-        (r#"{"conid":7,"31":"1","topic":null}"#, None),
         (r#"{"conid":7,"31":"1","topic":["smd+7"]}"#, None),
     ] {
         let (kind, frame) = read_frame(text);
@@ -212,6 +217,29 @@ fn each_key_of_a_status_stands_for_itself() {
         assert_eq!(status(text), none, "{text}");
     }
     assert_eq!(incoming(r#"{"topic":"sts"}"#), Incoming::Status(none));
+}
+
+#[test]
+fn a_status_may_stand_beside_its_topic() {
+    let flat = |fields: &str| match incoming(&format!(r#"{{"topic":"sts",{fields}}}"#)) {
+        Incoming::Status(status) => status,
+        other => panic!("{other:?}"),
+    };
+    let none = Status::default();
+    assert_eq!(flat(r#""authenticated":true"#), Status { authenticated: Some(true), ..none.clone() });
+    assert_eq!(flat(r#""authenticated":"false""#), Status { authenticated: Some(false), ..none.clone() });
+    assert_eq!(
+        flat(r#""competing":true,"connected":false,"message":"m","fail":"f""#),
+        Status { competing: Some(true), connected: Some(false), message: "m".into(), fail: "f".into(), ..none.clone() }
+    );
+    assert_eq!(flat(r#""conid":7,"31":"1","fail":"""#), none);
+    // The worse counts, wherever it stands.
+    for (inner, outer) in [(true, false), (false, true)] {
+        let both = flat(&format!(
+            r#""authenticated":{outer},"competing":{outer},"args":{{"authenticated":{inner},"competing":{inner}}}"#
+        ));
+        assert_eq!((both.authenticated, both.competing), (Some(false), Some(true)));
+    }
 }
 
 #[test]

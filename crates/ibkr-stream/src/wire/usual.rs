@@ -34,7 +34,7 @@ pub(super) fn read(text: &str, frame: &mut Frame) -> Option<Incoming> {
         }
     }
     cursor.pass_byte(b'}')?;
-    cursor.is_at_end().then(|| finish(&draft, frame))
+    cursor.is_at_end().then(|| finish(&draft, frame, text))
 }
 
 #[cfg(test)]

@@ -42,7 +42,6 @@ async fn f02_nothing_is_said_before_the_gateway_says_authenticated() {
     let gateway = Gateway::start().await;
     let client = Client::started(gateway.config());
     let mut wire = gateway.accept().await;
-    wire.say(r#"{"message":"waiting for session"}"#).await;
     wire.say(r#"{"topic":"system","success":"user123","isFT":false,"isPaper":true}"#).await;
     wire.say(HEARTBEAT).await;
     assert!(wire.is_quiet(Duration::from_millis(200)).await, "said too early: it would be discarded");
@@ -59,10 +58,42 @@ async fn f02_a_gateway_that_never_says_so_is_left() {
     config.step_timeout = Duration::from_millis(200);
     let mut client = Client::started(config);
     let mut wire = gateway.accept().await;
-    wire.say(r#"{"topic":"system","success":"user123"}"#).await;
+    wire.say(HEARTBEAT).await;
     let (retry, text) = client.failure().await;
     assert_eq!(retry, Retry::Backoff, "{text}");
     assert_eq!(wire.until_closed().await, Some(Vec::new()));
+}
+
+#[tokio::test]
+async fn f02_a_gateway_that_knows_the_login_and_never_says_so_streams() {
+    let gateway = Gateway::start().await;
+    let mut config = gateway.config();
+    config.step_timeout = Duration::from_millis(400);
+    let mut client = Client::started(config);
+    let mut wire = gateway.accept().await;
+    let begin = Instant::now();
+    wire.say(r#"{"topic":"system","success":"user123"}"#).await;
+    wire.expect_subscriptions(&ALL).await;
+    assert!(begin.elapsed() >= Duration::from_millis(200), "{:?}", begin.elapsed());
+    // Such a gateway may leave out more topics.
+    wire.say(&format!(r#"{{"conid":{SPY_CALL},"7308":"0.25"}}"#)).await;
+    client.delta(0.25).await;
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn f12_a_gateway_that_waits_for_the_session_is_told_its_id_once() {
+    let gateway = Gateway::start().await;
+    let mut client = Client::started(gateway.config());
+    let mut wire = gateway.accept().await;
+    wire.say(r#"{"message":"waiting for session"}"#).await;
+    assert_eq!(wire.hear().await, r#"{"session":"canary0001"}"#);
+    wire.say(r#"{"message":"waiting for session"}"#).await;
+    assert!(wire.is_quiet(Duration::from_millis(200)).await);
+    wire.say(r#"{"topic":"sts","authenticated":true}"#).await;
+    wire.expect_subscriptions(&ALL).await;
+    wire.say(r#"{"topic":"sts","authenticated":false}"#).await;
+    assert_eq!(client.failure().await.0, Retry::Now);
 }
 
 #[tokio::test]

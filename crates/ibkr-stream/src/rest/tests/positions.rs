@@ -29,14 +29,27 @@ async fn pages_are_read_to_the_empty_one() {
 
 #[tokio::test]
 async fn a_page_that_fails_fails_the_whole_read() {
-    for bad in [(500, "oops"), (200, "{}"), (200, "null"), (200, r#"{"error":"oops"}"#), (0, "")] {
+    let failures = [(500, "oops"), (503, ""), (200, r#"{"error":"oops"}"#), (200, "{"), (0, "")];
+    let ends = [(404, ""), (200, "{}"), (200, "null"), (200, r#"{"error":"not found","statusCode":404}"#)];
+    let read = async |before: usize, answer: (u16, &'static str)| {
         let gateway = Gateway::start(move |line| match page_of(line) {
-            0 => Reply::from(rows(0..100)),
-            _ => bad.into(),
+            0 if before > 0 => Reply::from(rows(0..before)),
+            _ => answer.into(),
         })
         .await;
-        let outcome = gateway.rest().positions(&account()).await;
-        assert!(outcome.is_err(), "{bad:?}: {outcome:?}");
+        gateway.rest().positions(&account()).await
+    };
+    for bad in failures {
+        for before in [0, 99, 100] {
+            assert!(read(before, bad).await.is_err(), "{bad:?} after {before}");
+        }
+    }
+    // After a page that is not full, the end may be told so.
+    for end in ends {
+        for before in [0, 100] {
+            assert!(read(before, end).await.is_err(), "{end:?} after {before}");
+        }
+        assert_eq!(read(99, end).await.unwrap().rows.len(), 99, "{end:?}");
     }
 }
 

@@ -56,15 +56,86 @@ async fn tickles_of_every_shape() {
     assert!(matches!(gateway.rest().tickle().await, Err(Error::Body { .. })), "no tickle");
 }
 
-/// The address is refused, which the first call tells; a later 403 is about that one call.
+/// That the address is refused the first call tells; once one has succeeded, a refusal is about that one call.
 #[tokio::test]
-async fn a_tickle_that_is_forbidden_is_about_the_address() {
-    let gateway = Gateway::start(|_| (403, "")).await;
-    assert!(matches!(gateway.rest().tickle().await, Err(Error::Forbidden { .. })));
-    for outcome in
-        [gateway.rest().positions_now(&account()).await.map(drop), gateway.rest().init_session(false).await.map(drop)]
-    {
-        assert!(matches!(outcome, Err(Error::Status { status: 403, .. })), "{outcome:?}");
+async fn a_refusal_is_about_the_address_until_a_call_succeeds() {
+    let refusing = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    for (status, body) in [(403, ""), (403, "Access Denied"), (200, "Access denied")] {
+        let refuses = Arc::clone(&refusing);
+        refuses.store(true, Ordering::SeqCst);
+        let gateway = Gateway::start(move |_| match refuses.load(Ordering::SeqCst) {
+            true => Reply::from((status, body)),
+            false => r#"{"session":"abc"}"#.into(),
+        })
+        .await;
+        let rest = gateway.rest();
+        for _ in 0..2 {
+            assert!(matches!(rest.tickle().await, Err(Error::Forbidden { .. })), "{status} {body}");
+        }
+        refusing.store(false, Ordering::SeqCst);
+        rest.tickle().await.unwrap();
+        refusing.store(true, Ordering::SeqCst);
+        for error in [
+            rest.tickle().await.unwrap_err(),
+            rest.init_session(false).await.unwrap_err(),
+            rest.positions_now(&account()).await.unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::Status { status: told, .. } if told == status), "{error:?}");
+            assert_eq!(error.retry(), Retry::Backoff);
+        }
+    }
+}
+
+/// Words of some other refusal are not the gateway's about the address.
+#[tokio::test]
+async fn access_denied_to_one_list_is_not_about_the_address() {
+    let gateway = Gateway::start(|_| (500, r#"{"error":"access denied"}"#)).await;
+    let error = gateway.rest().positions_now(&account()).await.unwrap_err();
+    assert!(matches!(error, Error::Status { status: 500, .. }), "{error:?}");
+}
+
+async fn pass(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn while_calls_are_held_a_tickle_goes_out_now_and_then() {
+    let gateway = Gateway::start(|line| match line {
+        "POST /tickle" => r#"{"session":"abc"}"#.into(),
+        _ => limited(""),
+    })
+    .await;
+    let rest = gateway.rest();
+    rest.tickle().await.unwrap();
+    let held = async || matches!(rest.auth_status().await, Err(Error::RateLimited { .. }));
+    assert!(held().await);
+    gateway.lines();
+    for _ in 0..2 {
+        assert!(matches!(rest.tickle().await, Err(Error::RateLimited { .. })));
+        pass(239).await;
+        assert!(matches!(rest.tickle().await, Err(Error::RateLimited { .. })));
+        assert_eq!(gateway.lines(), [""; 0]);
+        pass(2).await;
+        rest.tickle().await.unwrap();
+        assert!(held().await);
+        assert_eq!(gateway.lines(), ["POST /tickle"]);
+    }
+    pass(120).await;
+    rest.tickle().await.unwrap();
+    assert!(held().await);
+    assert_eq!(gateway.lines(), ["POST /tickle", "POST /iserver/auth/status"], "its time is over");
+}
+
+#[tokio::test]
+async fn a_tickle_that_is_too_much_holds_tickles_too() {
+    let gateway = Gateway::start(|_| limited("")).await;
+    let rest = gateway.rest();
+    for asked in [1, 0, 0, 1] {
+        assert!(matches!(rest.tickle().await, Err(Error::RateLimited { .. })));
+        assert_eq!(gateway.lines().len(), asked);
+        pass(201).await;
     }
 }
 

@@ -19,6 +19,9 @@ const ACT: &str = r#"{"topic":"act","args":{"accounts":["U1234567"]}}"#;
 const AUTHENTICATED: &str = r#"{"topic":"sts","args":{"authenticated":true}}"#;
 const UNAUTHENTICATED: &str = r#"{"topic":"sts","args":{"authenticated":false}}"#;
 const WAITING: &str = r#"{"message":"waiting for session"}"#;
+const ID: &str = "canary0001";
+/// What the gateway is told when it waits for the session.
+const ID_ANSWER: &str = r#"{"session":"canary0001"}"#;
 const WALL: UnixNanos = UnixNanos::from_millis(1_700_000_000_000);
 const STR: &str = r#"str+{"realtimeUpdatesOnly":true,"days":1}"#;
 const SPACING: Duration = Duration::from_millis(100);
@@ -84,7 +87,7 @@ fn secs(seconds: f64) -> Duration {
 impl Bench {
     fn new(settings: Settings) -> Self {
         let now = Instant::now();
-        let session = Session::new(settings, now);
+        let session = Session::new(settings, ID.into(), now);
         Self { session, start: now, now, slept: Duration::ZERO, table: InstrumentTable::new() }
     }
 

@@ -6,9 +6,9 @@ use super::*;
 fn nothing_is_sent_before_the_gateway_is_authenticated() {
     let mut bench = Bench::new(settings());
     bench.want(&[(1, Some(UNDERLYINGS))], &[UNDERLYINGS]);
-    for frame in [SUCCESS, ACT, WAITING, r#"{"topic":"sts","args":{"competing":false}}"#, HEARTBEAT] {
+    for frame in [SUCCESS, ACT, r#"{"topic":"sts","args":{"competing":false}}"#, HEARTBEAT] {
         bench.frame(frame).unwrap();
-        bench.now += secs(2.0);
+        bench.now += secs(1.0);
         bench.session.on_tick(bench.now, true).unwrap();
         assert_eq!(bench.output(), None, "{frame}");
         assert!(!bench.session.is_authenticated() && !bench.session.is_streaming());
@@ -24,11 +24,78 @@ fn no_authentication_in_time_ends_the_session() {
     bench.now += secs(14.9);
     bench.frame(HEARTBEAT).unwrap();
     bench.frame(WAITING).unwrap();
+    bench.output();
     bench.session.on_tick(bench.now, true).unwrap();
     assert_eq!(bench.session.deadline(), bench.start + secs(15.0));
     bench.now += secs(0.1);
     let error = bench.session.on_tick(bench.now, true).unwrap_err();
     assert!(matches!(error, Error::StepTimeout { step: "sts authenticated:true", .. }), "{error:?}");
+}
+
+#[test]
+fn a_status_beside_its_topic_counts() {
+    let mut bench = Bench::new(settings());
+    bench.frame(r#"{"topic":"sts","authenticated":true}"#).unwrap();
+    assert_eq!(bench.output().as_deref(), Some(STR));
+    bench.frame(r#"{"topic":"sts","competing":"true"}"#).unwrap();
+    assert!(bench.session.take_signals().competing);
+    assert!(matches!(bench.frame(r#"{"topic":"sts","authenticated":false}"#), Err(Error::Unauthenticated)));
+}
+
+#[test]
+fn a_gateway_that_waits_for_the_session_is_told_its_id_once() {
+    let mut bench = Bench::new(settings());
+    bench.want_options([1]);
+    assert_eq!(bench.output(), None, "never unasked");
+    bench.frame(WAITING).unwrap();
+    assert!(bench.session.deadline() <= bench.now);
+    assert_eq!(bench.output().as_deref(), Some(ID_ANSWER));
+    bench.frame(WAITING).unwrap();
+    bench.now += SPACING;
+    assert_eq!(bench.output(), None);
+    // What it says of it shows nothing of it.
+    bench.frame(&format!("Topic unknown '{ID_ANSWER}'")).unwrap();
+    let shown = format!("{:?} {:?}", bench.session.take_signals(), bench.session);
+    assert!(shown.contains("Topic unknown") && !shown.contains("canary"), "{shown}");
+    bench.frame(AUTHENTICATED).unwrap();
+    assert_eq!(bench.texts(1.0), [STR.to_owned(), smd(1)]);
+}
+
+#[test]
+fn a_gateway_that_knows_the_login_is_authenticated_without_saying_so() {
+    let mut bench = Bench::new(settings());
+    bench.want_options([1]);
+    bench.now += secs(1.0);
+    bench.frame(SUCCESS).unwrap();
+    assert_eq!(bench.session.deadline(), bench.now + secs(7.5));
+    bench.now += secs(7.4);
+    bench.frame(SUCCESS).unwrap();
+    bench.session.on_tick(bench.now, true).unwrap();
+    assert_eq!(bench.output(), None, "most say so soon");
+    // What was not read on this side may be just that.
+    bench.session.on_tick(bench.now, false).unwrap();
+    bench.now += secs(0.9);
+    bench.session.on_tick(bench.now, true).unwrap();
+    assert_eq!(bench.output(), None);
+    bench.now += secs(0.1);
+    bench.session.on_tick(bench.now, true).unwrap();
+    assert!(bench.session.is_authenticated());
+    assert_eq!(bench.texts(1.0), [STR.to_owned(), smd(1)]);
+    // Should it say so after all, what it may have discarded is said again.
+    bench.frame(AUTHENTICATED).unwrap();
+    assert_eq!(bench.texts(1.0), [STR]);
+    bench.frame(AUTHENTICATED).unwrap();
+    assert_eq!(bench.texts(1.0), [""; 0]);
+    assert!(matches!(bench.frame(UNAUTHENTICATED), Err(Error::Unauthenticated)));
+
+    // A login that is told late leaves less time.
+    let mut bench = Bench::new(settings());
+    bench.now += secs(14.0);
+    bench.frame(SUCCESS).unwrap();
+    assert_eq!(bench.session.deadline(), bench.start + secs(15.0));
+    bench.now += secs(1.0);
+    bench.session.on_tick(bench.now, true).unwrap();
+    assert!(bench.session.is_authenticated());
 }
 
 #[test]

@@ -52,6 +52,21 @@ fn an_option_without_greeks_is_asked_again_but_is_not_silent() {
 }
 
 #[test]
+fn frozen_data_without_greeks_is_frozen_and_no_more() {
+    let mut bench = Bench::open(settings());
+    bench.want_options([1, 2]);
+    bench.texts(1.0);
+    for number in [1, 2] {
+        bench.frame(&format!(r#"{{"conid":{number},"84":"5.1","6509":"RpB","topic":"smd+{number}"}}"#)).unwrap();
+    }
+    assert_eq!((bench.options().without_greeks, bench.options().frozen), (2, 0));
+    for (letter, frozen) in [("Z", 1), ("Y", 1), ("D", 0)] {
+        bench.frame(&format!(r#"{{"conid":1,"6509":"{letter}pB","topic":"smd+1"}}"#)).unwrap();
+        assert_eq!((bench.options().without_greeks, bench.options().frozen), (2 - frozen, frozen), "{letter}");
+    }
+}
+
+#[test]
 fn an_underlying_needs_no_greeks() {
     let mut bench = Bench::open(settings());
     bench.want(&[], &[UNDERLYINGS]);

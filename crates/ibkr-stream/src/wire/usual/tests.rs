@@ -59,6 +59,8 @@ fn usual_frames_are_read_here() {
         FUTURE,
         OPTION,
         r#"{"conid":7,"31":5,"86":-12,"topic":"smd+7"}"#,
+        r#"{"conid":7,"31":"5","86":-12}"#,
+        r#"{"topic":"sts","authenticated":"false"}"#,
         r#"{"conid":7,"conid":8,"31":"1","31":"2","topic":"smd+x","topic":"smd+7"}"#,
     ] {
         assert!(check(text), "{text}");
