@@ -140,6 +140,7 @@ impl TastySource {
         let settings = Settings {
             chunk: ChunkLimits { bytes: self.chunk_bytes, symbols: self.config.chunk_symbols },
             delayed: token.level == Level::Demo,
+            uninvited: self.lost == 0,
             keep_payload: cx.keep_payload(),
             ..session_settings(&self.config, token.secret.clone())
         };
@@ -216,6 +217,7 @@ pub(crate) fn session_settings(config: &TastyConfig, token: SecretString) -> Set
         chunk_pause: config.chunk_pause,
         silent_after: config.silent_after,
         delayed: false,
+        uninvited: true,
         keep_payload: false,
     }
 }

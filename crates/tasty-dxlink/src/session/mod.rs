@@ -167,7 +167,7 @@ impl Session {
                 if !self.setup_seen {
                     self.setup_seen = true;
                     self.step_due = Some(now + self.settings.step_timeout);
-                    self.uninvited_at = Some(now + self.settings.step_timeout / 2);
+                    self.uninvited_at = self.settings.uninvited.then(|| now + self.settings.step_timeout / 2);
                 }
                 self.authenticate(now);
             }

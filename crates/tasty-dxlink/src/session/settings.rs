@@ -15,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) version: String,
     pub(crate) token: SecretString,
     pub(crate) step_timeout: Duration,
+    /// Whether AUTH goes out when nobody has asked for it: not after a session that was lost, which may have come of that.
+    pub(crate) uninvited: bool,
     pub(crate) keepalive: Duration,
     pub(crate) silence_margin: Duration,
     pub(crate) greeks_aggregation: Duration,

@@ -35,6 +35,7 @@ fn settings() -> Settings {
         head_start: Duration::ZERO,
         chunk: ChunkLimits { bytes: 8192, symbols: 500 },
         chunk_pause: Duration::from_millis(50),
+        uninvited: true,
         silent_after: Duration::from_secs(30),
         delayed: false,
         keep_payload: false,

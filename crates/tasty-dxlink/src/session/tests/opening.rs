@@ -95,6 +95,15 @@ fn a_server_that_waits_for_auth_gets_it() {
 }
 
 #[test]
+fn after_a_lost_session_the_invitation_is_waited_for() {
+    let mut bench = Bench::new(Settings { uninvited: false, ..settings() });
+    bench.frame(SETUP).unwrap();
+    bench.pass(9.9).unwrap();
+    assert_eq!(bench.kinds(), ["SETUP"]);
+    assert!(matches!(bench.pass(0.1), Err(Error::StepTimeout { step: "AUTH_STATE", .. })));
+}
+
+#[test]
 fn an_invitation_that_comes_late_is_no_refusal() {
     let uninvited = || {
         let mut bench = Bench::new(settings());
