@@ -157,6 +157,11 @@ impl Http {
         *held = Some(held.map_or(until, |former| former.max(until)));
     }
 
+    /// Until when calls are held, or were last; `None` if they never were.
+    pub fn held_until(&self) -> Option<Instant> {
+        *self.held_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn wait_for_turn(&self) -> Result<(), HttpError> {
         self.check_hold()?;
         let mut full_at = self.full_at.lock().await;
@@ -168,8 +173,7 @@ impl Http {
     }
 
     fn check_hold(&self) -> Result<(), HttpError> {
-        let held = *self.held_until.lock().unwrap_or_else(PoisonError::into_inner);
-        match held.map(|until| until.saturating_duration_since(Instant::now())) {
+        match self.held_until().map(|until| until.saturating_duration_since(Instant::now())) {
             Some(remaining) if !remaining.is_zero() => Err(HttpError::Held { remaining }),
             _ => Ok(()),
         }

@@ -191,11 +191,8 @@ impl Resolver {
         asked: impl std::future::Future<Output = Result<Answer, Error>>,
         budget: &Budget,
     ) -> Result<Option<String>, Error> {
-        if let Some(known) = self.known(symbol) {
-            return Ok(known);
-        }
         if budget.is_closed() {
-            return Ok(None);
+            return Ok(self.known(symbol).flatten());
         }
         match timeout(PATIENCE, asked).await {
             Ok(Ok(Answer { found, settled })) => {

@@ -10,8 +10,8 @@ mod positions;
 mod session;
 mod terms;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use broker_net::http::{Answer, Http, HttpConfig, HttpError};
@@ -39,9 +39,8 @@ use session::LastTickle;
 #[derive(Debug)]
 pub(crate) struct Rest {
     http: Http,
-    /// For tickles while all other calls are held.
+    /// For tickles while all other calls are held; held itself when one of them was too much.
     tickles: Http,
-    holds: StdMutex<Holds>,
     base: Url,
     /// Scheme, host and port: where a person logs in.
     gateway: String,
@@ -53,13 +52,6 @@ pub(crate) struct Rest {
     account_list_spacing: Duration,
     last_tickle: Mutex<LastTickle>,
     account_list: Mutex<AccountList>,
-}
-
-/// Until when calls are held, and tickles with them.
-#[derive(Clone, Copy, Debug, Default)]
-struct Holds {
-    calls: Option<Instant>,
-    tickles: Option<Instant>,
 }
 
 /// A call: its name in messages, its method, and its path below the base.
@@ -93,7 +85,6 @@ impl Rest {
         Ok(Self {
             http: http()?,
             tickles: http()?,
-            holds: StdMutex::default(),
             gateway: host_only(base.as_str()),
             base,
             penalty: config.penalty,
@@ -180,23 +171,13 @@ impl Rest {
         }
     }
 
-    fn has_succeeded(&self) -> bool {
-        self.succeeded.load(Ordering::Relaxed)
-    }
-
     /// No call is made for so long; but tickles are, now and then, unless one of them was too much.
     fn hold(&self, call: &'static str, pause: Duration) {
         let until = Instant::now() + pause;
         self.http.hold(until);
-        let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
-        holds.calls = holds.calls.max(Some(until));
         if call == session::TICKLE {
-            holds.tickles = holds.tickles.max(Some(until));
+            self.tickles.hold(until);
         }
-    }
-
-    fn holds(&self) -> Holds {
-        *self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What an answer that is no success means; 429 holds calls for a while.
@@ -215,8 +196,10 @@ impl Rest {
             _ if says("no bridge") || says("init session first") => Error::NoBrokerageSession { reason },
             // Whether it talks to this address at all, the gateway tells at the first call. Later a refusal is about one
             // call, such as a list that this user may not see, or passes like any other failure.
-            403 if !self.has_succeeded() => Error::Forbidden { call, reason },
-            _ if says("access denied") && session::is_of_session(call) && !self.has_succeeded() => {
+            status
+                if (status == 403 || says("access denied") && session::is_of_session(call))
+                    && !self.succeeded.load(Ordering::Relaxed) =>
+            {
                 Error::Forbidden { call, reason }
             }
             _ if says("not authenticated") => Error::LoginRequired { gateway: self.gateway.clone() },

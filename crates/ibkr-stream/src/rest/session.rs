@@ -74,13 +74,13 @@ impl Rest {
     pub(crate) async fn tickle(&self) -> Result<Tickle, Error> {
         let mut last = self.last_tickle.lock().await;
         tokio::time::sleep_until(last.called + self.tickle_spacing).await;
-        let (now, holds) = (Instant::now(), self.holds());
-        let due = holds.calls.map(|until| until.min(last.answered + SPARSE)).max(holds.tickles);
+        let (now, held) = (Instant::now(), self.http.held_until());
+        let due = held.map(|until| until.min(last.answered + SPARSE)).max(self.tickles.held_until());
         let pause = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
         if !pause.is_zero() {
             return Err(Error::RateLimited { call: TICKLE, pause });
         }
-        let http = if holds.calls.is_some_and(|until| until > now) { &self.tickles } else { &self.http };
+        let http = if held.is_some_and(|until| until > now) { &self.tickles } else { &self.http };
         // Before the call too: it counts even if a session that ends drops it.
         last.called = Instant::now();
         let answer = self.call_by(http, Call::post(TICKLE, &["tickle"]), &[], None::<&()>).await;

@@ -1,8 +1,9 @@
 //! The rules of a DXLink connection: bytes and time in, messages and events out. No socket, no clock.
 //!
 //! SETUP goes first; AUTH only after AUTH_STATE UNAUTHORIZED (the server loses its session otherwise), or when that does
-//! not come: the dxLink AsyncAPI has AUTH follow SETUP, and AUTH_STATE as its answer. Channels only after AUTHORIZED; FEED_SETUP and subscriptions as soon as a channel is open, since FEED_CONFIG may be postponed until
-//! there is data (dxLink AsyncAPI). Subscriptions change only by the difference of wanted and sent, in paced chunks.
+//! not come: the dxLink AsyncAPI has AUTH follow SETUP, and AUTH_STATE as its answer. Channels come only after AUTHORIZED,
+//! FEED_SETUP and subscriptions as soon as a channel is open, since FEED_CONFIG may be postponed until there is data
+//! (dxLink AsyncAPI). Subscriptions change only by the difference of wanted and sent, in paced chunks.
 //! `reset` is never sent: a channel number is used once per connection, so no channel holds older state.
 
 mod channel;

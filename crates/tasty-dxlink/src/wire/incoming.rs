@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use broker_net::json::plain;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::compact;
@@ -245,7 +246,9 @@ impl<'de> Visitor<'de> for Envelope<'_> {
             match key {
                 Key::Type => fields.kind = Some(map.next_value_seed(Name(Kind::from_name))?),
                 Key::Channel => {
-                    fields.channel = map.next_value::<Option<ChannelNumber>>()?.map(|channel| channel.0);
+                    let raw: Option<&RawValue> = map.next_value()?;
+                    let channel = raw.map(|raw| channel_number(raw).ok_or_else(|| A::Error::custom("no channel")));
+                    fields.channel = channel.transpose()?;
                 }
                 Key::Data => match (fields.kind, fields.channel) {
                     (Some(Kind::FeedData), Some(channel)) if !fields.data_read => {
@@ -338,37 +341,14 @@ fn text(raw: &RawValue) -> Cow<'_, str> {
     }
 }
 
-/// A time-out in seconds, which may be fractional or, leniently, in quotes.
-/// A number as the dxLink AsyncAPI's schema has it, or a string of digits as its text and its example have it.
-struct ChannelNumber(u64);
-
-impl<'de> Deserialize<'de> for ChannelNumber {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Number;
-        impl Visitor<'_> for Number {
-            type Value = ChannelNumber;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the number of a channel")
-            }
-
-            fn visit_u64<E: Error>(self, number: u64) -> Result<ChannelNumber, E> {
-                Ok(ChannelNumber(number))
-            }
-
-            fn visit_f64<E: Error>(self, number: f64) -> Result<ChannelNumber, E> {
-                // Rust writes a whole number without a point.
-                self.visit_str(&number.to_string())
-            }
-
-            fn visit_str<E: Error>(self, digits: &str) -> Result<ChannelNumber, E> {
-                digits.parse().map(ChannelNumber).map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_any(Number)
-    }
+/// The number of a channel: a number as the dxLink AsyncAPI's schema has it, or a string of digits as its text and its
+/// example have it.
+fn channel_number(raw: &RawValue) -> Option<u64> {
+    // Rust writes a whole number without a point.
+    plain(raw).parse().ok().or_else(|| raw.get().parse::<f64>().ok()?.to_string().parse().ok())
 }
 
+/// A time-out in seconds, which may be fractional or, leniently, in quotes.
 fn seconds(raw: &RawValue) -> Option<Duration> {
     let value: f64 = raw.get().trim_matches('"').parse().ok()?;
     Duration::try_from_secs_f64(value).ok().filter(|timeout| !timeout.is_zero())

@@ -180,14 +180,19 @@ async fn states_of_the_brokerage_session() {
     }
 }
 
-#[tokio::test]
-async fn tickles_and_lists_of_accounts_keep_their_own_distance() {
-    let spacing = Duration::from_millis(120);
-    let mut gateway = Gateway::start(|line| match line {
+/// A gateway that answers tickles, and lists one account.
+async fn answering() -> Gateway {
+    Gateway::start(|line| match line {
         "POST /tickle" => r#"{"session":"abc"}"#,
         _ => r#"[{"id":"U1"}]"#,
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn tickles_and_lists_of_accounts_keep_their_own_distance() {
+    let spacing = Duration::from_millis(120);
+    let mut gateway = answering().await;
     gateway.config.tickle_spacing = spacing;
     gateway.config.account_list_spacing = spacing;
     let rest = gateway.rest();
@@ -213,11 +218,7 @@ async fn tickles_and_lists_of_accounts_keep_their_own_distance() {
 #[tokio::test]
 async fn the_first_calls_keep_the_distance_too() {
     let spacing = Duration::from_millis(120);
-    let mut gateway = Gateway::start(|line| match line {
-        "POST /tickle" => r#"{"session":"abc"}"#,
-        _ => r#"[{"id":"U1"}]"#,
-    })
-    .await;
+    let mut gateway = answering().await;
     gateway.config.tickle_spacing = spacing;
     gateway.config.account_list_spacing = 2 * spacing;
     let began = std::time::Instant::now();
@@ -233,11 +234,7 @@ async fn the_first_calls_keep_the_distance_too() {
 #[tokio::test]
 async fn calls_that_are_dropped_count_too() {
     let spacing = Duration::from_millis(300);
-    let mut gateway = Gateway::start(|line| match line {
-        "POST /tickle" => r#"{"session":"abc"}"#,
-        _ => r#"[{"id":"U1"}]"#,
-    })
-    .await;
+    let mut gateway = answering().await;
     gateway.config.tickle_spacing = spacing;
     gateway.config.account_list_spacing = spacing;
     let rest = gateway.rest();
