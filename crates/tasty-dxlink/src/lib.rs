@@ -47,6 +47,7 @@ mod contracts;
 mod discovery;
 mod driver;
 mod error;
+mod exchanges;
 #[doc(hidden)]
 pub mod frames;
 pub mod metrics;

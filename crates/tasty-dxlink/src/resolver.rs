@@ -4,8 +4,8 @@
 //! The symbol of an equity option can always be computed, while asking costs one call per contract. So the API is asked
 //! for a few contracts at each look and for a limited time; the others go by the rule until their turn comes, or until
 //! the streamer does not answer to the computed symbol. The symbol of an option on a future names an exchange that the
-//! contract does not: there the API is always asked, and a small table of products helps when it has no answer, or none in
-//! time. Answers are kept for the life of the source.
+//! contract does not: there one answer for each product tells it, and a small table of products helps when there is none,
+//! or none in time. Answers are kept for the life of the source.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,9 +17,10 @@ use tokio::time::timeout;
 
 use crate::Error;
 use crate::contracts::{self, NamedOption, OptionKind};
+use crate::exchanges::{Exchanges, Way};
 use crate::rest::{Named, PositionRow, Rest};
 
-/// Equity options the API is asked about at one look.
+/// Options whose symbols are known without the API and which it is asked about all the same at one look.
 const QUESTIONS: usize = 16;
 /// How long a symbol that is known without the API waits for it: a new position is to stream soon.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -41,6 +42,7 @@ struct Memory {
     chains: HashSet<String>,
     /// Computed streamer symbols that stayed silent.
     doubted: HashSet<String>,
+    exchanges: Exchanges,
 }
 
 /// The questions left at one look.
@@ -140,8 +142,7 @@ impl Resolver {
         if let Some(known) = self.known(symbol) {
             return Ok(known.unwrap_or(computed));
         }
-        let doubted = self.memory().doubted.contains(&computed);
-        if !doubted && !budget.take() {
+        if !self.is_doubted(&computed) && !budget.take() {
             return Ok(computed);
         }
         let chain = Chain::Equity(row.underlying_symbol.trim());
@@ -158,10 +159,25 @@ impl Resolver {
         budget: &Budget,
     ) -> Result<Option<String>, Error> {
         let symbol = rest_symbol.trim();
-        let asked = self.ask(symbol, self.rest.future_option_symbol(symbol), Some(Chain::Future(future.product())));
-        let Some(mic) = contracts::mic_of_product(future.product()) else { return Ok(asked.await?.found) };
-        let computed = || contracts::future_option_streamer_symbol(code, &option.contract, mic);
-        Ok(Some(self.soon(symbol, asked, budget).await?.unwrap_or_else(computed)))
+        let product = future.product();
+        let way = self.memory().exchanges.way(product, code, &option.contract);
+        if let Some(known) = self.known(symbol) {
+            return Ok(known.or_else(|| way.computed()));
+        }
+        let computed = match way {
+            Way::Computed(computed) if !self.is_doubted(&computed) => return Ok(Some(computed)),
+            Way::Presumed(computed) if !self.is_doubted(&computed) && !budget.take() => return Ok(Some(computed)),
+            way => way.computed(),
+        };
+        let asked = self.ask(symbol, self.rest.future_option_symbol(symbol), Some(Chain::Future(product)));
+        let found = match computed {
+            Some(_) => self.soon(symbol, asked, budget).await?,
+            None => asked.await?.found,
+        };
+        if let Some(found) = &found {
+            self.memory().exchanges.learn(product, code, &option.contract, found);
+        }
+        Ok(found.or(computed))
     }
 
     async fn future(
@@ -260,6 +276,10 @@ impl Resolver {
                 Ok(Answer { found: None, settled: false })
             }
         }
+    }
+
+    fn is_doubted(&self, computed: &str) -> bool {
+        self.memory().doubted.contains(computed)
     }
 
     /// What the API said before.

@@ -201,6 +201,41 @@ async fn a_large_book_is_not_asked_for_option_by_option() {
 }
 
 #[tokio::test]
+async fn one_answer_names_the_exchange_of_all_options_on_the_futures_of_a_product() {
+    let broker = Broker::start().await;
+    let strikes: Vec<String> = (0..300).map(|strike| (24_000 + strike).to_string()).collect();
+    let positions: Vec<String> =
+        strikes.iter().map(|strike| POSITION_F.replace("MNQZ5", "ZZZZ5").replace("24575", strike)).collect();
+    broker.positions(&positions.iter().map(String::as_str).collect::<Vec<_>>());
+    broker.on(move |request| {
+        let (_, tail) = request.line.split_once("/instruments/future-options/")?;
+        let strike = tail.split_once("250922C")?.1.get(..5)?;
+        Some(Reply::ok(format!(r#"{{"data":{{"streamer-symbol":"./D4AU25C{strike}:XTEST"}}}}"#)))
+    });
+    let mut config = broker.config();
+    config.accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
+    let mut client = Client::new(config, 64);
+    client.start();
+    let mut streamer = broker.authorize().await;
+    for _ in [1, 3] {
+        streamer.expect("CHANNEL_REQUEST").await;
+    }
+    streamer.say(r#"{"type":"CHANNEL_OPENED","channel":1}"#).await;
+    streamer.expect("FEED_SETUP").await;
+    let mut missing: std::collections::BTreeSet<String> =
+        strikes.iter().map(|strike| format!("./D4AU25C{strike}:XTEST")).collect();
+    while !missing.is_empty() {
+        let said: serde_json::Value = serde_json::from_str(&streamer.expect("FEED_SUBSCRIPTION").await).unwrap();
+        for added in said["add"].as_array().unwrap() {
+            assert!(missing.remove(added["symbol"].as_str().unwrap()), "{added}");
+        }
+    }
+    // Those whose turn comes while the first answer is on its way ask too.
+    assert!(broker.count("/instruments/future-options/") <= 8, "{}", broker.count("/instruments/future-options/"));
+    stop(client).await;
+}
+
+#[tokio::test]
 async fn an_api_that_hangs_does_not_hold_up_what_is_known_without_it() {
     let broker = Broker::start().await;
     let futures: Vec<String> =
