@@ -46,8 +46,11 @@ impl Subscriptions {
 
     /// Sends these once more, as far as they are wanted.
     pub(crate) fn repeat(&mut self, items: impl IntoIterator<Item = Item>) {
+        let before = self.again.len();
         self.again.extend(items);
-        self.plan();
+        if self.again.len() > before {
+            self.plan();
+        }
     }
 
     fn plan(&mut self) {
