@@ -90,6 +90,11 @@ impl Desk {
         Some(Batch { first: Seq(after).plus(1), records })
     }
 
+    /// Whether everything read has been handed out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty()
+    }
+
     /// Reads at most `max` of the records that follow `after`.
     pub(super) fn fill(&mut self, after: u64, max: usize) -> Result<(), LogError> {
         self.ready.clear();

@@ -18,7 +18,7 @@ use super::recent::Recent;
 /// What was just accepted is handed out from memory, as long as the reader keeps up; some 4,000 rows are kept for that. Who
 /// is further behind, or asks for the same again, has it from the segments, a batch at a time and no more than 8 MiB. Those
 /// batches are read and decoded on tokio's threads for blocking work: a disk that takes its time must not hold up whoever
-/// shares a worker.
+/// shares a worker. While one is on its way to the database the next is read.
 ///
 /// Asked for what follows [`Seq::ZERO`], what an earlier run has left begins with the oldest record kept: what came before
 /// was released because it was stored.
@@ -98,25 +98,44 @@ impl JournalLog {
 
     /// Waits for a read under way, then gives the desk. The failure of a read that was begun for something else is not told.
     async fn desk(&mut self, after: u64) -> Result<&mut Desk, LogError> {
-        if let Work::Reading { after: asked, task } = &mut self.state {
-            let asked = *asked;
-            match task.await {
-                Ok((desk, outcome)) => {
-                    self.state = Work::Idle(desk);
-                    if asked == after {
-                        outcome?;
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "reading the journal ended badly");
-                    self.state = Work::Lost;
-                }
-            }
+        if let Some((asked, outcome)) = self.finish_reading().await
+            && asked == after
+        {
+            outcome?;
         }
         match &mut self.state {
             Work::Idle(desk) => Ok(desk),
             _ => Err(LogError::Io(io::Error::other("the reader of the journal is gone"))),
         }
+    }
+
+    /// Waits for a read under way; gives what it was begun behind, and how it ended.
+    async fn finish_reading(&mut self) -> Option<(u64, Result<(), LogError>)> {
+        let Work::Reading { after, task } = &mut self.state else { return None };
+        let after = *after;
+        match task.await {
+            Ok((desk, outcome)) => {
+                self.state = Work::Idle(desk);
+                Some((after, outcome))
+            }
+            Err(error) => {
+                tracing::error!(%error, "reading the journal ended badly");
+                self.state = Work::Lost;
+                None
+            }
+        }
+    }
+
+    /// What the desk has of the records behind `after`. A whole batch means that more wait on the disk: they are read while
+    /// this one is stored.
+    async fn read(&mut self, after: u64, max: usize) -> Result<Option<Batch>, LogError> {
+        let desk = self.desk(after).await?;
+        let Some(batch) = desk.take(after, max) else { return Ok(None) };
+        let last = batch.last().0;
+        if desk.is_empty() && batch.records.len() >= max && self.handle.progress().written > last {
+            self.begin(last, max);
+        }
+        Ok(Some(batch))
     }
 
     /// At most `max` of the records that follow `after`, if they are in memory.
@@ -152,7 +171,7 @@ impl SnapshotLog for JournalLog {
 
     async fn next(&mut self, after: Seq, max: usize) -> Result<Batch, LogError> {
         let after = after.0.max(self.first - 1);
-        if let Some(batch) = self.desk(after).await?.take(after, max) {
+        if let Some(batch) = self.read(after, max).await? {
             return Ok(batch);
         }
         self.wait_beyond(after).await?;
@@ -160,8 +179,7 @@ impl SnapshotLog for JournalLog {
             return Ok(Batch { first: Seq(after).plus(1), records });
         }
         self.begin(after, max);
-        let batch = self.desk(after).await?.take(after, max);
-        batch.ok_or_else(|| {
+        self.read(after, max).await?.ok_or_else(|| {
             let message = format!("record {} of the journal is said to be there and is not", after.saturating_add(1));
             LogError::Io(io::Error::new(io::ErrorKind::InvalidData, message))
         })
@@ -173,11 +191,10 @@ impl SnapshotLog for JournalLog {
         if written_to && self.handle.usage().segments <= 1 {
             return Ok(());
         }
-        let upto = match &self.state {
-            Work::Idle(desk) => desk.may_go(upto.0),
-            // Nothing is lost by waiting for the next release.
-            _ => return Ok(()),
-        };
+        // What is read ahead is asked for next; should it have failed, that is told then.
+        let _ = self.finish_reading().await;
+        let Work::Idle(desk) = &self.state else { return Ok(()) };
+        let upto = desk.may_go(upto.0);
         let (handle, incarnation) = (self.handle.clone(), self.incarnation);
         let released = spawn_blocking(move || handle.release(incarnation, upto)).await;
         released.map_err(|error| LogError::Io(io::Error::other(error)))?.map_err(unreadable)

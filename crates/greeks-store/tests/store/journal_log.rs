@@ -99,6 +99,28 @@ async fn a_reader_that_falls_behind_and_catches_up_has_every_row_in_order() {
     assert_eq!(written, ROWS);
 }
 
+/// A reader that is behind has the next batch read while it stores one, and what it has stored goes all the same.
+#[tokio::test]
+async fn a_reader_that_is_behind_frees_the_disk_batch_by_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let JournalLogs { mut writer, mut log, monitor, .. } = open_journal(dir.path(), 256 << 10, 400);
+    for batch in rows(0..40_000).chunks(500) {
+        writer.append(batch).unwrap();
+    }
+    let mut read = Seq::ZERO;
+    let mut segments = vec![monitor.usage().segments];
+    while read.0 < 30_000 {
+        let batch = log.next(read, 1_000).await.unwrap();
+        assert_eq!((batch.first, batch.records.len()), (read.plus(1), 1_000));
+        read = batch.last();
+        log.release(read).await.unwrap();
+        segments.push(monitor.usage().segments);
+    }
+    let (before, after) = (segments[0], segments[30]);
+    assert!(before > 10 && after <= before / 4 + 2, "{segments:?}");
+    assert!(segments.windows(5).all(|five| five[4] < five[0]), "{segments:?}");
+}
+
 #[tokio::test]
 async fn a_waiting_reader_is_woken_by_an_append_and_by_the_end() {
     let dir = tempfile::tempdir().unwrap();

@@ -28,6 +28,8 @@ pub(crate) struct Load {
     pub(crate) seconds: u32,
     /// Contracts held.
     pub(crate) positions: usize,
+    /// Whether the account begins only when the first value of each contract is stored.
+    pub(crate) without_first: bool,
 }
 
 /// What a turn of greekd showed; times in milliseconds.
@@ -61,7 +63,7 @@ impl Load {
     /// With a book so small that its first values, which meet a cold program, are 2 % of what is streamed at most, and large
     /// enough that no contract ticks more often than any does.
     pub(crate) fn new(rate: f64, seconds: u32) -> Self {
-        let load = Self { rate, seconds, positions: 0 };
+        let load = Self { rate, seconds, positions: 0, without_first: false };
         Self { positions: (load.events() / 50).clamp(2, 400), ..load }
     }
 
@@ -93,6 +95,9 @@ pub(crate) async fn measure(database: &Database, load: Load) -> Result<Sample> {
     let started = launched.elapsed().as_secs_f64();
     let backends = backends(&database.client).await?;
     let at = address(&daemon).await;
+    if load.without_first {
+        first_values(&database.client, before, load.positions).await?;
+    }
 
     let cpu = || (cpu_seconds(daemon.pid()), backends.iter().map(|pid| cpu_seconds(*pid)).sum::<Option<f64>>());
     let begin_wall = Timestamp::now();
@@ -181,6 +186,20 @@ async fn count(client: &Client, since: Timestamp) -> u64 {
     // Asked again when it fails.
     let count = client.query_one("SELECT count(*) FROM greek_ticks WHERE event_time >= $1", &[&since]).await;
     count.map_or(0, |row| row.get::<_, i64>(0).unsigned_abs())
+}
+
+/// Waits until a value of each contract is stored.
+async fn first_values(client: &Client, since: Timestamp, contracts: usize) -> Result<()> {
+    let sql = "SELECT count(DISTINCT series_id) >= $2 FROM greek_ticks WHERE event_time >= $1";
+    let contracts = i64::try_from(contracts)?;
+    let end = Instant::now() + PATIENCE;
+    while !client.query_one(sql, &[&since, &contracts]).await?.get::<_, bool>(0) {
+        if Instant::now() > end {
+            return Err(format!("not every contract has a value after {PATIENCE:?}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 /// Processes of the server that work for greekd.
