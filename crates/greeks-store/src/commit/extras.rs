@@ -20,9 +20,10 @@ const CURRENT: &str = "SELECT DISTINCT ON (contract_key, multiplier) contract_ke
 const NEWER: &str = "SELECT EXISTS (SELECT 1 FROM positions_history WHERE broker = $1 AND account_id = $2 \
     AND observed_at > $3 AND observed_at <= statement_timestamp() + interval '10 minutes' AND (seq >> 40)::int <> $4)";
 
-const CHANGE: &str = "INSERT INTO positions_history \
-    (observed_at, broker, account_id, contract_key, multiplier, underlying, quantity, previous_quantity, seq) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+/// All of a record in one statement: a large book is read at once, and its rows wait for it.
+const CHANGES: &str = "INSERT INTO positions_history \
+    (observed_at, broker, account_id, seq, contract_key, multiplier, underlying, quantity, previous_quantity) \
+    SELECT $1, $2, $3, $4, * FROM unnest($5::text[], $6::numeric[], $7::text[], $8::float8[], $9::float8[])";
 
 /// A gap that somebody has closed stays closed: whoever states that it is open knows less, as after a takeover.
 const GAP: &str = "INSERT INTO ingest_gaps (source, kind, gap_from, gap_to, reason, events, seq) \
@@ -47,25 +48,27 @@ pub(super) async fn positions(client: &Client, stream: i32, records: &[(u64, &Po
             continue;
         }
         let held = current(client, record).await?;
-        for change in changes(&held, record) {
-            let line = &change.line;
-            client
-                .execute(
-                    CHANGE,
-                    &[
-                        &timestamp(record.observed_at),
-                        &record.source.as_str(),
-                        &record.account_id.as_str(),
-                        &line.contract_key,
-                        &line.multiplier,
-                        &change.underlying,
-                        &change.quantity,
-                        &change.previous,
-                        &seq,
-                    ],
-                )
-                .await?;
+        let changes = changes(&held, record);
+        if changes.is_empty() {
+            continue;
         }
+        let each = || changes.iter();
+        client
+            .execute(
+                CHANGES,
+                &[
+                    &timestamp(record.observed_at),
+                    &record.source.as_str(),
+                    &record.account_id.as_str(),
+                    &seq,
+                    &each().map(|change| &change.line.contract_key).collect::<Vec<_>>(),
+                    &each().map(|change| change.line.multiplier).collect::<Vec<_>>(),
+                    &each().map(|change| &change.underlying).collect::<Vec<_>>(),
+                    &each().map(|change| change.quantity).collect::<Vec<_>>(),
+                    &each().map(|change| change.previous).collect::<Vec<_>>(),
+                ],
+            )
+            .await?;
     }
     Ok(())
 }
