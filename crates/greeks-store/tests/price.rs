@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use greeks_model::{GreekSnapshot, Record, Series, SnapshotSink};
+use greeks_model::{AccountId, GreekSnapshot, PositionsRecord, Record, Series, SnapshotSink, SourceId, UnixNanos};
 use greeks_store::greeks_journal::Options;
 use greeks_store::private::{PrivateConfig, PrivateServer};
 use greeks_store::{Committer, CommitterConfig, DatabaseConfig, journal_log, memory_log, migrate};
@@ -77,6 +77,17 @@ fn rows() -> Vec<Record> {
     (0..ROWS).map(row).collect()
 }
 
+/// An account of so many lines, seen for the first time.
+fn positions(account: &str, lines: u32) -> Record {
+    let line = |number: u32| (series(account, &format!("SPXW  261218C{:08}", 5_000_000 + number * 5_000)), 1.0);
+    Record::Positions(PositionsRecord {
+        source: SourceId::new("tastytrade").unwrap(),
+        account_id: AccountId::new(account).unwrap(),
+        observed_at: UnixNanos::from_millis(1_763_650_800_000),
+        positions: (0..lines).map(line).collect(),
+    })
+}
+
 #[tokio::test]
 async fn a_commit_is_two_round_trips_and_one_sync() {
     let dir = tempfile::tempdir().unwrap();
@@ -106,6 +117,14 @@ async fn a_commit_is_two_round_trips_and_one_sync() {
         }
     }
     let round_trips = turns.count.load(Ordering::SeqCst) - before.1;
+    let mut of_positions = Vec::new();
+    for (record, lines) in (FIRST + COMMITS + 1..).zip([2, 2, 500]) {
+        let before = turns.count.load(Ordering::SeqCst);
+        sink.append(&[positions(&format!("5WT{record:05}"), lines)]).unwrap();
+        status.wait_for(|status| status.durable.0 == record).await.unwrap();
+        of_positions.push(turns.count.load(Ordering::SeqCst) - before);
+    }
+    assert_eq!(of_positions[1], of_positions[2], "the size of an account makes no difference: {of_positions:?}");
     Box::new(sink).close().unwrap();
     running.await.unwrap().unwrap();
     // A backend tells what it has done once a second, and when it ends.
