@@ -37,8 +37,11 @@ pub(crate) async fn run(options: &GrowthOptions) -> Result<()> {
         let (mut into_empty, mut into_full) = (Vec::new(), Vec::new());
         for round in 1..=options.rounds {
             let empty = cluster.database(&format!("empty_{round}")).await;
-            into_empty.push(product::measure(&empty, load(BOOK)).await?);
-            into_full.push(product::measure(&full, load(BOOK)).await?);
+            for (name, database, samples) in [("empty", &empty, &mut into_empty), ("full", &full, &mut into_full)] {
+                let sample = product::measure(database, load(BOOK)).await?;
+                println!("round {round}, {name}: {}", line(&sample));
+                samples.push(sample);
+            }
         }
         lines.push((format!("{BOOK} contracts, no row stored"), into_empty));
         lines.push((format!("{BOOK} contracts, {} rows stored", options.rows), into_full));

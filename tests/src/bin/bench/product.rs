@@ -28,7 +28,7 @@ pub(crate) struct Load {
     pub(crate) seconds: u32,
     /// Contracts held.
     pub(crate) positions: usize,
-    /// Whether the account begins only when the first value of each contract is stored.
+    /// Whether measuring begins only when the first value of each contract is stored.
     pub(crate) without_first: bool,
 }
 
@@ -86,7 +86,7 @@ impl Load {
 /// Streams for the time of `load` into `database`. A lost or doubled row is an error: the speed of a program that loses rows
 /// means nothing.
 pub(crate) async fn measure(database: &Database, load: Load) -> Result<Sample> {
-    let before = now();
+    let before = newest_before(&database.client).await?;
     let sim = TastySim::start(load.sim()).await?;
     let launched = Instant::now();
     let daemon = tasty::daemon(&sim, database);
@@ -153,7 +153,7 @@ pub(crate) async fn measure(database: &Database, load: Load) -> Result<Sample> {
         p95: figures.p95,
         p99: figures.p99,
         accepted_p99: figures.accepted_p99,
-        due_p95: due_p95(&database.client, before).await?,
+        due_p95: due_p95(&database.client, if load.without_first { begin_wall } else { before }).await?,
         started,
         events_per_second: sent / took,
         rows_per_second: sent / durable,
@@ -184,13 +184,13 @@ fn wanted(sim: &TastySim) -> Option<u64> {
 /// Rows that are not older than this turn.
 async fn count(client: &Client, since: Timestamp) -> u64 {
     // Asked again when it fails.
-    let count = client.query_one("SELECT count(*) FROM greek_ticks WHERE event_time >= $1", &[&since]).await;
+    let count = client.query_one("SELECT count(*) FROM greek_ticks WHERE event_time > $1", &[&since]).await;
     count.map_or(0, |row| row.get::<_, i64>(0).unsigned_abs())
 }
 
 /// Waits until a value of each contract is stored.
 async fn first_values(client: &Client, since: Timestamp, contracts: usize) -> Result<()> {
-    let sql = "SELECT count(DISTINCT series_id) >= $2 FROM greek_ticks WHERE event_time >= $1";
+    let sql = "SELECT count(DISTINCT series_id) >= $2 FROM greek_ticks WHERE event_time > $1";
     let contracts = i64::try_from(contracts)?;
     let end = Instant::now() + PATIENCE;
     while !client.query_one(sql, &[&since, &contracts]).await?.get::<_, bool>(0) {
@@ -219,13 +219,19 @@ async fn last_stored(client: &Client, begin: Timestamp) -> Result<f64> {
 /// Leaves out the first value of each contract, which had its stamp before anybody was connected.
 async fn due_p95(client: &Client, since: Timestamp) -> Result<Option<f64>> {
     let sql = "SELECT percentile_disc(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM persisted_at - event_time)::float8) \
-               * 1000 FROM greek_ticks WHERE flags & 4 = 0 AND event_time >= $1";
+               * 1000 FROM greek_ticks WHERE flags & 4 = 0 AND event_time > $1";
     Ok(client.query_one(sql, &[&since]).await?.get(0))
 }
 
-fn now() -> Timestamp {
-    // The market's first values may have their stamps a moment before.
-    Timestamp::now().saturating_sub(Duration::from_secs(600)).unwrap_or(Timestamp::MIN)
+/// Rows of this turn are younger. The market's first values may have their stamps a moment before it begins, and an earlier
+/// turn may have filled the database.
+async fn newest_before(client: &Client) -> Result<Timestamp> {
+    let moment = Timestamp::now().saturating_sub(Duration::from_secs(600))?;
+    // Before the first turn there is no table.
+    let known = client.query_one("SELECT to_regclass('greek_ticks') IS NOT NULL", &[]).await?.get(0);
+    let newest: Option<Timestamp> =
+        if known { client.query_one("SELECT max(event_time) FROM greek_ticks", &[]).await?.get(0) } else { None };
+    Ok(newest.map_or(moment, |newest| newest.max(moment)))
 }
 
 /// The last line of greekd's log.

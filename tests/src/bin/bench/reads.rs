@@ -42,7 +42,7 @@ pub(crate) async fn run(options: &ReadsOptions) -> Result<()> {
     let of_underlying = snapshots(|filter| filter.underlying = Some("U1".into()));
     ask(options, "newest 100 of an underlying", Some(TARGET_MS), async || rows(&queries, &of_underlying).await).await?;
     let day = snapshots(|filter| {
-        filter.contract_key = Some("C7".into());
+        filter.contract_key = Some("U0    301218C00008000".into());
         (filter.from, filter.to) = (Some(ago(now, 6)), Some(ago(now, 5)));
         filter.limit = SnapshotFilter::MAX_LIMIT;
     });
@@ -76,8 +76,9 @@ pub(crate) async fn fill(database: &Database, rows: u32, series: u32, now: Times
     client
         .execute(
             "INSERT INTO series (broker, account_id, contract_key, multiplier, underlying, expiration, strike, option_type) \
-             SELECT CASE n % 2 WHEN 0 THEN 'ibkr' ELSE 'tastytrade' END, 'A' || n % 3, 'C' || n, 100, 'U' || n / $2::bigint, \
-             '2030-12-18', n, 'C' FROM generate_series(0, $1::bigint - 1) n",
+             SELECT CASE n % 2 WHEN 0 THEN 'ibkr' ELSE 'tastytrade' END, 'A' || n % 3, \
+             rpad('U' || n / $2::bigint, 6) || '301218C' || lpad(((n + 1) * 1000)::text, 8, '0'), 100, \
+             'U' || n / $2::bigint, '2030-12-18', n + 1, 'C' FROM generate_series(0, $1::bigint - 1) n",
             &[&series, &share],
         )
         .await?;
