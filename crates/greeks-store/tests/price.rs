@@ -89,7 +89,7 @@ fn positions(account: &str, lines: u32) -> Record {
 }
 
 #[tokio::test]
-async fn a_commit_is_two_round_trips_and_one_sync() {
+async fn a_commit_is_two_round_trips_and_one_sync_and_an_account_as_many_whatever_its_size() {
     let dir = tempfile::tempdir().unwrap();
     let server = PrivateServer::start(PrivateConfig::throwaway(dir.path())).await.unwrap();
     let driver = server.create_database("price").await.unwrap();

@@ -13,15 +13,12 @@ use crate::contracts;
 #[derive(Debug, Default)]
 pub(crate) struct Exchanges(HashMap<String, Shown>);
 
-/// What the answers have shown of a product.
-#[derive(Debug, PartialEq, Eq)]
-enum Shown {
-    /// The API has been asked about one of its options.
-    Nothing,
-    /// Symbols follow the rule, with this exchange.
-    Rule { mic: String },
-    /// A symbol did not follow the rule.
-    Exception,
+/// What the answers have shown of a product, of which one option at least has been looked at.
+#[derive(Debug, Default)]
+struct Shown {
+    mic: Option<String>,
+    /// Whether a symbol did not follow the rule.
+    exception: bool,
 }
 
 /// The way to the streamer symbol of an option on a future.
@@ -29,7 +26,7 @@ enum Shown {
 pub(crate) enum Way {
     /// By the rule, which answers have borne out.
     Computed(String),
-    /// By the rule with the exchange of a table, unless the API is asked.
+    /// By the rule, which the API may know better.
     Presumed(String),
     /// The API has to be asked; the rule's symbol, if there is one, is for the case that it does not answer.
     Asked(Option<String>),
@@ -48,29 +45,31 @@ impl Way {
 impl Exchanges {
     /// How to come to the symbol of this option: the first of each product is asked about.
     pub(crate) fn way(&mut self, product: &str, code: &Future, contract: &Contract) -> Way {
-        let with = |mic: &str| contracts::future_option_streamer_symbol(code, contract, mic);
-        let presumed = contracts::mic_of_product(product).map(with);
-        match self.0.get(product) {
-            None => {
-                self.0.insert(product.to_owned(), Shown::Nothing);
-                Way::Asked(presumed)
+        let shown = self.0.get(product);
+        let learned = shown.and_then(|shown| shown.mic.as_deref());
+        let mic = learned.or_else(|| contracts::mic_of_product(product));
+        let computed = mic.map(|mic| contracts::future_option_streamer_symbol(code, contract, mic));
+        match (shown, computed) {
+            (None, computed) => {
+                self.0.insert(product.to_owned(), Shown::default());
+                Way::Asked(computed)
             }
-            Some(Shown::Nothing) => presumed.map_or(Way::Asked(None), Way::Presumed),
-            Some(Shown::Rule { mic }) => Way::Computed(with(mic)),
-            Some(Shown::Exception) => Way::Asked(presumed),
+            (_, None) => Way::Asked(None),
+            (Some(Shown { mic: Some(_), exception: false }), Some(computed)) => Way::Computed(computed),
+            (_, Some(computed)) => Way::Presumed(computed),
         }
     }
 
     /// The API has named the symbol of this option.
     pub(crate) fn learn(&mut self, product: &str, code: &Future, contract: &Contract, symbol: &str) {
-        let mic = contracts::mic_of(symbol)
-            .filter(|mic| contracts::future_option_streamer_symbol(code, contract, mic) == symbol);
-        let shown = match (self.0.get(product), mic) {
-            (Some(Shown::Exception), _) | (_, None) => Shown::Exception,
-            (Some(Shown::Rule { mic: before }), Some(mic)) if before != mic => Shown::Exception,
-            (_, Some(mic)) => Shown::Rule { mic: mic.to_owned() },
-        };
-        self.0.insert(product.to_owned(), shown);
+        let shown = self.0.entry(product.to_owned()).or_default();
+        let told = contracts::mic_of(symbol);
+        let follows = told.is_some_and(|mic| contracts::future_option_streamer_symbol(code, contract, mic) == symbol);
+        let differs = shown.mic.as_deref().is_some_and(|mic| told != Some(mic));
+        shown.exception |= !follows || differs;
+        if follows || shown.mic.is_none() {
+            shown.mic = told.map(str::to_owned);
+        }
     }
 }
 
@@ -103,15 +102,25 @@ mod tests {
     }
 
     #[test]
-    fn a_product_with_an_exception_is_always_asked_about() {
+    fn after_an_exception_the_rule_is_a_presumption() {
         let (code, contract) = option("./ESZ6 EW4X6 261127P5000");
-        for exception in ["./EW4X26P50:XCME", "./EW4X26P5000", "./EW4X26P5000:XCBT", ".ES"] {
+        for (product, exception, presumed) in [
+            ("ZZ", "./EW4X26P50:XTEST", "./EW4X26P5000:XTEST"),
+            ("ZZ", "./EW4X26P5000", "./EW4X26P5000:XTEST"),
+            ("ZZ", "./EW4X26P5000:XCBT", "./EW4X26P5000:XTEST"),
+            ("ES", ".ES", "./EW4X26P5000:XTEST"),
+        ] {
             let mut known = Exchanges::default();
-            known.learn("ES", &code, &contract, "./EW4X26P5000:XCME");
-            known.learn("ES", &code, &contract, exception);
-            known.learn("ES", &code, &contract, "./EW4X26P5000:XCME");
-            let asked = Way::Asked(Some("./EW4X26P5000:XCME".into()));
-            assert_eq!(known.way("ES", &code, &contract), asked, "{exception}");
+            known.learn(product, &code, &contract, "./EW4X26P5000:XTEST");
+            known.learn(product, &code, &contract, exception);
+            known.learn(product, &code, &contract, "./EW4X26P5000:XTEST");
+            assert_eq!(known.way(product, &code, &contract), Way::Presumed(presumed.into()), "{exception}");
         }
+        // Of an exception that comes first the exchange is believed.
+        let mut known = Exchanges::default();
+        known.learn("ZZ", &code, &contract, "./EW4X26P50:XTEST");
+        assert_eq!(known.way("ZZ", &code, &contract), Way::Presumed("./EW4X26P5000:XTEST".into()));
+        known.learn("YY", &code, &contract, ".EW");
+        assert_eq!(known.way("YY", &code, &contract), Way::Asked(None));
     }
 }

@@ -20,8 +20,10 @@ use crate::contracts::{self, NamedOption, OptionKind};
 use crate::exchanges::{Exchanges, Way};
 use crate::rest::{Named, PositionRow, Rest};
 
-/// Options whose symbols are known without the API and which it is asked about all the same at one look.
+/// How many options the API is asked about at one look although their symbols are known without it.
 const QUESTIONS: usize = 16;
+/// How many of those whose computed symbol has stayed silent.
+const DOUBTS: usize = 100;
 /// How long a symbol that is known without the API waits for it: a new position is to stream soon.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -48,19 +50,28 @@ struct Memory {
 /// The questions left at one look.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    left: AtomicUsize,
+    questions: AtomicUsize,
+    doubts: AtomicUsize,
     /// Whether the API has failed to answer: it is left alone until the next look.
     closed: AtomicBool,
+    /// Products without a known exchange of which it has failed to name one.
+    unanswered: Mutex<HashSet<String>>,
 }
 
 impl Budget {
-    pub(crate) const fn new() -> Self {
-        Self { left: AtomicUsize::new(QUESTIONS), closed: AtomicBool::new(false) }
+    pub(crate) fn new() -> Self {
+        Self {
+            questions: AtomicUsize::new(QUESTIONS),
+            doubts: AtomicUsize::new(DOUBTS),
+            closed: AtomicBool::new(false),
+            unanswered: Mutex::default(),
+        }
     }
 
-    fn take(&self) -> bool {
+    fn take(&self, doubted: bool) -> bool {
+        let left = if doubted { &self.doubts } else { &self.questions };
         let take = |left: usize| left.checked_sub(1);
-        !self.is_closed() && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+        !self.is_closed() && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
     fn close(&self) {
@@ -69,6 +80,10 @@ impl Budget {
 
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
+    }
+
+    fn unanswered(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -142,7 +157,7 @@ impl Resolver {
         if let Some(known) = self.known(symbol) {
             return Ok(known.unwrap_or(computed));
         }
-        if !self.is_doubted(&computed) && !budget.take() {
+        if !budget.take(self.is_doubted(&computed)) {
             return Ok(computed);
         }
         let chain = Chain::Equity(row.underlying_symbol.trim());
@@ -164,15 +179,24 @@ impl Resolver {
         if let Some(known) = self.known(symbol) {
             return Ok(known.or_else(|| way.computed()));
         }
+        let doubted = |computed: &str| self.is_doubted(computed);
         let computed = match way {
-            Way::Computed(computed) if !self.is_doubted(&computed) => return Ok(Some(computed)),
-            Way::Presumed(computed) if !self.is_doubted(&computed) && !budget.take() => return Ok(Some(computed)),
+            Way::Computed(computed) if !doubted(&computed) => return Ok(Some(computed)),
+            Way::Computed(computed) | Way::Presumed(computed) if !budget.take(doubted(&computed)) => {
+                return Ok(Some(computed));
+            }
+            Way::Asked(None) if budget.unanswered().contains(product) => return Ok(None),
             way => way.computed(),
         };
         let asked = self.ask(symbol, self.rest.future_option_symbol(symbol), Some(Chain::Future(product)));
-        let found = match computed {
-            Some(_) => self.soon(symbol, asked, budget).await?,
-            None => asked.await?.found,
+        let found = if computed.is_some() {
+            self.soon(symbol, asked, budget).await?
+        } else {
+            let Answer { found, settled } = asked.await?;
+            if found.is_none() && !settled {
+                budget.unanswered().insert(product.to_owned());
+            }
+            found
         };
         if let Some(found) = &found {
             self.memory().exchanges.learn(product, code, &option.contract, found);

@@ -126,16 +126,24 @@ impl JournalLog {
         }
     }
 
-    /// What the desk has of the records behind `after`. A whole batch means that more wait on the disk: they are read while
-    /// this one is stored.
+    /// What the desk has of the records behind `after`. Behind a whole batch more usually wait on the disk: if so, they are
+    /// read while this one is stored.
     async fn read(&mut self, after: u64, max: usize) -> Result<Option<Batch>, LogError> {
         let desk = self.desk(after).await?;
         let Some(batch) = desk.take(after, max) else { return Ok(None) };
         let last = batch.last().0;
-        if desk.is_empty() && batch.records.len() >= max && self.handle.progress().written > last {
+        if desk.is_empty() && batch.records.len() >= max && self.is_on_disk_only(last + 1) {
             self.begin(last, max);
         }
         Ok(Some(batch))
+    }
+
+    /// Whether this record is there and has to be read back.
+    fn is_on_disk_only(&self, number: u64) -> bool {
+        match &self.end {
+            End::At(last) => number <= *last,
+            End::Open(_, recent) => number <= self.handle.progress().written && !recent.has(number),
+        }
     }
 
     /// At most `max` of the records that follow `after`, if they are in memory.

@@ -67,6 +67,12 @@ impl Recent {
         Some(records)
     }
 
+    /// Whether this record is here.
+    pub(super) fn has(&self, number: u64) -> bool {
+        let tail = self.lock();
+        (tail.first..tail.next()).contains(&number)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tail> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::fake::*;
+use futures_util::StreamExt;
 use greeks_model::{AccountId, Instrument, OperatorReason, Retry, SessionEnd, SourceEvent, UnixNanos};
 
 const ASK_A: &str = "/instruments/equity-options/AAPL%20%20261218C00232500";
@@ -233,6 +234,75 @@ async fn one_answer_names_the_exchange_of_all_options_on_the_futures_of_a_produc
     // Those whose turn comes while the first answer is on its way ask too.
     assert!(broker.count("/instruments/future-options/") <= 8, "{}", broker.count("/instruments/future-options/"));
     stop(client).await;
+}
+
+#[tokio::test]
+async fn an_option_on_a_future_that_breaks_the_rule_is_found_and_the_others_stay() {
+    let broker = Broker::start().await;
+    let strikes: Vec<u32> = (24_000..24_012).collect();
+    let position = |strike: &u32| POSITION_F.replace("MNQZ5", "ZZZZ5").replace("24575", &strike.to_string());
+    let positions: Vec<String> = strikes.iter().map(position).collect();
+    broker.positions(&positions.iter().map(String::as_str).collect::<Vec<_>>());
+    broker.on(move |request| {
+        let (_, tail) = request.line.split_once("/instruments/future-options/")?;
+        let strike = tail.split_once("250922C")?.1.get(..5)?;
+        let odd = if strike == "24011" { ".0" } else { "" };
+        Some(Reply::ok(format!(r#"{{"data":{{"streamer-symbol":"./D4AU25C{strike}{odd}:XTEST"}}}}"#)))
+    });
+    let mut config = broker.config();
+    config.accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
+    config.silent_after = Duration::from_millis(100);
+    config.position_poll = Duration::from_millis(300);
+    let mut client = Client::new(config, 64);
+    client.start();
+    let mut streamer = broker.subscribe().await;
+    let symbols: Vec<String> = strikes.iter().map(|strike| format!("./D4AU25C{strike}:XTEST")).collect();
+    streamer.say(CONFIG).await;
+    let heard: Vec<_> = symbols[..11].iter().map(|symbol| (symbol.as_str(), 0.5)).collect();
+    streamer.say(&deltas(&heard)).await;
+    let again = streamer.expect("FEED_SUBSCRIPTION").await;
+    assert!(again.contains(&symbols[11]) && !again.contains("remove"), "{again}");
+    let change = streamer.expect("FEED_SUBSCRIPTION").await;
+    let said: serde_json::Value = serde_json::from_str(&change).unwrap();
+    let item = |symbol: &str| serde_json::json!([{"type": "Greeks", "symbol": symbol}]);
+    assert_eq!(
+        (&said["add"], &said["remove"]),
+        (&item("./D4AU25C24011.0:XTEST"), &item("./D4AU25C24011:XTEST")),
+        "nothing else changes"
+    );
+    // And nothing does afterwards, the API being down.
+    broker.answer("/instruments/", Reply::status(500, ""));
+    streamer.say(&deltas(&[("./D4AU25C24011.0:XTEST", 0.25)])).await;
+    client.state(connected).await;
+    let looks = broker.count("/positions");
+    while broker.count("/positions") < looks + 2 {
+        client.event().await;
+    }
+    client.ends.cancel.cancel();
+    assert_eq!(client.end().await.unwrap(), SessionEnd::Cancelled);
+    while let Some(Ok(more)) = streamer.socket.next().await {
+        assert!(!more.to_string().contains("FEED_SUBSCRIPTION"), "{more}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_book_of_options_on_futures_is_not_asked_for_one_by_one() {
+    for (product, most) in [("MNQ", 4 + 16), ("ZZZ", 4)] {
+        let broker = Broker::start().await;
+        let position = |strike: u32| POSITION_F.replace("MNQ", product).replace("24575", &strike.to_string());
+        let positions: Vec<String> = (24_000..24_100).map(position).collect();
+        broker.positions(&positions.iter().map(String::as_str).collect::<Vec<_>>());
+        broker.answer("/instruments/", Reply::status(500, ""));
+        broker.answer("/futures-option-chains/", Reply::status(500, ""));
+        let mut config = broker.config();
+        config.accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
+        let mut client = Client::new(config, 64);
+        client.start();
+        let _streamer = broker.authorize().await;
+        let asked = broker.count("/instruments/future-options/");
+        assert!((1..=most).contains(&asked), "{product}: {asked}");
+        stop(client).await;
+    }
 }
 
 #[tokio::test]
