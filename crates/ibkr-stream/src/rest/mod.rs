@@ -185,6 +185,7 @@ impl Rest {
         let fault = body::reason(answer.status.as_u16(), &answer.body);
         let reason = clean(&fault.text, &[]);
         let says = |words: &str| fault.text.to_ascii_lowercase().contains(words);
+        let refused = fault.status == 403 || says("access denied") && session::is_of_session(call);
         match fault.status {
             429 => {
                 let pause = answer.retry_after.unwrap_or(self.penalty);
@@ -196,14 +197,15 @@ impl Rest {
             _ if says("no bridge") || says("init session first") => Error::NoBrokerageSession { reason },
             // Whether it talks to this address at all, the gateway tells at the first call. Later a refusal is about one
             // call, such as a list that this user may not see, or passes like any other failure.
-            status
-                if (status == 403 || says("access denied") && session::is_of_session(call))
-                    && !self.succeeded.load(Ordering::Relaxed) =>
-            {
-                Error::Forbidden { call, reason }
-            }
+            _ if refused && !self.succeeded.load(Ordering::Relaxed) => Error::Forbidden { call, reason },
             _ if says("not authenticated") => Error::LoginRequired { gateway: self.gateway.clone() },
             status @ (502..=504) => Error::Maintenance { call, status, pause: self.maintenance_pause },
+            // Perhaps the gateway was started anew with another configuration.
+            status if refused && session::is_of_session(call) => {
+                let reason =
+                    format!("{reason}: should that last, add this machine to ips.allow in the gateway's conf.yaml");
+                Error::Status { call, status, reason }
+            }
             status => Error::Status { call, status, reason },
         }
     }

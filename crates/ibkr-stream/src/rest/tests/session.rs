@@ -75,13 +75,14 @@ async fn a_refusal_is_about_the_address_until_a_call_succeeds() {
         refusing.store(false, Ordering::SeqCst);
         rest.tickle().await.unwrap();
         refusing.store(true, Ordering::SeqCst);
-        for error in [
-            rest.tickle().await.unwrap_err(),
-            rest.init_session(false).await.unwrap_err(),
-            rest.positions_now(&account()).await.unwrap_err(),
+        for (error, of_session) in [
+            (rest.tickle().await.unwrap_err(), true),
+            (rest.init_session(false).await.unwrap_err(), true),
+            (rest.positions_now(&account()).await.unwrap_err(), false),
         ] {
             assert!(matches!(error, Error::Status { status: told, .. } if told == status), "{error:?}");
             assert_eq!(error.retry(), Retry::Backoff);
+            assert_eq!(error.to_string().contains("ips.allow"), of_session, "{error}");
         }
     }
 }
