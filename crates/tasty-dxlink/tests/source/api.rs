@@ -13,12 +13,8 @@ async fn symbol_of_a(broker: &Broker) -> String {
     broker.positions(&[POSITION_A]);
     let mut client = Client::new(broker.config(), 64);
     client.start();
-    let mut streamer = broker.authorize().await;
-    for _ in [1, 3] {
-        streamer.expect("CHANNEL_REQUEST").await;
-    }
-    streamer.say(r#"{"type":"CHANNEL_OPENED","channel":1}"#).await;
-    streamer.expect("FEED_SETUP").await;
+    let mut streamer = broker.request_channels().await;
+    streamer.open(1).await;
     let said: serde_json::Value = serde_json::from_str(&streamer.expect("FEED_SUBSCRIPTION").await).unwrap();
     client.ends.cancel.cancel();
     client.end().await.unwrap();
@@ -35,13 +31,9 @@ async fn an_option_on_a_future_takes_its_symbols_from_the_api() {
     );
     let mut client = Client::new(broker.config(), 64);
     client.start();
-    let mut streamer = broker.authorize().await;
-    for _ in [1, 3] {
-        streamer.expect("CHANNEL_REQUEST").await;
-    }
+    let mut streamer = broker.request_channels().await;
     for (channel, symbol) in [(1, "./D4AU25C24575:XTEST"), (3, "/MNQZ25:XTEST")] {
-        streamer.say(&format!(r#"{{"type":"CHANNEL_OPENED","channel":{channel}}}"#)).await;
-        streamer.expect("FEED_SETUP").await;
+        streamer.open(channel).await;
         let subscription = streamer.expect("FEED_SUBSCRIPTION").await;
         assert!(subscription.contains(&format!("\"{symbol}\"")), "{subscription}");
     }
@@ -173,13 +165,9 @@ async fn the_chain_helps_an_option_on_a_future_of_an_unknown_product() {
     );
     let mut client = Client::new(broker.config(), 64);
     client.start();
-    let mut streamer = broker.authorize().await;
-    for _ in [1, 3] {
-        streamer.expect("CHANNEL_REQUEST").await;
-    }
+    let mut streamer = broker.request_channels().await;
     for (channel, symbol) in [(1, "./D4AU25C24575:XTEST"), (3, "/ZZZZ25:XTEST")] {
-        streamer.say(&format!(r#"{{"type":"CHANNEL_OPENED","channel":{channel}}}"#)).await;
-        streamer.expect("FEED_SETUP").await;
+        streamer.open(channel).await;
         let subscription = streamer.expect("FEED_SUBSCRIPTION").await;
         assert!(subscription.contains(&format!("\"{symbol}\"")), "{subscription}");
     }
@@ -191,10 +179,8 @@ async fn a_large_book_is_not_asked_for_option_by_option() {
     let broker = Broker::start().await;
     let positions: Vec<String> =
         (0..100).map(|strike| POSITION_A.replace("00232500", &format!("{:08}", 100_000 + strike * 1000))).collect();
-    broker.positions(&positions.iter().map(String::as_str).collect::<Vec<_>>());
-    let mut config = broker.config();
-    config.accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
-    let mut client = Client::new(config, 64);
+    broker.hold(&positions);
+    let mut client = Client::new(one_account(broker.config()), 64);
     client.start();
     let _streamer = broker.subscribe().await;
     assert_eq!((broker.count("/instruments/"), broker.count("/nested")), (16, 1));
@@ -207,22 +193,16 @@ async fn one_answer_names_the_exchange_of_all_options_on_the_futures_of_a_produc
     let strikes: Vec<String> = (0..300).map(|strike| (24_000 + strike).to_string()).collect();
     let positions: Vec<String> =
         strikes.iter().map(|strike| POSITION_F.replace("MNQZ5", "ZZZZ5").replace("24575", strike)).collect();
-    broker.positions(&positions.iter().map(String::as_str).collect::<Vec<_>>());
+    broker.hold(&positions);
     broker.on(move |request| {
         let (_, tail) = request.line.split_once("/instruments/future-options/")?;
         let strike = tail.split_once("250922C")?.1.get(..5)?;
         Some(Reply::ok(format!(r#"{{"data":{{"streamer-symbol":"./D4AU25C{strike}:XTEST"}}}}"#)))
     });
-    let mut config = broker.config();
-    config.accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
-    let mut client = Client::new(config, 64);
+    let mut client = Client::new(one_account(broker.config()), 64);
     client.start();
-    let mut streamer = broker.authorize().await;
-    for _ in [1, 3] {
-        streamer.expect("CHANNEL_REQUEST").await;
-    }
-    streamer.say(r#"{"type":"CHANNEL_OPENED","channel":1}"#).await;
-    streamer.expect("FEED_SETUP").await;
+    let mut streamer = broker.request_channels().await;
+    streamer.open(1).await;
     let mut missing: std::collections::BTreeSet<String> =
         strikes.iter().map(|strike| format!("./D4AU25C{strike}:XTEST")).collect();
     while !missing.is_empty() {
@@ -242,15 +222,14 @@ async fn an_option_on_a_future_that_breaks_the_rule_is_found_and_the_others_stay
     let strikes: Vec<u32> = (24_000..24_012).collect();
     let position = |strike: &u32| POSITION_F.replace("MNQZ5", "ZZZZ5").replace("24575", &strike.to_string());
     let positions: Vec<String> = strikes.iter().map(position).collect();
-    broker.positions(&positions.iter().map(String::as_str).collect::<Vec<_>>());
+    broker.hold(&positions);
     broker.on(move |request| {
         let (_, tail) = request.line.split_once("/instruments/future-options/")?;
         let strike = tail.split_once("250922C")?.1.get(..5)?;
         let odd = if strike == "24011" { ".0" } else { "" };
         Some(Reply::ok(format!(r#"{{"data":{{"streamer-symbol":"./D4AU25C{strike}{odd}:XTEST"}}}}"#)))
     });
-    let mut config = broker.config();
-    config.accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
+    let mut config = one_account(broker.config());
     config.silent_after = Duration::from_millis(100);
     config.position_poll = Duration::from_millis(300);
     let mut client = Client::new(config, 64);
@@ -291,12 +270,10 @@ async fn a_large_book_of_options_on_futures_is_not_asked_for_one_by_one() {
         let broker = Broker::start().await;
         let position = |strike: u32| POSITION_F.replace("MNQ", product).replace("24575", &strike.to_string());
         let positions: Vec<String> = (24_000..24_100).map(position).collect();
-        broker.positions(&positions.iter().map(String::as_str).collect::<Vec<_>>());
+        broker.hold(&positions);
         broker.answer("/instruments/", Reply::status(500, ""));
         broker.answer("/futures-option-chains/", Reply::status(500, ""));
-        let mut config = broker.config();
-        config.accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
-        let mut client = Client::new(config, 64);
+        let mut client = Client::new(one_account(broker.config()), 64);
         client.start();
         let _streamer = broker.authorize().await;
         let asked = broker.count("/instruments/future-options/");

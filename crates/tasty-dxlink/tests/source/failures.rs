@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::fake::*;
 use futures_util::SinkExt;
-use greeks_model::{
-    AccountId, GapReason, Instrument, OperatorReason, Retry, SessionEnd, SessionState, SourceEvent, UnixNanos,
-};
+use greeks_model::{GapReason, Instrument, OperatorReason, Retry, SessionEnd, SessionState, SourceEvent, UnixNanos};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -19,15 +17,6 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 /// Many options of one account.
 fn many(count: usize) -> Vec<String> {
     (0..count).map(|i| POSITION_A.replace("00232500", &format!("{:08}", 1000 * (i + 1)))).collect()
-}
-
-fn hold(broker: &Broker, positions: &[String]) {
-    broker.positions(&positions.iter().map(String::as_str).collect::<Vec<_>>());
-}
-
-fn one_account(mut config: tasty_dxlink::TastyConfig) -> tasty_dxlink::TastyConfig {
-    config.accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
-    config
 }
 
 /// A session that streams.
@@ -212,16 +201,12 @@ async fn f05_a_symbol_that_never_answers_is_told() {
 #[tokio::test]
 async fn f06_messages_too_big_for_the_streamer_become_smaller() {
     let broker = Broker::start().await;
-    hold(&broker, &many(1000));
+    broker.hold(&many(1000));
     let mut client = Client::new(one_account(broker.config()), 64);
     for largest in [8192, 4096, 2048, 1024, 1024] {
         client.start();
-        let mut streamer = broker.authorize().await;
-        for _ in [1, 3] {
-            streamer.expect("CHANNEL_REQUEST").await;
-        }
-        streamer.say(r#"{"type":"CHANNEL_OPENED","channel":1}"#).await;
-        streamer.expect("FEED_SETUP").await;
+        let mut streamer = broker.request_channels().await;
+        streamer.open(1).await;
         let (mut symbols, mut longest) = (0, 0);
         while symbols < 1000 {
             let chunk = streamer.expect("FEED_SUBSCRIPTION").await;
@@ -521,7 +506,7 @@ async fn a_streamer_that_takes_nothing_is_left() {
             many(40)[i].replace('}', &format!(r#","streamer-symbol":"{symbol}"}}"#))
         })
         .collect();
-    hold(&broker, &positions);
+    broker.hold(&positions);
     let mut config = one_account(broker.config());
     config.step_timeout = Duration::from_millis(700);
     let mut client = Client::new(config, 64);

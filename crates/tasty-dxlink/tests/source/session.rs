@@ -246,9 +246,8 @@ async fn ten_mebibytes_are_read_and_seventeen_end_the_session() {
 #[tokio::test]
 async fn positions_are_followed_while_streaming() {
     let broker = Broker::start().await;
-    let mut config = broker.config();
+    let mut config = one_account(broker.config());
     config.position_poll = Duration::from_millis(100);
-    config.accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
     // Subscribed as long as anything is held.
     config.benchmarks = vec!["SPY".to_owned()];
     let mut client = Client::new(config, 64);
@@ -299,9 +298,8 @@ async fn positions_are_followed_while_streaming() {
 #[tokio::test]
 async fn a_limited_poll_waits_as_long_as_it_is_told() {
     let broker = Broker::start().await;
-    let mut config = broker.config();
+    let mut config = one_account(broker.config());
     config.position_poll = Duration::from_millis(50);
-    config.accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
     let mut client = Client::new(config, 64);
     client.start();
     let mut streamer = broker.subscribe().await;

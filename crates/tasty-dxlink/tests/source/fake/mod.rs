@@ -6,7 +6,7 @@ use std::time::Duration;
 pub(crate) use broker_net::testkit::{Reply, Request, no_trust, trust};
 use futures_util::{SinkExt, StreamExt};
 use greeks_model::testkit::{self, ContextEnds};
-use greeks_model::{QuoteSource, SessionEnd, SessionState, SourceError, SourceEvent};
+use greeks_model::{AccountId, QuoteSource, SessionEnd, SessionState, SourceError, SourceEvent};
 use tasty_dxlink::{TastyConfig, TastySource};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -44,6 +44,12 @@ pub(crate) const POSITION_A: &str = r#"{"account-number":"5WT00001","instrument-
 pub(crate) const POSITION_B: &str = r#"{"account-number":"5WT00001","instrument-type":"Equity Option","symbol":"SPXW  261124P06650000","underlying-symbol":"SPX","quantity":"1","quantity-direction":"Long","multiplier":"100","streamer-symbol":".SPXW261124P6650"}"#;
 pub(crate) const POSITION_F: &str = r#"{"account-number":"5WT00001","instrument-type":"Future Option","symbol":"./MNQZ5D4AU5 250922C24575","underlying-symbol":"/MNQZ5","quantity":1,"quantity-direction":"Long","multiplier":2}"#;
 
+/// Only one of the customer's accounts is streamed.
+pub(crate) fn one_account(mut config: TastyConfig) -> TastyConfig {
+    config.accounts = Some(vec![AccountId::new("5WT00001").unwrap()]);
+    config
+}
+
 pub(crate) fn items(items: &[&str]) -> String {
     format!(r#"{{"data":{{"items":[{}]}},"context":"/x"}}"#, items.join(","))
 }
@@ -74,6 +80,11 @@ impl Broker {
 
     pub(crate) fn positions(&self, positions: &[&str]) {
         self.answer("/positions", Reply::ok(items(positions)));
+    }
+
+    /// As [`Broker::positions`], for those that were made up.
+    pub(crate) fn hold(&self, positions: &[String]) {
+        self.positions(&positions.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
     pub(crate) fn config(&self) -> TastyConfig {
@@ -143,13 +154,19 @@ impl Broker {
         streamer
     }
 
-    /// The next websocket, up to the subscriptions of both channels.
-    pub(crate) async fn subscribe(&self) -> Streamer {
+    /// The next websocket, up to the requests for both channels.
+    pub(crate) async fn request_channels(&self) -> Streamer {
         let mut streamer = self.authorize().await;
         for channel in [1, 3] {
             let request = streamer.expect("CHANNEL_REQUEST").await;
             assert!(request.contains(&format!("\"channel\":{channel},")), "{request}");
         }
+        streamer
+    }
+
+    /// The next websocket, up to the subscriptions of both channels.
+    pub(crate) async fn subscribe(&self) -> Streamer {
+        let mut streamer = self.request_channels().await;
         for channel in [1, 3] {
             streamer.say(&format!(r#"{{"type":"CHANNEL_OPENED","channel":{channel},"service":"FEED"}}"#)).await;
             streamer.expect("FEED_SETUP").await;
@@ -219,6 +236,12 @@ impl Streamer {
             }
             assert!(text.contains("KEEPALIVE"), "expected {kind}, got {text}");
         }
+    }
+
+    /// Opens a channel, in as few words as a streamer may use; the client sets it up.
+    pub(crate) async fn open(&mut self, channel: u32) {
+        self.say(&format!(r#"{{"type":"CHANNEL_OPENED","channel":{channel}}}"#)).await;
+        self.expect("FEED_SETUP").await;
     }
 
     pub(crate) async fn hear(&mut self) -> String {
