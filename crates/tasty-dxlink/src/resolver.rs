@@ -179,10 +179,9 @@ impl Resolver {
         if let Some(known) = self.known(symbol) {
             return Ok(known.or_else(|| way.computed()));
         }
-        let doubted = |computed: &str| self.is_doubted(computed);
         let computed = match way {
-            Way::Computed(computed) if !doubted(&computed) => return Ok(Some(computed)),
-            Way::Computed(computed) | Way::Presumed(computed) if !budget.take(doubted(&computed)) => {
+            Way::Computed(computed) if !self.is_doubted(&computed) => return Ok(Some(computed)),
+            Way::Computed(computed) | Way::Presumed(computed) if !budget.take(self.is_doubted(&computed)) => {
                 return Ok(Some(computed));
             }
             Way::Asked(None) if budget.unanswered().contains(product) => return Ok(None),
