@@ -349,7 +349,9 @@ mod tests {
             prop_assume!(value.is_finite());
             for text in [format!("{value:?}"), format!("{value}"), format!("{value:e}"), format!("{value:.decimals$e}")] {
                 check(&text);
-                prop_assert_eq!(double(&text).map(f64::to_bits), text.parse().ok().map(f64::to_bits), "{}", text);
+                // With few decimals the largest doubles are rounded to more than a double holds.
+                let expected = text.parse().ok().filter(|value: &f64| value.is_finite());
+                prop_assert_eq!(double(&text).map(f64::to_bits), expected.map(f64::to_bits), "{}", text);
             }
         }
 
