@@ -35,7 +35,7 @@ fn at_expiry_the_price_is_the_payoff() {
 
 #[test]
 fn without_volatility_the_price_is_the_discounted_intrinsic_value() {
-    let (dividend, discount) = ((-0.02_f64 * 0.5).exp(), (-0.05_f64 * 0.5).exp());
+    let (dividend, discount) = (libm::exp(-0.02 * 0.5), libm::exp(-0.05 * 0.5));
     let call = Greeks {
         price: 100.0 * dividend - 90.0 * discount,
         delta: dividend,
@@ -80,7 +80,7 @@ fn limits_continue_what_comes_before_them() {
 #[test]
 fn at_the_kink_figures_are_the_mean_of_both_sides() {
     let kink = Black76 { forward: 100.0, strike: 100.0, rate: 0.05, years: 0.5 };
-    let half = 0.5 * (-0.05_f64 * 0.5).exp();
+    let half = 0.5 * libm::exp(-0.05 * 0.5);
     assert_close(kink.greeks(Call, 0.0), Greeks { delta: half, ..WORTHLESS }, 1e-15);
     assert_close(kink.greeks(Put, 0.0), Greeks { delta: -half, ..WORTHLESS }, 1e-15);
 
@@ -93,9 +93,9 @@ fn at_the_kink_figures_are_the_mean_of_both_sides() {
 #[test]
 fn unlimited_volatility_gives_the_leg_itself() {
     let call = OPTION.greeks(Call, f64::MAX);
-    assert_eq!(call.price, 100.0 * (-0.02_f64 * 0.5).exp());
+    assert_eq!(call.price, 100.0 * libm::exp(-0.02 * 0.5));
     assert_eq!((call.gamma, call.vega), (0.0, 0.0));
-    assert_eq!(FUTURE.price(Put, f64::MAX), 90.0 * (-0.05_f64 * 0.5).exp());
+    assert_eq!(FUTURE.price(Put, f64::MAX), 90.0 * libm::exp(-0.05 * 0.5));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn invalid_input_gives_nan_in_every_figure() {
 
 #[test]
 fn no_volatility_is_implied_at_or_outside_the_bounds() {
-    for (kind, ceiling) in [(Call, 100.0 * (-0.02_f64 * 0.5).exp()), (Put, 90.0 * (-0.05_f64 * 0.5).exp())] {
+    for (kind, ceiling) in [(Call, 100.0 * libm::exp(-0.02 * 0.5)), (Put, 90.0 * libm::exp(-0.05 * 0.5))] {
         let floor = OPTION.price(kind, 0.0);
         assert_eq!(OPTION.implied_volatility(kind, floor), None);
         assert_eq!(OPTION.implied_volatility(kind, floor - 1e-6), None);
