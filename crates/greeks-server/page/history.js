@@ -4,7 +4,8 @@ import { $, ink, write } from "./dom.js";
 import * as format from "./format.js";
 import { choose, prefs } from "./prefs.js";
 
-const RANGES = { 1: { days: 1, step: 120 }, 5: { days: 5, step: 900 }, 30: { days: 30, step: 3600 } };
+/** Steps of up to a quarter of an hour are stored as sums: a longer one is worked out line by line. */
+const RANGES = { 1: { days: 1, step: 60 }, 5: { days: 5, step: 300 }, 30: { days: 30, step: 900 } };
 /** Steps of a history that is short. */
 const FEW = 60;
 const HEIGHT = 210;

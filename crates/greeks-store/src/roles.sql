@@ -31,7 +31,7 @@ END
 $roles$;
 
 REVOKE ALL ON greek_ticks, greek_ticks_default, series, trades, positions_history, ingest_gaps, ingest_progress,
-    ingest_quarantine, greek_snapshots, v_latest_greeks, v_positions, v_cross_broker, v_portfolio_1m,
+    ingest_quarantine, portfolio_minutes, greek_snapshots, v_latest_greeks, v_positions, v_cross_broker, v_portfolio_1m,
     refinery_schema_history FROM greekd_ingest, greekd_maintenance, greekd_read;
 REVOKE ALL ON FUNCTION greekd_partition_name(date), greekd_prepare_month(date), greekd_attach_month(date),
     greekd_make_partition(date), greekd_move_from_default(date), greekd_default_months()
@@ -46,6 +46,8 @@ GRANT INSERT, SELECT ON greek_ticks, series, positions_history, ingest_gaps, ing
 GRANT UPDATE (last_seq, updated_at, closed_at) ON ingest_progress TO greekd_ingest;
 GRANT UPDATE (gap_to, reason, events, seq) ON ingest_gaps TO greekd_ingest;
 GRANT INSERT ON ingest_quarantine TO greekd_ingest;
+-- What it has worked out of them it takes back when more comes.
+GRANT INSERT, SELECT, DELETE ON portfolio_minutes TO greekd_ingest;
 
 -- Partitions. The stream needs these too: a month may begin, or turn out to be missing, at any moment.
 GRANT EXECUTE ON FUNCTION greekd_make_partition(date), greekd_move_from_default(date), greekd_default_months()
@@ -53,6 +55,6 @@ GRANT EXECUTE ON FUNCTION greekd_make_partition(date), greekd_move_from_default(
 GRANT SELECT ON greek_ticks TO greekd_maintenance;
 
 GRANT SELECT ON greek_snapshots, v_latest_greeks, v_positions, v_cross_broker, v_portfolio_1m, greek_ticks, series,
-    trades, positions_history, ingest_gaps, ingest_progress, ingest_quarantine TO greekd_read;
+    trades, positions_history, ingest_gaps, ingest_progress, ingest_quarantine, portfolio_minutes TO greekd_read;
 -- Counts rows and does nothing else; what is in greek_ticks_default everybody who may read greek_ticks sees anyway.
 GRANT EXECUTE ON FUNCTION greekd_default_months() TO greekd_read;

@@ -36,10 +36,12 @@ pub(crate) struct HistoryParams {
     /// The last bucket begins before this moment; now unless given.
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<Time>,
-    /// The length of a bucket in seconds; one that gives up to 500 unless given. At most 2,000 buckets.
+    /// The length of a bucket in seconds; one that gives up to 500 unless given. At most 3,000 buckets. One of up to 16 whole
+    /// minutes shows its last minute, a longer one its last values.
     #[param(minimum = 1)]
     step: Option<u32>,
-    /// In how much later a bucket a value still counts, in seconds; 900 unless given.
+    /// How much older than what the bucket shows a value may be, in seconds; 900 unless given, which is what is stored by the
+    /// minute and answers soonest.
     #[param(minimum = 0, maximum = 604_800)]
     lookback: Option<u32>,
     /// The broker.

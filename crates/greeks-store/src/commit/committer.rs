@@ -35,12 +35,16 @@ pub struct CommitterConfig {
     /// Whether it is the only writer of its database as long as it is connected, and stands by while another one is. What
     /// only stores records that nobody else has may share: the mark keeps each of them single all the same.
     pub exclusive: bool,
+    /// How much of the time goes to the minutes of the book's past that are not stored yet: one in so many. Meanwhile no
+    /// row is stored. An exclusive committer stores them, no other.
+    pub minutes_share: u32,
 }
 
 impl CommitterConfig {
     /// The default policy, no migrations and no other writer, for the database; `instance` names the program and host.
     pub fn new(database: DatabaseConfig, instance: impl Into<String>) -> Self {
-        Self { database, instance: instance.into(), policy: CommitPolicy::default(), migrate: false, exclusive: true }
+        let (instance, policy) = (instance.into(), CommitPolicy::default());
+        Self { database, instance, policy, migrate: false, exclusive: true, minutes_share: 40 }
     }
 }
 
@@ -64,6 +68,7 @@ pub struct Committer {
     /// The last failure was one of writing: that a connection can be made does not mean that it is over.
     pub(super) unproven: bool,
     pub(super) keep_at: Instant,
+    pub(super) minutes_at: Instant,
     pub(super) meter: Meter,
 }
 
@@ -110,6 +115,7 @@ impl Committer {
             retry: Retry::default(),
             unproven: false,
             keep_at: Instant::now(),
+            minutes_at: Instant::now(),
             meter: Meter::new(),
         };
         (committer, watched)
@@ -159,6 +165,10 @@ impl Committer {
         let policy = self.config.policy;
         let max = policy.max_records.max(1);
         self.begin().await?;
+        // However many records wait.
+        if self.config.exclusive && self.minutes_at <= Instant::now() {
+            self.store_minutes().await;
+        }
         let Some(writer) = &mut self.writer else { return Ok(None) };
         let first = tokio::select! {
             biased;
@@ -171,6 +181,7 @@ impl Committer {
                 self.keep_partitions().await;
                 return Ok(None);
             }
+            () = tokio::time::sleep_until(self.minutes_at), if self.config.exclusive => return Ok(None),
         };
         let mut batch = match first {
             // The mark is older than what the log has let go; what that means is said when the batch is stored.

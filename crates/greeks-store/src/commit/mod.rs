@@ -4,6 +4,7 @@ mod bisect;
 mod committer;
 mod extras;
 mod meter;
+mod minutes;
 mod pacer;
 mod retry;
 mod rows;

@@ -78,6 +78,18 @@ impl Committer {
         }
     }
 
+    /// Stores minutes that have ended: the first of them once what waits at the start is stored.
+    pub(super) async fn store_minutes(&mut self) {
+        let Some(writer) = &mut self.writer else { return };
+        let pause = timeout(WRITE_DEADLINE, writer.store_minutes(self.config.minutes_share))
+            .await
+            .unwrap_or(Err(WriteError::Deadline(WRITE_DEADLINE.as_secs())));
+        match pause {
+            Ok(pause) => self.minutes_at = Instant::now() + pause,
+            Err(error) => self.retry_after(Failure::Transient, &chain(&error)),
+        }
+    }
+
     /// Decides what to do differently. But for refused data the connection is given up: whether its transaction was
     /// committed is what the next one finds out from the mark.
     pub(super) async fn failed(&mut self, error: &WriteError, tried: usize) {

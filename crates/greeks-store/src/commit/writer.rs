@@ -20,6 +20,7 @@ use tokio_postgres::{CopyInSink, Statement};
 
 use super::committer::CommitterConfig;
 use super::extras;
+use super::minutes::{Minutes, Stretch};
 use super::rows::{self, Parts, UnknownSeries};
 use super::series::SeriesIds;
 use super::session;
@@ -48,6 +49,7 @@ pub(super) struct Writer {
     copy: Statement,
     series: SeriesIds,
     partitions: Partitions,
+    minutes: Minutes,
     /// Everything up to here is stored, says the database.
     stored: Seq,
 }
@@ -129,7 +131,9 @@ impl Writer {
         let mark = connection.prepare(MARK).await?;
         let copy = connection.prepare(&rows::copy()).await?;
         let partitions = Partitions::load(&connection).await?;
-        Ok(Self { connection, incarnation, stream, mark, copy, series: SeriesIds::default(), partitions, stored })
+        let minutes = Minutes::load(&connection, config.exclusive).await?;
+        let series = SeriesIds::default();
+        Ok(Self { connection, incarnation, stream, mark, copy, series, partitions, minutes, stored })
     }
 
     /// The mark as this connection knows it.
@@ -145,6 +149,11 @@ impl Writer {
     /// Makes the partitions of these days.
     pub(super) async fn keep_partitions(&mut self, now: UnixNanos) -> Result<bool, WriteError> {
         Ok(self.partitions.keep(&self.connection, now).await?)
+    }
+
+    /// Stores a few of the minutes that have ended; how long to wait before the next.
+    pub(super) async fn store_minutes(&mut self, share: u32) -> Result<Duration, WriteError> {
+        Ok(self.minutes.store(&self.connection, share).await?)
     }
 
     /// Notes that nothing more follows in this incarnation, and lets the next writer in.
@@ -169,11 +178,15 @@ impl Writer {
             return self.write_refused(first, record, refusal).await;
         }
         let (parts, ticks, chunks) = self.prepare(first, records).await?;
-        let moved = if parts.is_plain() {
+        let touched = self.minutes.touched(&parts);
+        let moved = if parts.is_plain() && touched.is_empty() {
             self.write_ticks(last, ticks, chunks).await?
         } else {
-            self.write_mixed(last, &parts, ticks, chunks).await?
+            self.write_mixed(last, &parts, ticks, chunks, &touched).await?
         };
+        if moved {
+            self.minutes.forgotten(touched);
+        }
         self.outcome(moved, last, ticks).await
     }
 
@@ -242,13 +255,14 @@ impl Writer {
         Ok(true)
     }
 
-    /// A batch with anything beside ticks, statement by statement.
+    /// A batch with anything beside ticks of the present, statement by statement.
     async fn write_mixed(
         &self,
         last: Seq,
         parts: &Parts<'_>,
         ticks: u64,
         chunks: Vec<Vec<u8>>,
+        touched: &[Stretch],
     ) -> Result<bool, WriteError> {
         let client = &self.connection;
         client.batch_execute("BEGIN").await?;
@@ -256,6 +270,7 @@ impl Writer {
         if !self.move_mark(last).await? {
             return Ok(false);
         }
+        self.minutes.forget(client, touched).await?;
         self.fill(parts, ticks, chunks).await?;
         fail_point!("db.mixed.before_commit");
         client.batch_execute("COMMIT").await?;

@@ -56,6 +56,7 @@ const CHECK: &str = "SELECT current_setting('server_version'), current_setting('
 
 /// The rights of `greekd_ingest` (roles.sql), those on single columns left out: who has these has been given the role.
 const MAY_STORE: &str = "SELECT bool_and(has_table_privilege(stored, 'INSERT')) \
+    AND has_table_privilege('portfolio_minutes', 'INSERT') AND has_table_privilege('portfolio_minutes', 'DELETE') \
     AND has_function_privilege('greekd_make_partition(date)', 'EXECUTE') \
     AND has_column_privilege('ingest_progress', 'last_seq', 'UPDATE') \
     FROM unnest(ARRAY['greek_ticks', 'series', 'positions_history', 'ingest_gaps', 'ingest_progress', 'ingest_quarantine']) \

@@ -1,19 +1,25 @@
 //! What the book's figures were, over time.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use greeks_model::UnixNanos;
 use greeks_model::jiff::Timestamp;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::gaps::{GapRow, JOURNAL};
 use super::pool::{Queries, QueryError};
 
-const SQL: &str = include_str!("history.sql");
+const SQL: &str = concat!(include_str!("lines.sql"), include_str!("history.sql"));
+const STORED: &str = include_str!("history_stored.sql");
 
 /// The most gaps told of beside one history.
 const GAPS: u32 = 1_000;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// A position-signed figure: value * quantity * multiplier, summed over what was held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,15 +100,17 @@ pub struct HistoryFilter {
     pub from: UnixNanos,
     /// The last bucket begins before this moment.
     pub to: UnixNanos,
-    /// The length of a bucket; buckets begin at multiples of it since 1970 in UTC.
+    /// The length of a bucket; buckets begin at multiples of it since 1970 in UTC. One of several minutes is a picture of
+    /// its last minute, if the minutes before are within the lookback; a longer one of all its values.
     pub step: Duration,
-    /// In how much later a bucket a value still counts. More covers quiet contracts, and shows old values for longer.
+    /// How much older than the minute or the bucket pictured a value may be. More covers quiet contracts, and shows old
+    /// values for longer.
     pub lookback: Duration,
 }
 
 impl HistoryFilter {
     /// The most buckets of one history.
-    pub const MAX_POINTS: u32 = 2_000;
+    pub const MAX_POINTS: u32 = 3_000;
     /// The shortest step.
     pub const MIN_STEP: Duration = Duration::from_secs(1);
     /// The longest look back.
@@ -139,7 +147,6 @@ impl HistoryFilter {
         let (from, to) = (i128::from(self.from.as_nanos()), i128::from(self.to.as_nanos()));
         // Whole microseconds, as PostgreSQL keeps them; no loss for a step that is one.
         let step = i128::try_from(self.step.as_micros()).map_err(|_| InvalidHistory::Step)? * 1_000;
-        let lookback = i128::try_from(self.lookback.as_nanos()).map_err(|_| InvalidHistory::Lookback)?;
         let first = from.div_euclid(step);
         // The last one that begins before `to`.
         let points = (to - 1).div_euclid(step) - first + 1;
@@ -151,9 +158,19 @@ impl HistoryFilter {
             let begin = number * step;
             buckets.begin.push(timestamp(begin)?);
             buckets.end.push(timestamp(begin + step)?);
-            buckets.since.push(timestamp(begin - lookback)?);
         }
         Ok(buckets)
+    }
+
+    /// Of how much at its end a bucket is a picture.
+    fn pictured(&self) -> Duration {
+        let of_minutes = self.step.as_nanos().is_multiple_of(MINUTE.as_nanos());
+        if of_minutes && self.step - MINUTE <= self.lookback { MINUTE } else { self.step }
+    }
+
+    /// Whether what is stored by the minute answers it.
+    fn is_of_minutes(&self) -> bool {
+        self.pictured() == MINUTE && self.lookback == Self::DEFAULT_LOOKBACK && self.contract_key.is_none()
     }
 }
 
@@ -210,18 +227,30 @@ pub struct HistoryPoint {
     pub held: u32,
 }
 
+/// In the order of time.
 #[derive(Debug, Default, PartialEq)]
 struct Buckets {
     begin: Vec<Timestamp>,
     end: Vec<Timestamp>,
-    since: Vec<Timestamp>,
+}
+
+impl Buckets {
+    /// Those of which nothing is known yet.
+    fn without(&self, known: &BTreeMap<Timestamp, HistoryPoint>) -> Self {
+        let open = self.begin.iter().zip(&self.end).filter(|(begin, _)| !known.contains_key(begin));
+        let (begin, end) = open.map(|(begin, end)| (*begin, *end)).unzip();
+        Self { begin, end }
+    }
 }
 
 impl Queries {
-    /// A figure over time. A line counts while `positions_history` says that it is held, with its last value in the bucket
-    /// or in the lookback before it; no value is carried through a bucket in which its source was not heard at all.
+    /// A figure over time. A line counts while `positions_history` says that it is held, with its last value in the time that
+    /// the bucket pictures or in the lookback before it; no value is carried through one in which its source was not heard
+    /// at all.
     ///
-    /// Costs one descent of an index per bucket and line held, some 15 µs each, however many rows are stored.
+    /// Steps of up to 16 minutes with the default lookback are read from the sums that are stored by the minute. What is not
+    /// stored (the last minutes, another lookback, single contracts) costs one descent of an index per bucket and line held,
+    /// some 15 µs each, however many rows are stored.
     ///
     /// # Errors
     /// [`QueryError::History`] when the filter asks for what cannot be; else as the database answers.
@@ -229,28 +258,58 @@ impl Queries {
     /// # Cancel safety
     /// Dropping the future abandons the question and nothing else.
     pub async fn history(&self, filter: &HistoryFilter) -> Result<History, QueryError> {
-        let Buckets { begin, end, since } = filter.buckets()?;
-        let HistoryFilter { broker, account_id, contract_key, underlying, .. } = filter;
-        let metric = filter.metric.as_str();
-        let rows =
-            self.rows(SQL, &[&begin, &end, &since, &metric, broker, account_id, contract_key, underlying]).await?;
-        let points = rows
-            .iter()
-            .map(|row| {
-                let (covered, held): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
-                Ok(HistoryPoint {
-                    at: row.try_get(0).map(UnixNanos::from_timestamp)?,
-                    value: row.try_get(1)?,
-                    covered: u32::try_from(covered).unwrap_or(u32::MAX),
-                    held: u32::try_from(held).unwrap_or(u32::MAX),
-                })
-            })
-            .collect::<Result<_, QueryError>>()?;
-        let sources = broker.as_ref().map(|broker| vec![broker.clone(), JOURNAL.to_owned()]);
-        let (from, to) = (begin.first().copied(), end.last().copied());
+        let buckets = filter.buckets()?;
+        let mut points = if filter.is_of_minutes() { self.stored(filter, &buckets).await? } else { BTreeMap::new() };
+        let open = buckets.without(&points);
+        if !open.begin.is_empty() {
+            points.extend(self.worked_out(filter, &open).await?);
+        }
+        let sources = filter.broker.as_ref().map(|broker| vec![broker.clone(), JOURNAL.to_owned()]);
+        let (from, to) = (buckets.begin.first().copied(), buckets.end.last().copied());
         let gaps = self.meeting(sources, from, to, GAPS).await?;
-        Ok(History { points, gaps })
+        Ok(History { points: points.into_values().collect(), gaps })
     }
+
+    /// The buckets whose last minutes are stored.
+    async fn stored(&self, filter: &HistoryFilter, buckets: &Buckets) -> Result<Points, QueryError> {
+        let HistoryFilter { broker, account_id, underlying, .. } = filter;
+        let minutes: Vec<_> = buckets.end.iter().map(|end| end.checked_sub(MINUTE).unwrap_or(*end)).collect();
+        let whole = broker.is_none() && account_id.is_none() && underlying.is_none();
+        let (metric, underlying) = (filter.metric.as_str(), underlying.as_deref().unwrap_or_default());
+        let params: [&(dyn ToSql + Sync); 7] =
+            [&buckets.begin, &minutes, &metric, broker, account_id, &underlying, &whole];
+        points(&self.rows(STORED, &params).await?)
+    }
+
+    /// Buckets from the rows themselves.
+    async fn worked_out(&self, filter: &HistoryFilter, buckets: &Buckets) -> Result<Points, QueryError> {
+        let HistoryFilter { broker, account_id, contract_key, underlying, .. } = filter;
+        let (pictured, lookback) = (micros(filter.pictured()), micros(filter.lookback));
+        let metric = filter.metric.as_str();
+        let params: [&(dyn ToSql + Sync); 9] =
+            [&buckets.begin, &buckets.end, &pictured, &lookback, broker, account_id, contract_key, underlying, &metric];
+        points(&self.rows(SQL, &params).await?)
+    }
+}
+
+type Points = BTreeMap<Timestamp, HistoryPoint>;
+
+fn points(rows: &[Row]) -> Result<Points, QueryError> {
+    let point = |row: &Row| {
+        let (at, covered, held): (Timestamp, i64, i64) = (row.try_get(0)?, row.try_get(2)?, row.try_get(3)?);
+        let point = HistoryPoint {
+            at: UnixNanos::from_timestamp(at),
+            value: row.try_get(1)?,
+            covered: u32::try_from(covered).unwrap_or(u32::MAX),
+            held: u32::try_from(held).unwrap_or(u32::MAX),
+        };
+        Ok((at, point))
+    };
+    rows.iter().map(point).collect()
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn timestamp(nanos: i128) -> Result<Timestamp, InvalidHistory> {
@@ -275,7 +334,6 @@ mod tests {
     fn buckets_begin_at_multiples_of_the_step_and_cover_the_range() {
         let buckets = filter(61, 180, 60).buckets().unwrap();
         assert_eq!((seconds(&buckets.begin), seconds(&buckets.end)), (vec![60, 120], vec![120, 180]));
-        assert_eq!(seconds(&buckets.since), [60 - 900, 120 - 900]);
         assert_eq!(seconds(&filter(60, 181, 60).buckets().unwrap().begin), [60, 120, 180]);
         assert_eq!(seconds(&filter(-1, 1, 60).buckets().unwrap().begin), [-60, 0], "before 1970 too");
     }
@@ -285,8 +343,8 @@ mod tests {
         assert_eq!(filter(60, 60, 60).buckets(), Err(InvalidHistory::Range));
         assert_eq!(filter(60, 0, 60).buckets(), Err(InvalidHistory::Range));
         assert_eq!(filter(0, 60, 0).buckets(), Err(InvalidHistory::Step));
-        assert_eq!(filter(0, 2_000, 1).buckets().unwrap().begin.len(), 2_000);
-        assert_eq!(filter(0, 2_001, 1).buckets(), Err(InvalidHistory::TooMany { points: 2_001 }));
+        assert_eq!(filter(0, 3_000, 1).buckets().unwrap().begin.len(), 3_000);
+        assert_eq!(filter(0, 3_001, 1).buckets(), Err(InvalidHistory::TooMany { points: 3_001 }));
         let mut long = filter(0, 60, 60);
         long.lookback = HistoryFilter::MAX_LOOKBACK + Duration::from_nanos(1);
         assert_eq!(long.buckets(), Err(InvalidHistory::Lookback));
@@ -295,8 +353,8 @@ mod tests {
         assert!(matches!(ever.buckets(), Err(InvalidHistory::TooMany { points }) if points > 18_000_000_000));
         (ever.step, ever.lookback) = (Duration::MAX, Duration::ZERO);
         assert_eq!(ever.buckets(), Err(InvalidHistory::Time));
-        let text = InvalidHistory::TooMany { points: 2_001 }.to_string();
-        assert_eq!(text, "that would be 2001 points, 2000 are the most: take a longer step or a shorter range");
+        let text = InvalidHistory::TooMany { points: 3_001 }.to_string();
+        assert_eq!(text, "that would be 3001 points, 3000 are the most: take a longer step or a shorter range");
     }
 
     #[test]

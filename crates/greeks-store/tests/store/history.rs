@@ -170,7 +170,7 @@ async fn nothing_is_told_of_times_to_come_and_bad_ranges_are_refused() {
         (5, 5, 60, InvalidHistory::Range),
         (6, 5, 60, InvalidHistory::Range),
         (0, 5, 0, InvalidHistory::Step),
-        (0, 40, 1, InvalidHistory::TooMany { points: 2_400 }),
+        (0, 60, 1, InvalidHistory::TooMany { points: 3_600 }),
     ] {
         let mut filter = minutes(Metric::Delta, from, to);
         filter.step = Duration::from_secs(step);

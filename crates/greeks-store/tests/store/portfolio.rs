@@ -2,14 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::book::{CALL, INDEX, PUT, gap, held, second, series, store, tick};
-use crate::support::Database;
-use greeks_model::{GreekSnapshot, Record, UnixNanos, jiff::Timestamp};
-use greeks_store::{HistoryFilter, Metric};
+use crate::support::{Database, WallClock, eventually};
+use greeks_model::{Clock, GreekSnapshot, Record, SnapshotSink, UnixNanos, jiff::Timestamp};
+use greeks_store::{
+    Committer, CommitterConfig, HistoryFilter, HistoryPoint, MemoryLogWriter, Metric, Queries, memory_log,
+};
 
 const MINUTE: u64 = 60;
+const HOUR: Duration = Duration::from_secs(3_600);
+const HOUR_MILLIS: i64 = 3_600_000;
 
 /// Which of the rules the recount follows.
 #[derive(Clone, Copy)]
@@ -90,6 +95,23 @@ impl Book {
         Self { records }
     }
 
+    /// The same book, so much later.
+    fn later(mut self, by: Duration) -> Self {
+        for record in &mut self.records {
+            let times: &mut [&mut UnixNanos] = match record {
+                Record::Positions(told) => &mut [&mut told.observed_at],
+                Record::Snapshot(tick) => &mut [&mut tick.event_time, &mut tick.received_at],
+                Record::Gap(gap) => {
+                    gap.to = gap.to.map(|to| to.saturating_add(by));
+                    &mut [&mut gap.from]
+                }
+                _ => &mut [],
+            };
+            times.iter_mut().for_each(|time| **time = time.saturating_add(by));
+        }
+        self
+    }
+
     /// The lines held at the end of the bucket, and the brokers that have told of any.
     fn lines(
         &self,
@@ -160,14 +182,20 @@ impl Book {
 
     fn points(&self, filter: &HistoryFilter, rules: Rules) -> Vec<Point> {
         let step = filter.step;
-        let mut buckets = std::iter::successors(Some(filter.from), |from| Some(from.saturating_add(step)));
+        let nanos = i64::try_from(step.as_nanos()).unwrap();
+        let first = UnixNanos::from_nanos(filter.from.as_nanos() / nanos * nanos);
+        let mut buckets = std::iter::successors(Some(first), |from| Some(from.saturating_add(step)));
         let mut points = Vec::new();
         while let Some(from) = buckets.next().filter(|from| *from < filter.to) {
             let until = from.saturating_add(step);
-            let (lines, known) = self.lines((from, until), filter, rules);
+            // Of a few minutes the last one counts.
+            let of_minutes =
+                step.as_secs().is_multiple_of(MINUTE) && step <= filter.lookback + Duration::from_secs(MINUTE);
+            let since = if of_minutes { from.saturating_add(step - Duration::from_secs(MINUTE)) } else { from };
+            let (lines, known) = self.lines((since, until), filter, rules);
             let values: Vec<f64> =
                 lines.values().filter_map(|held| Some(held.units * value(held, filter.metric)?)).collect();
-            let flat = known.iter().any(|broker| !rules.silence || !self.silent(broker, from, until)).then_some(0.0);
+            let flat = known.iter().any(|broker| !rules.silence || !self.silent(broker, since, until)).then_some(0.0);
             points.push(Point {
                 value: match (lines.is_empty(), values.is_empty()) {
                     (true, _) => flat,
@@ -214,7 +242,7 @@ fn alike(a: &[Point], b: &[Point]) -> bool {
 fn questions() -> Vec<HistoryFilter> {
     let whole = |metric, step| HistoryFilter::new(metric, second(0), second(3_600), Duration::from_secs(step));
     let mut questions: Vec<_> = Metric::ALL.into_iter().map(|metric| whole(metric, MINUTE)).collect();
-    for step in [20, 300, 1_800] {
+    for step in [20, 300, 960, 1_020, 1_800] {
         questions.push(whole(Metric::Delta, step));
     }
     for lookback in [0, 60, 600, 3_600] {
@@ -235,6 +263,20 @@ fn questions() -> Vec<HistoryFilter> {
     questions
 }
 
+/// Panics unless the history says what a recount finds.
+async fn compare(book: &Book, queries: &Queries, filter: &HistoryFilter, when: &str) -> Vec<Point> {
+    let history = queries.history(filter).await.unwrap();
+    let point = |point: &HistoryPoint| Point { value: point.value, covered: point.covered, held: point.held };
+    let found: Vec<_> = history.points.iter().map(point).collect();
+    let expected = book.points(filter, RULES);
+    for (number, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        let same = alike(std::slice::from_ref(found), std::slice::from_ref(expected));
+        assert!(same, "{when}, bucket {number} of {filter:?}: {found:?}, recounted {expected:?}");
+    }
+    assert!(alike(&found, &expected), "as many buckets");
+    found
+}
+
 #[tokio::test]
 async fn history_is_what_a_recount_finds() {
     // Each rule must have been put to the test by one of the books.
@@ -250,18 +292,7 @@ async fn history_is_what_a_recount_finds() {
         let book = Book::random(seed);
         let queries = store(&database, &book.records).await;
         for filter in questions() {
-            let history = queries.history(&filter).await.unwrap();
-            let found: Vec<_> = history
-                .points
-                .iter()
-                .map(|point| Point { value: point.value, covered: point.covered, held: point.held })
-                .collect();
-            let expected = book.points(&filter, RULES);
-            for (number, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                let same = alike(std::slice::from_ref(found), std::slice::from_ref(expected));
-                assert!(same, "seed {seed}, bucket {number} of {filter:?}: {found:?}, recounted {expected:?}");
-            }
-            assert!(alike(&found, &expected), "as many buckets");
+            let found = compare(&book, &queries, &filter, &format!("seed {seed}")).await;
             for (rules, apart) in without.iter().zip(&mut told_apart) {
                 *apart |= !alike(&found, &book.points(&filter, *rules));
             }
@@ -273,11 +304,12 @@ async fn history_is_what_a_recount_finds() {
 /// Figures of a minute, broker, account and underlying, in the order of [`Metric::ALL`].
 type Row = (Vec<Option<f64>>, i64, i64);
 
-fn recount_by_minute(book: &Book) -> BTreeMap<(UnixNanos, String, String, String), Row> {
+fn recount_by_minute(book: &Book, begin: UnixNanos) -> BTreeMap<(UnixNanos, String, String, String), Row> {
     let whole = HistoryFilter::new(Metric::Delta, second(0), second(3_600), Duration::from_secs(MINUTE));
     let mut rows = BTreeMap::new();
     for minute in 0..60 {
-        let bounds = (second(minute * MINUTE), second((minute + 1) * MINUTE));
+        let from = begin.saturating_add(Duration::from_secs(minute * MINUTE));
+        let bounds = (from, from.saturating_add(Duration::from_secs(MINUTE)));
         for (line, held) in book.lines(bounds, &whole, RULES).0 {
             let underlying = line.2.split(' ').next().unwrap().to_owned();
             let row: &mut Row = rows
@@ -294,14 +326,11 @@ fn recount_by_minute(book: &Book) -> BTreeMap<(UnixNanos, String, String, String
     rows
 }
 
-#[tokio::test]
-async fn the_view_by_minute_is_what_a_recount_finds() {
-    let database = Database::migrated().await;
-    let book = Book::random(7);
-    store(&database, &book.records).await;
+/// Panics unless the view says what a recount finds.
+async fn compare_view(database: &Database, book: &Book, begin: UnixNanos, when: &str) {
     let sql = "SELECT minute, broker, account_id, underlying, delta, delta_dollars, gamma_1pct, theta, vega, \
                lines, lines_covered FROM v_portfolio_1m WHERE minute >= $1 AND minute < $2";
-    let bounds = [second(0), second(3_600)].map(UnixNanos::to_timestamp);
+    let bounds = [begin, begin.saturating_add(HOUR)].map(UnixNanos::to_timestamp);
     let rows = database.client().await.query(sql, &[&bounds[0], &bounds[1]]).await.unwrap();
     let mut found = BTreeMap::new();
     for row in &rows {
@@ -309,24 +338,164 @@ async fn the_view_by_minute_is_what_a_recount_finds() {
         let values: Vec<Option<f64>> = (4..9).map(|column| row.get(column)).collect();
         assert!(found.insert(key, (values, row.get(9), row.get(10))).is_none());
     }
-    let first = book.records.iter().filter_map(|record| match record {
+    let times = || {
+        book.records.iter().filter_map(|record| match record {
+            Record::Snapshot(tick) => Some(tick.event_time),
+            _ => None,
+        })
+    };
+    // The view begins with the first row, whoever held something before it; of what lies a quarter of an hour behind the
+    // last one, where nothing is known, it tells as much as is stored.
+    let first = UnixNanos::from_millis(times().min().unwrap().as_millis() / 60_000 * 60_000);
+    let last = times().max().unwrap().saturating_add(Duration::from_secs(15 * MINUTE));
+    let mut expected: BTreeMap<_, Row> = recount_by_minute(book, begin);
+    expected.retain(|(minute, ..), _| (first..=last).contains(minute));
+    found.retain(|(minute, ..), _| *minute <= last);
+    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{when}");
+    for (key, (values, lines, covered)) in &expected {
+        let (found, found_lines, found_covered): &Row = &found[key];
+        let same = values.iter().zip(found).all(|(a, b)| near(*a, *b));
+        assert!(same, "{when}: {key:?}: {found:?}, recounted {values:?}");
+        assert_eq!((found_lines, found_covered), (lines, covered), "{when}: {key:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_view_by_minute_is_what_a_recount_finds() {
+    let database = Database::migrated().await;
+    let book = Book::random(7);
+    store(&database, &book.records).await;
+    compare_view(&database, &book, second(0), "from the rows").await;
+    let rows = recount_by_minute(&book, second(0));
+    let unknown = rows.values().filter(|(_, lines, covered)| lines != covered).count();
+    assert!(unknown > 0 && unknown < rows.len(), "{unknown} of {}", rows.len());
+}
+
+/// Runs the committer on records that come while `meanwhile` goes on, until all are stored and it has ended.
+async fn run(database: &Database, exclusive: bool, meanwhile: impl AsyncFnOnce(&mut MemoryLogWriter)) {
+    let (mut sink, log) = memory_log(10_000);
+    let mut config = CommitterConfig::new(database.config.clone(), "test");
+    (config.exclusive, config.minutes_share) = (exclusive, 1);
+    let committer = Committer::new(config, Box::new(log), Box::new(()), Arc::new(WallClock)).0;
+    let ended = tokio::spawn(committer.run());
+    meanwhile(&mut sink).await;
+    drop(sink);
+    ended.await.unwrap().unwrap();
+}
+
+/// How many minutes of the hour are stored.
+async fn stored(database: &Database, begin: UnixNanos) -> i64 {
+    let sql = "SELECT count(*) FROM portfolio_minutes WHERE broker = '' AND minute >= $1 AND minute < $2";
+    let bounds = [begin, begin.saturating_add(HOUR)].map(UnixNanos::to_timestamp);
+    database.client().await.query_one(sql, &[&bounds[0], &bounds[1]]).await.unwrap().get(0)
+}
+
+/// Waits until every minute is stored that may be: from the first value of what is held on.
+async fn all_stored(database: &Database, book: &Book, begin: UnixNanos) {
+    let first = |is: fn(&Record) -> Option<UnixNanos>| book.records.iter().filter_map(is).min().unwrap();
+    let held = first(|record| match record {
+        // Of an account that holds nothing there is no row.
+        Record::Positions(told) if !told.positions.is_empty() => Some(told.observed_at),
+        _ => None,
+    });
+    let valued = first(|record| match record {
         Record::Snapshot(tick) => Some(tick.event_time),
         _ => None,
     });
-    // The view begins with the first row stored, whoever held something before it.
-    let first = UnixNanos::from_millis(first.min().unwrap().as_millis() / 60_000 * 60_000);
-    let mut expected: BTreeMap<_, Row> = recount_by_minute(&book);
-    expected.retain(|(minute, ..), _| *minute >= first);
-    assert!(expected.len() > 200, "{}", expected.len());
-    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
-    for (key, (values, lines, covered)) in &expected {
-        let (found, found_lines, found_covered): &Row = &found[key];
-        assert!(values.iter().zip(found).all(|(a, b)| near(*a, *b)), "{key:?}: {found:?}, recounted {values:?}");
-        assert_eq!((found_lines, found_covered), (lines, covered), "{key:?}");
-    }
-    assert!(expected.values().any(|(_, lines, covered)| lines != covered), "something is unknown");
+    let before = (held.max(valued).as_millis() - begin.as_millis()) / 60_000;
+    eventually("all minutes are stored", async || stored(database, begin).await >= 60 - before).await;
 }
 
+/// The book's hour has ended two hours ago, whatever the next minutes bring; returns when it began, and by how much later.
+fn two_hours_ago() -> (UnixNanos, Duration) {
+    let begin = UnixNanos::from_millis(WallClock.now().as_millis() / HOUR_MILLIS * HOUR_MILLIS - 2 * HOUR_MILLIS);
+    (begin, Duration::from_nanos(u64::try_from(begin.as_nanos() - second(0).as_nanos()).unwrap()))
+}
+
+/// One record that comes when all minutes are stored: those it touches say something else from then on.
+#[tokio::test]
+async fn what_comes_late_takes_the_minutes_it_touches_away() {
+    let line = series("ibkr", "U1", CALL);
+    let early = [
+        held("ibkr", "U1", 1, &[(CALL, 1.0)]),
+        tick(&line, MINUTE + 5, [Some(0.5), Some(0.25), Some(-1.5), Some(2.0), Some(200.0)]),
+        tick(&line, 30 * MINUTE + 5, [Some(0.75), Some(0.25), Some(-1.5), Some(2.0), Some(200.0)]),
+        gap("ibkr", 41 * MINUTE, None),
+    ];
+    let other = [Some(0.125), Some(0.5), Some(-1.0), Some(1.0), Some(100.0)];
+    for (what, late) in [
+        ("a value, carried into the last minute that it can be", tick(&line, 10 * MINUTE, other)),
+        ("a gap of some minutes that ended long ago", gap("ibkr", 33 * MINUTE, Some(36 * MINUTE))),
+        ("the end of a gap", gap("ibkr", 41 * MINUTE, Some(43 * MINUTE))),
+        ("another quantity", held("ibkr", "U1", 12 * MINUTE, &[(CALL, -2.0)])),
+        ("a close", held("ibkr", "U1", 12 * MINUTE, &[])),
+    ] {
+        let (begin, by) = two_hours_ago();
+        let database = Database::migrated().await;
+        let known = Book { records: early.to_vec() }.later(by);
+        store(&database, &known.records).await;
+        let late = Book { records: vec![late] }.later(by).records;
+        run(&database, true, async |sink| {
+            all_stored(&database, &known, begin).await;
+            compare_view(&database, &known, begin, what).await;
+            sink.append(&late).unwrap();
+        })
+        .await;
+        let mut records = known.records;
+        match &late[0] {
+            // The same gap, told once more.
+            Record::Gap(gap) if gap.from == begin.saturating_add(Duration::from_secs(41 * MINUTE)) => {
+                records[3] = late[0].clone();
+            }
+            _ => records.extend(late),
+        }
+        assert!((1..59).contains(&stored(&database, begin).await), "{what}");
+        compare_view(&database, &Book { records }, begin, what).await;
+    }
+}
+
+/// Minutes are stored while more is written: late rows, changes of what was held, gaps that come to light. Neither the view
+/// nor a history may tell the difference, whichever minutes are stored.
+#[tokio::test]
+async fn stored_minutes_say_what_the_rows_say() {
+    for seed in 1..=4 {
+        let database = Database::migrated().await;
+        let (begin, later) = two_hours_ago();
+        let book = Book::random(seed).later(later);
+        let questions: Vec<_> = questions()
+            .into_iter()
+            .map(|mut filter| {
+                (filter.from, filter.to) = (filter.from.saturating_add(later), filter.to.saturating_add(later));
+                filter
+            })
+            .collect();
+        let (early, late) = book.records.split_at(book.records.len() * 2 / 3);
+        let queries = store(&database, early).await;
+        let known = Book { records: early.to_vec() };
+        run(&database, true, async |sink| {
+            all_stored(&database, &known, begin).await;
+            for filter in &questions {
+                compare(&known, &queries, filter, &format!("seed {seed}, all stored")).await;
+            }
+            compare_view(&database, &known, begin, "all stored").await;
+            let write = |sink: &mut MemoryLogWriter| late.chunks(7).for_each(|some| sink.append(some).unwrap());
+            // The same session that stores the minutes, or another one that knows of none.
+            if seed % 2 == 0 {
+                write(sink);
+            } else {
+                run(&database, false, async |other| write(other)).await;
+            }
+        })
+        .await;
+        let whole = format!("seed {seed}, some stored");
+        let stored = stored(&database, begin).await;
+        assert!((1..60).contains(&stored), "{stored}");
+        for filter in &questions {
+            compare(&book, &queries, filter, &whole).await;
+        }
+        compare_view(&database, &book, begin, &whole).await;
+    }
+}
 /// A minute of the view must not cost what a month costs.
 #[tokio::test]
 async fn bounds_of_the_view_reach_the_index() {

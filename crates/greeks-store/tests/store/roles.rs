@@ -154,6 +154,9 @@ fn allowed(group: Option<&str>) -> BTreeSet<String> {
         Some(INGEST_ROLE) => &[
             ("SELECT", "greek_ticks series positions_history ingest_gaps ingest_progress refinery_schema_history"),
             ("INSERT", "greek_ticks series positions_history ingest_gaps ingest_progress ingest_quarantine"),
+            ("SELECT", "portfolio_minutes"),
+            ("INSERT", "portfolio_minutes"),
+            ("DELETE", "portfolio_minutes"),
             ("UPDATE", "ingest_gaps.gap_to ingest_gaps.reason ingest_gaps.events ingest_gaps.seq"),
             ("UPDATE", "ingest_progress.last_seq ingest_progress.updated_at ingest_progress.closed_at"),
             ("EXECUTE", "greekd_make_partition greekd_move_from_default greekd_default_months"),
@@ -168,6 +171,7 @@ fn allowed(group: Option<&str>) -> BTreeSet<String> {
                 "greek_snapshots v_latest_greeks v_positions v_cross_broker v_portfolio_1m greek_ticks series trades",
             ),
             ("SELECT", "positions_history ingest_gaps ingest_progress ingest_quarantine refinery_schema_history"),
+            ("SELECT", "portfolio_minutes"),
             ("EXECUTE", "greekd_default_months"),
         ],
         _ => &[],

@@ -1,10 +1,15 @@
 //! `bench reads`: how soon the questions of the API are answered over a large table.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use greekd_tests::cluster::{Cluster, Database};
 use greeks_model::UnixNanos;
-use greeks_store::{DatabaseConfig, HistoryFilter, Metric, Month, Queries, SnapshotFilter, migrate};
+use greeks_processor::SystemClock;
+use greeks_store::{
+    Committer, CommitterConfig, DatabaseConfig, HistoryFilter, Metric, Month, Queries, SnapshotFilter, memory_log,
+    migrate,
+};
 use jiff::Timestamp;
 
 use crate::options::ReadsOptions;
@@ -50,18 +55,64 @@ pub(crate) async fn run(options: &ReadsOptions) -> Result<()> {
     let latest = async || Ok(queries.latest(&all).await?.len());
     ask(options, "latest of every series", None, latest).await?;
     ask(options, "positions", None, async || Ok(queries.positions().await?.len())).await?;
-    let mut history = HistoryFilter::new(Metric::Delta, ago(now, 2), ago(now, 1), std::time::Duration::from_secs(300));
-    history.underlying = Some("U1".into());
-    let of_one = async || Ok(queries.history(&history).await?.points.len());
-    ask(options, "history of an underlying, a day in 5 min", None, of_one).await?;
-    let mut whole = history.clone();
-    whole.underlying = None;
-    let of_all = async || Ok(queries.history(&whole).await?.points.len());
-    ask(options, "history of all, a day in 5 min", None, of_all).await?;
-    let view = "SELECT * FROM v_portfolio_1m WHERE minute >= now() - interval '25 hours' AND minute < now() - interval '1 day'";
-    let hour = async || Ok(database.client.query(view, &[]).await?.len());
-    ask(options, "v_portfolio_1m, an hour", None, hour).await?;
+    let (sink, log) = memory_log(1);
+    let mut config = CommitterConfig::new(config, "reads");
+    // Nothing else is to be stored.
+    config.minutes_share = 1;
+    let committer = Committer::new(config, Box::new(log), Box::new(()), Arc::new(SystemClock::new())).0;
+    let committing = tokio::spawn(committer.run());
+    store_minutes(&database, now).await?;
+    histories(options, &database, &queries).await?;
+    drop(sink);
+    committing.await??;
     println!("\n{}", machine::line(&cluster, load_before).await?);
+    Ok(())
+}
+
+/// What is asked of the time before, of which most minutes are stored; and of what is not.
+async fn histories(options: &ReadsOptions, database: &Database, queries: &Queries) -> Result<()> {
+    let now = Timestamp::now();
+    let whole = HistoryFilter::new(Metric::Delta, ago(now, 1), ago(now, 0), Duration::from_secs(300));
+    let with = |set: fn(&mut HistoryFilter)| {
+        let mut filter = whole.clone();
+        set(&mut filter);
+        filter
+    };
+    let part = with(|filter| filter.underlying = Some("U1".into()));
+    let account = with(|filter| filter.account_id = Some("A1".into()));
+    let by_minute = with(|filter| {
+        (filter.account_id, filter.step) = (Some("A1".into()), Duration::from_secs(60));
+    });
+    let rows_only = with(|filter| {
+        (filter.account_id, filter.lookback) = (Some("A1".into()), Duration::from_secs(800));
+    });
+    for (name, filter, target) in [
+        ("history of an account, the last 24 h in 5 min", account, Some(TARGET_MS)),
+        ("history of an account, the last 24 h by the minute", by_minute, None),
+        ("history of an underlying, the last 24 h in 5 min", part, None),
+        ("history of all, the last 24 h in 5 min", whole.clone(), None),
+        ("history of an account, another lookback: from the rows", rows_only, None),
+    ] {
+        ask(options, name, target, async || Ok(queries.history(&filter).await?.points.len())).await?;
+    }
+    for (name, until) in [("v_portfolio_1m, the last hour", 0), ("v_portfolio_1m, an hour from the rows", 48)] {
+        let view = format!(
+            "SELECT * FROM v_portfolio_1m WHERE minute >= now() - interval '{} hours' AND minute < now() - interval '{until} hours'",
+            until + 1
+        );
+        ask(options, name, None, async || Ok(database.client.query(&view, &[]).await?.len())).await?;
+    }
+    Ok(())
+}
+
+/// Waits until the minutes of a day are stored, as the committer stores them.
+async fn store_minutes(database: &Database, now: Timestamp) -> Result<()> {
+    let (begin, day) = (Instant::now(), [ago(now, 1), ago(now, 0)].map(UnixNanos::to_timestamp));
+    let sql = "SELECT count(*) FROM portfolio_minutes WHERE broker = '' AND minute >= $1 AND minute < $2";
+    while database.client.query_one(sql, &[&day[0], &day[1]]).await?.get::<_, i64>(0) < 1_440 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    eprintln!("the minutes of a day are stored after {:.0} s", begin.elapsed().as_secs_f64());
     Ok(())
 }
 

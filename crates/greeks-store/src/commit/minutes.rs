@@ -1,0 +1,232 @@
+//! The minutes of the book that are stored: which of them a record touches, and which are still missing.
+//!
+//! A closed minute is worked out once (`portfolio_minutes`), and questions about days of a book are answered from it. What is
+//! stored later than that and belongs to the minute takes it away, in the same transaction: so the stored minutes never
+//! say anything else than the rows do. One session both writes what is new and stores the minutes, one after the other.
+//! Others that write beside it, what earlier runs have left, keep it from storing minutes meanwhile.
+
+use std::time::Duration;
+
+use greeks_model::UnixNanos;
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tokio_postgres::{Client, Error};
+
+use super::rows::Parts;
+use crate::failure::chain;
+
+const STORE: &str = concat!(include_str!("../queries/lines.sql"), include_str!("minutes.sql"));
+
+/// `greekd` in ASCII, then 5: held by whoever stores minutes, and shared by those that write without knowing which there are.
+const MINUTES_LOCK: i64 = 0x6772_6565_6b64_0005;
+
+/// In whole minutes since 1970: what is held since when, values since when, and now.
+const BOUNDS: &str = "SELECT floor(extract(epoch FROM (SELECT min(observed_at) FROM positions_history)) / 60)::bigint, \
+    floor(extract(epoch FROM (SELECT min(event_time) FROM greek_ticks)) / 60)::bigint, \
+    floor(extract(epoch FROM statement_timestamp()) / 60)::bigint";
+
+/// The newest minutes that are not stored, of those from $1 to before $2. LIMIT 1 has it look for one after the other, and
+/// stop when there are enough, whatever the planner knows of the table.
+const MISSING: &str = "SELECT floor(extract(epoch FROM m) / 60)::bigint \
+    FROM generate_series($2::timestamptz - interval '1 minute', $1::timestamptz, interval '-1 minute') m \
+    LEFT JOIN LATERAL (SELECT true AS is_stored FROM portfolio_minutes p WHERE p.minute = m AND p.underlying = '' \
+                       AND p.account_id = '' AND p.broker = '' LIMIT 1) stored ON true \
+    WHERE stored.is_stored IS NULL LIMIT $3";
+
+const FORGET: &str = "DELETE FROM portfolio_minutes p \
+    USING unnest($1::timestamptz[], $2::timestamptz[]) AS touched(since, until) \
+    WHERE p.minute >= touched.since AND p.minute < touched.until";
+
+/// Seconds of a minute; and what a value counts for beside the minute it falls in, as in `v_portfolio_1m`.
+const MINUTE: i64 = 60;
+const CARRIED: i64 = 15;
+const CARRIED_MICROS: i64 = CARRIED * MINUTE * 1_000_000;
+
+/// A minute is stored when it has ended at least so many minutes ago: what comes a little late need not take it away.
+const SETTLED: i64 = 1;
+/// So many minutes are looked through at once.
+const WINDOW: i64 = 1_440;
+/// At most so many are stored at once.
+const MOST: i64 = 64;
+/// Meanwhile no row is stored: fewer at once when it takes longer, more when it takes less than half of it.
+const LONG: Duration = Duration::from_millis(20);
+const EVERY: Duration = Duration::from_secs(60);
+/// After a refusal, as by a role without the right to; and so often all is looked through for what others took away.
+const SELDOM: Duration = Duration::from_secs(3600);
+
+/// A stretch of minutes since 1970, the end not in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Stretch {
+    since: i64,
+    until: i64,
+}
+
+/// What a session knows of the stored minutes.
+#[derive(Debug)]
+pub(super) struct Minutes {
+    /// Whether this session stores them; else another one may, at any moment.
+    ours: bool,
+    /// No minute from here on is stored.
+    until: i64,
+    /// Where minutes may be missing, in the order of time.
+    missing: Vec<Stretch>,
+    /// When all were last looked for.
+    searched_at: Option<Instant>,
+    at_once: i64,
+}
+
+impl Minutes {
+    /// What is stored already.
+    pub(super) async fn load(client: &Client, ours: bool) -> Result<Self, Error> {
+        let sql = "SELECT floor(extract(epoch FROM max(minute)) / 60)::bigint FROM portfolio_minutes";
+        let last: Option<i64> = client.query_one(sql, &[]).await?.get(0);
+        Ok(Self::new(ours, last.map_or(i64::MIN, |last| last + 1)))
+    }
+
+    fn new(ours: bool, until: i64) -> Self {
+        Self { ours, until, missing: Vec::new(), searched_at: None, at_once: 1 }
+    }
+
+    /// The stored minutes that may say something else once these are stored.
+    pub(super) fn touched(&self, parts: &Parts<'_>) -> Vec<Stretch> {
+        let touches = |at: UnixNanos| !self.ours || minute(at) < self.until;
+        let carried = |since| Stretch { since, until: since + 1 + CARRIED };
+        let for_ever = |since| Stretch { since, until: i64::MAX };
+        let ticks = parts.ticks.iter().map(|(_, tick)| tick.event_time).filter(|at| touches(*at));
+        let positions = parts.positions.iter().map(|(_, record)| record.observed_at);
+        let gaps = parts.gaps.iter().map(|(_, record)| record.from);
+        let sheds = parts.shed.iter().map(|(_, record)| record.from);
+        let others = positions.chain(gaps).chain(sheds).filter(|at| touches(*at));
+        let each = ticks.map(|at| carried(minute(at))).chain(others.map(|at| for_ever(minute(at))));
+        joined(each.collect())
+    }
+
+    /// Takes away the minutes that are touched by what the transaction under way stores.
+    pub(super) async fn forget(&self, client: &Client, touched: &[Stretch]) -> Result<(), Error> {
+        if touched.is_empty() {
+            return Ok(());
+        }
+        if !self.ours {
+            client.execute("SELECT pg_advisory_xact_lock_shared($1)", &[&MINUTES_LOCK]).await?;
+        }
+        let since: Vec<_> = touched.iter().map(|stretch| timestamp(stretch.since)).collect();
+        let until: Vec<_> = touched.iter().map(|stretch| timestamp(stretch.until)).collect();
+        client.execute(FORGET, &[&since, &until]).await?;
+        Ok(())
+    }
+
+    /// The transaction that took them away is committed.
+    pub(super) fn forgotten(&mut self, touched: Vec<Stretch>) {
+        for stretch in touched.into_iter().filter(|_| self.ours) {
+            self.missing.push(Stretch { until: stretch.until.min(self.until), ..stretch });
+            if stretch.until >= self.until {
+                self.until = self.until.min(stretch.since);
+            }
+        }
+        self.missing.retain(|stretch| stretch.since < stretch.until);
+        self.missing = joined(std::mem::take(&mut self.missing));
+    }
+
+    /// Stores the newest minutes that are missing, a few at once, and says when to do so again: with one in `share` of the
+    /// time until none is missing.
+    ///
+    /// # Errors
+    /// Only when the connection is of no use any more.
+    pub(super) async fn store(&mut self, client: &Client, share: u32) -> Result<Duration, Error> {
+        let began = Instant::now();
+        match self.step(client).await {
+            Ok(()) if self.missing.is_empty() => Ok(EVERY),
+            Ok(()) => Ok(began.elapsed().saturating_mul(share)),
+            Err(error) if client.is_closed() || error.code().is_none() => Err(error),
+            Err(error) => {
+                client.batch_execute("ROLLBACK").await?;
+                tracing::warn!(error = chain(&error), "minutes of the book are not stored: its history answers later");
+                // What the step has taken off the list comes back with the next search.
+                (self.searched_at, self.at_once) = (None, 1);
+                Ok(SELDOM)
+            }
+        }
+    }
+
+    async fn step(&mut self, client: &Client) -> Result<(), Error> {
+        self.look_for_more(client).await?;
+        let Some(newest) = self.missing.pop() else { return Ok(()) };
+        let window = Stretch { since: newest.since.max(newest.until - WINDOW), ..newest };
+        let rows = client.query(MISSING, &[&timestamp(window.since), &timestamp(window.until), &self.at_once]).await?;
+        let missing: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+        let began = Instant::now();
+        let rest = match missing.last() {
+            Some(_) if !store(client, &missing).await? => newest,
+            Some(oldest) if i64::try_from(missing.len()) == Ok(self.at_once) => Stretch { until: *oldest, ..newest },
+            _ => Stretch { until: window.since, ..newest },
+        };
+        if rest.since < rest.until {
+            self.missing.push(rest);
+        }
+        match began.elapsed() {
+            took if took > LONG => self.at_once = (self.at_once / 2).max(1),
+            took if took < LONG / 2 => self.at_once = (self.at_once * 2).min(MOST),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Minutes that have ended since the last time; once in a while all of them.
+    async fn look_for_more(&mut self, client: &Client) -> Result<(), Error> {
+        let row = client.query_one(BOUNDS, &[]).await?;
+        let (Some(held), Some(valued), now) = (row.get::<_, Option<i64>>(0), row.get::<_, Option<i64>>(1), row.get(2))
+        else {
+            return Ok(());
+        };
+        let (first, settled): (i64, i64) = (held.max(valued), i64::saturating_sub(now, SETTLED));
+        let searches = self.searched_at.is_none_or(|at| at.elapsed() >= SELDOM);
+        let since = if searches { first } else { first.max(self.until) };
+        if searches {
+            self.searched_at = Some(Instant::now());
+        }
+        if since < settled {
+            self.missing.push(Stretch { since, until: settled });
+            self.missing = joined(std::mem::take(&mut self.missing));
+        }
+        // Before they are: what comes for them from now on takes them away.
+        self.until = self.until.max(settled);
+        Ok(())
+    }
+}
+
+/// Works out these minutes and stores them. `false` when somebody else is writing to the past.
+async fn store(client: &Client, minutes: &[i64]) -> Result<bool, Error> {
+    // Each statement must see what was committed before it began.
+    client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = '5s'").await?;
+    let free = client.query_one("SELECT pg_try_advisory_xact_lock($1)", &[&MINUTES_LOCK]).await?.get(0);
+    if free {
+        let begin: Vec<_> = minutes.iter().map(|minute| timestamp(*minute)).collect();
+        let end: Vec<_> = minutes.iter().map(|minute| timestamp(minute + 1)).collect();
+        let (pictured, all) = (MINUTE * 1_000_000, None::<&str>);
+        client.execute(STORE, &[&begin, &end, &pictured, &CARRIED_MICROS, &all, &all, &all, &all]).await?;
+    }
+    client.batch_execute("COMMIT").await?;
+    Ok(free)
+}
+
+/// In the order of time, and those that meet made one.
+fn joined(mut stretches: Vec<Stretch>) -> Vec<Stretch> {
+    stretches.sort_unstable();
+    stretches.dedup_by(|next, last| {
+        let meet = next.since <= last.until;
+        if meet {
+            last.until = last.until.max(next.until);
+        }
+        meet
+    });
+    stretches
+}
+
+fn minute(at: UnixNanos) -> i64 {
+    at.as_nanos().div_euclid(MINUTE * 1_000_000_000)
+}
+
+/// The beginning of a minute, or the end of time.
+fn timestamp(minute: i64) -> Timestamp {
+    minute.checked_mul(MINUTE).and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(Timestamp::MAX)
+}
