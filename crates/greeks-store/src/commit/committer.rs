@@ -165,13 +165,14 @@ impl Committer {
         let policy = self.config.policy;
         let max = policy.max_records.max(1);
         self.begin().await?;
-        // However many records wait.
-        if self.config.exclusive && self.minutes_at <= Instant::now() {
-            self.store_minutes().await;
-        }
         let Some(writer) = &mut self.writer else { return Ok(None) };
         let first = tokio::select! {
             biased;
+            // First, however many records wait.
+            () = tokio::time::sleep_until(self.minutes_at), if self.config.exclusive => {
+                self.store_minutes().await;
+                return Ok(None);
+            }
             batch = self.log.next(self.durable, max) => batch,
             () = writer.closed() => {
                 self.retry_after(Failure::Transient, "the database closed the connection");
@@ -181,7 +182,6 @@ impl Committer {
                 self.keep_partitions().await;
                 return Ok(None);
             }
-            () = tokio::time::sleep_until(self.minutes_at), if self.config.exclusive => return Ok(None),
         };
         let mut batch = match first {
             // The mark is older than what the log has let go; what that means is said when the batch is stored.

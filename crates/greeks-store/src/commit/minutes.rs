@@ -136,7 +136,7 @@ impl Minutes {
         let began = Instant::now();
         match self.step(client).await {
             Ok(()) if self.missing.is_empty() => Ok(EVERY),
-            Ok(()) => Ok(began.elapsed().saturating_mul(share)),
+            Ok(()) => Ok(began.elapsed().saturating_mul(share.max(1))),
             Err(error) if client.is_closed() || error.code().is_none() => Err(error),
             Err(error) => {
                 client.batch_execute("ROLLBACK").await?;
