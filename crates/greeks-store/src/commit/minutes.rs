@@ -20,10 +20,14 @@ const STORE: &str = concat!(include_str!("../queries/lines.sql"), include_str!("
 /// `greekd` in ASCII, then 5: held by whoever stores minutes, and shared by those that write without knowing which there are.
 const MINUTES_LOCK: i64 = 0x6772_6565_6b64_0005;
 
-/// In whole minutes since 1970: what is held since when, values since when, and now.
-const BOUNDS: &str = "SELECT floor(extract(epoch FROM (SELECT min(observed_at) FROM positions_history)) / 60)::bigint, \
-    floor(extract(epoch FROM (SELECT min(event_time) FROM greek_ticks)) / 60)::bigint, \
-    floor(extract(epoch FROM statement_timestamp()) / 60)::bigint";
+/// The minute since 1970 from which on something is held and something is known. No index has what is held in this order.
+const FIRST: &str = "SELECT floor(extract(epoch FROM greatest(held.since, valued.since)) / 60)::bigint \
+    FROM (SELECT min(observed_at) AS since FROM positions_history) held, \
+         (SELECT min(event_time) AS since FROM greek_ticks) valued \
+    WHERE held.since IS NOT NULL AND valued.since IS NOT NULL";
+
+/// The minute since 1970 that is under way.
+const NOW: &str = "SELECT floor(extract(epoch FROM statement_timestamp()) / 60)::bigint";
 
 /// The newest minutes that are not stored, of those from $1 to before $2. LIMIT 1 has it look for one after the other, and
 /// stop when there are enough, whatever the planner knows of the table.
@@ -66,6 +70,8 @@ pub(super) struct Stretch {
 pub(super) struct Minutes {
     /// Whether this session stores them; else another one may, at any moment.
     ours: bool,
+    /// Before it nothing is stored, nor needs to be; unknown before the first search, and as long as there is nothing.
+    first: Option<i64>,
     /// No minute from here on is stored.
     until: i64,
     /// Where minutes may be missing, in the order of time.
@@ -84,7 +90,7 @@ impl Minutes {
     }
 
     fn new(ours: bool, until: i64) -> Self {
-        Self { ours, until, missing: Vec::new(), searched_at: None, at_once: 1 }
+        Self { ours, first: None, until, missing: Vec::new(), searched_at: None, at_once: 1 }
     }
 
     /// The stored minutes that may say something else once these are stored.
@@ -123,6 +129,13 @@ impl Minutes {
                 self.until = self.until.min(stretch.since);
             }
         }
+        self.tidy();
+    }
+
+    /// Puts what may be missing in the order of time, without what lies before everything.
+    fn tidy(&mut self) {
+        let first = self.first.unwrap_or(i64::MAX);
+        self.missing.iter_mut().for_each(|stretch| stretch.since = stretch.since.max(first));
         self.missing.retain(|stretch| stretch.since < stretch.until);
         self.missing = joined(std::mem::take(&mut self.missing));
     }
@@ -173,23 +186,18 @@ impl Minutes {
 
     /// Minutes that have ended since the last time; once in a while all of them.
     async fn look_for_more(&mut self, client: &Client) -> Result<(), Error> {
-        let row = client.query_one(BOUNDS, &[]).await?;
-        let (Some(held), Some(valued), now) = (row.get::<_, Option<i64>>(0), row.get::<_, Option<i64>>(1), row.get(2))
-        else {
-            return Ok(());
-        };
-        let (first, settled): (i64, i64) = (held.max(valued), i64::saturating_sub(now, SETTLED));
-        let searches = self.searched_at.is_none_or(|at| at.elapsed() >= SELDOM);
-        let since = if searches { first } else { first.max(self.until) };
+        let searches = self.first.is_none() || self.searched_at.is_none_or(|at| at.elapsed() >= SELDOM);
         if searches {
+            self.first = client.query_opt(FIRST, &[]).await?.map(|row| row.get(0));
             self.searched_at = Some(Instant::now());
         }
-        if since < settled {
-            self.missing.push(Stretch { since, until: settled });
-            self.missing = joined(std::mem::take(&mut self.missing));
-        }
+        let Some(first) = self.first else { return Ok(()) };
+        let settled = client.query_one(NOW, &[]).await?.get::<_, i64>(0) - SETTLED;
+        let since = if searches { first } else { self.until };
+        self.missing.push(Stretch { since, until: settled });
         // Before they are: what comes for them from now on takes them away.
         self.until = self.until.max(settled);
+        self.tidy();
         Ok(())
     }
 }
@@ -229,4 +237,24 @@ fn minute(at: UnixNanos) -> i64 {
 /// The beginning of a minute, or the end of time.
 fn timestamp(minute: i64) -> Timestamp {
     minute.checked_mul(MINUTE).and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A gap that began long before anything is stored, or a day that was wrong, must not put a minute of every year since
+    /// on the list.
+    #[test]
+    fn minutes_before_everything_are_not_missing() {
+        for (touched, missing) in [
+            (Stretch { since: 0, until: i64::MAX }, vec![Stretch { since: 900, until: 1_000 }]),
+            (Stretch { since: 880, until: 905 }, vec![Stretch { since: 900, until: 905 }]),
+            (Stretch { since: 880, until: 896 }, vec![]),
+        ] {
+            let mut minutes = Minutes { first: Some(900), ..Minutes::new(true, 1_000) };
+            minutes.forgotten(vec![touched]);
+            assert_eq!(minutes.missing, missing, "{touched:?}");
+        }
+    }
 }

@@ -1,0 +1,139 @@
+//! Minutes of the book that are stored, against a recount: while they are stored, and when what is stored later touches them.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::book::{CALL, gap, held, second, series, store, tick};
+use crate::recount::{Book, HOUR, MINUTE, compare, compare_view, questions};
+use crate::support::{Database, WallClock, eventually};
+use greeks_model::{Clock, Record, SnapshotSink, UnixNanos};
+use greeks_store::{Committer, CommitterConfig, MemoryLogWriter, memory_log};
+
+const HOUR_MILLIS: i64 = 3_600_000;
+
+/// Runs the committer on records that come while `meanwhile` goes on, until all are stored and it has ended.
+async fn run(database: &Database, exclusive: bool, meanwhile: impl AsyncFnOnce(&mut MemoryLogWriter)) {
+    let (mut sink, log) = memory_log(10_000);
+    let mut config = CommitterConfig::new(database.config.clone(), "test");
+    (config.exclusive, config.minutes_share) = (exclusive, 1);
+    let committer = Committer::new(config, Box::new(log), Box::new(()), Arc::new(WallClock)).0;
+    let ended = tokio::spawn(committer.run());
+    meanwhile(&mut sink).await;
+    drop(sink);
+    ended.await.unwrap().unwrap();
+}
+
+/// How many minutes of the hour are stored.
+async fn stored(database: &Database, begin: UnixNanos) -> i64 {
+    let sql = "SELECT count(*) FROM portfolio_minutes WHERE broker = '' AND minute >= $1 AND minute < $2";
+    let bounds = [begin, begin.saturating_add(HOUR)].map(UnixNanos::to_timestamp);
+    database.client().await.query_one(sql, &[&bounds[0], &bounds[1]]).await.unwrap().get(0)
+}
+
+/// Waits until every minute is stored that may be: from the first value of what is held on.
+async fn all_stored(database: &Database, book: &Book, begin: UnixNanos) {
+    let first = |is: fn(&Record) -> Option<UnixNanos>| book.records.iter().filter_map(is).min().unwrap();
+    let held = first(|record| match record {
+        // Of an account that holds nothing there is no row.
+        Record::Positions(told) if !told.positions.is_empty() => Some(told.observed_at),
+        _ => None,
+    });
+    let valued = first(|record| match record {
+        Record::Snapshot(tick) => Some(tick.event_time),
+        _ => None,
+    });
+    let before = (held.max(valued).as_millis() - begin.as_millis()) / 60_000;
+    eventually("all minutes are stored", async || stored(database, begin).await >= 60 - before).await;
+}
+
+/// The book's hour has ended two hours ago, whatever the next minutes bring; returns when it began, and by how much later.
+fn two_hours_ago() -> (UnixNanos, Duration) {
+    let begin = UnixNanos::from_millis(WallClock.now().as_millis() / HOUR_MILLIS * HOUR_MILLIS - 2 * HOUR_MILLIS);
+    (begin, Duration::from_nanos(u64::try_from(begin.as_nanos() - second(0).as_nanos()).unwrap()))
+}
+
+/// One record that comes when all minutes are stored: those it touches say something else from then on.
+#[tokio::test]
+async fn what_comes_late_takes_the_minutes_it_touches_away() {
+    let line = series("ibkr", "U1", CALL);
+    let early = [
+        held("ibkr", "U1", 1, &[(CALL, 1.0)]),
+        tick(&line, MINUTE + 5, [Some(0.5), Some(0.25), Some(-1.5), Some(2.0), Some(200.0)]),
+        tick(&line, 30 * MINUTE + 5, [Some(0.75), Some(0.25), Some(-1.5), Some(2.0), Some(200.0)]),
+        gap("ibkr", 41 * MINUTE, None),
+    ];
+    let other = [Some(0.125), Some(0.5), Some(-1.0), Some(1.0), Some(100.0)];
+    for (what, late) in [
+        ("a value, carried into the last minute that it can be", tick(&line, 10 * MINUTE, other)),
+        ("a gap of some minutes that ended long ago", gap("ibkr", 33 * MINUTE, Some(36 * MINUTE))),
+        ("the end of a gap", gap("ibkr", 41 * MINUTE, Some(43 * MINUTE))),
+        ("another quantity", held("ibkr", "U1", 12 * MINUTE, &[(CALL, -2.0)])),
+        ("a close", held("ibkr", "U1", 12 * MINUTE, &[])),
+    ] {
+        let (begin, by) = two_hours_ago();
+        let database = Database::migrated().await;
+        let known = Book { records: early.to_vec() }.later(by);
+        store(&database, &known.records).await;
+        let late = Book { records: vec![late] }.later(by).records;
+        run(&database, true, async |sink| {
+            all_stored(&database, &known, begin).await;
+            compare_view(&database, &known, begin, what).await;
+            sink.append(&late).unwrap();
+        })
+        .await;
+        let mut records = known.records;
+        match &late[0] {
+            // The same gap, told once more.
+            Record::Gap(gap) if gap.from == begin.saturating_add(Duration::from_secs(41 * MINUTE)) => {
+                records[3] = late[0].clone();
+            }
+            _ => records.extend(late),
+        }
+        assert!((1..59).contains(&stored(&database, begin).await), "{what}");
+        compare_view(&database, &Book { records }, begin, what).await;
+    }
+}
+
+/// Minutes are stored while more is written: late rows, changes of what was held, gaps that come to light. Neither the view
+/// nor a history may tell the difference, whichever minutes are stored.
+#[tokio::test]
+async fn stored_minutes_say_what_the_rows_say() {
+    for seed in 1..=4 {
+        let database = Database::migrated().await;
+        let (begin, later) = two_hours_ago();
+        let book = Book::random(seed).later(later);
+        let questions: Vec<_> = questions()
+            .into_iter()
+            .map(|mut filter| {
+                (filter.from, filter.to) = (filter.from.saturating_add(later), filter.to.saturating_add(later));
+                filter
+            })
+            .collect();
+        let (early, late) = book.records.split_at(book.records.len() * 2 / 3);
+        let queries = store(&database, early).await;
+        let known = Book { records: early.to_vec() };
+        run(&database, true, async |sink| {
+            all_stored(&database, &known, begin).await;
+            for filter in &questions {
+                compare(&known, &queries, filter, &format!("seed {seed}, all stored")).await;
+            }
+            compare_view(&database, &known, begin, "all stored").await;
+            let write = |sink: &mut MemoryLogWriter| late.chunks(7).for_each(|some| sink.append(some).unwrap());
+            // The same session that stores the minutes, or another one that knows of none.
+            if seed % 2 == 0 {
+                write(sink);
+            } else {
+                run(&database, false, async |other| write(other)).await;
+            }
+        })
+        .await;
+        let whole = format!("seed {seed}, some stored");
+        let stored = stored(&database, begin).await;
+        assert!((1..60).contains(&stored), "{stored}");
+        for filter in &questions {
+            compare(&book, &queries, filter, &whole).await;
+        }
+        compare_view(&database, &book, begin, &whole).await;
+    }
+}
