@@ -31,7 +31,7 @@ async fn play(lane: &mut Lane, name: &str, tamper: Option<&str>, environment: &[
 }
 
 /// What is done to the database, and the promises that are broken by it.
-const TAMPERED: [(&str, &str, &[&str]); 6] = [
+const TAMPERED: [(&str, &str, &[&str]); 7] = [
     ("deleted", "DELETE FROM greek_ticks WHERE LAST", &["lost"]),
     ("flipped", "UPDATE greek_ticks SET delta = -delta WHERE LAST", &["changed", "invented"]),
     (
@@ -48,6 +48,15 @@ const TAMPERED: [(&str, &str, &[&str]); 6] = [
         "refused",
         "INSERT INTO ingest_quarantine SELECT incarnation, 1, NULL, '22003', 'no', '' FROM ingest_progress LIMIT 1",
         &["quarantined"],
+    ),
+    (
+        "outdated",
+        "INSERT INTO portfolio_minutes
+         SELECT minute, coalesce(broker, ''), coalesce(account_id, ''), coalesce(underlying, ''), sum(delta), NULL, NULL,
+             NULL, NULL, sum(lines) + 1, 0, 0, 0, 0, 0, 0
+           FROM v_portfolio_1m WHERE minute = (SELECT max(minute) FROM v_portfolio_1m)
+          GROUP BY GROUPING SETS ((minute, broker, account_id, underlying), (minute))",
+        &["outdated"],
     ),
 ];
 

@@ -41,6 +41,9 @@ struct Said {
     /// End after so many episodes.
     #[arg(long)]
     episodes: Option<u64>,
+    /// So many runs an episode, where 10 to 25 are drawn: minutes of the book are stored in those that last some.
+    #[arg(long)]
+    runs: Option<usize>,
     /// The first episode's seed, the next has one more; by the clock when it is not said.
     #[arg(long)]
     seed: Option<u64>,
@@ -67,6 +70,7 @@ impl Said {
         Ok(Options {
             time: self.minutes,
             episodes: self.episodes,
+            runs: self.runs,
             lanes: self.lanes,
             rate: self.rate,
             sweep: !self.no_sweep,
@@ -138,11 +142,14 @@ mod tests {
 
     #[test]
     fn what_is_said_counts_and_what_is_not_understood_is_refused() {
-        let cli = parse(&["--minutes", "0.5", "--seed", "7", "--lanes", "2", "--env", "A=b=c", "--no-sweep"]).unwrap();
+        let cli =
+            parse(&["--minutes", "0.5", "--seed", "7", "--lanes", "2", "--runs", "90", "--env", "A=b=c", "--no-sweep"])
+                .unwrap();
         let options = cli.said.options().unwrap();
         let expected = Options {
             time: Duration::from_secs(30),
             lanes: 2,
+            runs: Some(90),
             sweep: false,
             environment: vec![("A".to_owned(), "b=c".to_owned())],
             ..Options::new(7)

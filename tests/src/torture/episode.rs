@@ -115,6 +115,7 @@ fn sum_up(totals: &mut Totals, verdict: Verdict, seen: Vec<(&'static str, String
     totals.stored += count(verdict.stored);
     totals.excused += count(verdict.excused);
     totals.repeated += count(verdict.repeated);
+    totals.minutes += count(verdict.minutes);
     for (name, _) in &seen {
         totals.breach(name);
     }

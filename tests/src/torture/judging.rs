@@ -37,8 +37,8 @@ pub async fn ask(directory: &Path, url: &str) -> Result<Verdict, Error> {
 /// When the files or the database cannot be read.
 pub async fn answer(directory: &Path, url: &str) -> Result<String, String> {
     let verdict = oracle::judge_directory(directory, url).await?;
-    let Verdict { accepted, stored, excused, repeated, violations } = &verdict;
-    let mut lines = format!("judged {accepted} {stored} {excused} {repeated} {}\n", violations.len());
+    let Verdict { accepted, stored, excused, repeated, minutes, violations } = &verdict;
+    let mut lines = format!("judged {accepted} {stored} {excused} {repeated} {minutes} {}\n", violations.len());
     for Violation { breach, what } in violations {
         lines.push_str(&format!("{} {}\n", breach.name(), what.replace('\n', " ")));
     }
@@ -49,12 +49,12 @@ fn parse(said: &str) -> Option<Verdict> {
     let mut lines = said.lines();
     let figures = lines.next()?.strip_prefix("judged ")?;
     let figures: Vec<usize> = figures.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
-    let [accepted, stored, excused, repeated, count] = *figures.as_slice() else { return None };
+    let [accepted, stored, excused, repeated, minutes, count] = *figures.as_slice() else { return None };
     let violation = |line: &str| {
         let (name, what) = line.split_once(' ')?;
         let breach = Breach::ALL.into_iter().find(|breach| breach.name() == name)?;
         Some(Violation { breach, what: what.to_owned() })
     };
     let violations = lines.map(violation).collect::<Option<Vec<_>>>()?;
-    (violations.len() == count).then_some(Verdict { accepted, stored, excused, repeated, violations })
+    (violations.len() == count).then_some(Verdict { accepted, stored, excused, repeated, minutes, violations })
 }

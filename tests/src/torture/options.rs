@@ -9,6 +9,8 @@ pub struct Options {
     pub time: Duration,
     /// How many at most.
     pub episodes: Option<u64>,
+    /// Runs of each, when it is not drawn.
+    pub runs: Option<usize>,
     /// Of the first.
     pub seed: u64,
     /// Seeds of episodes played before.
@@ -33,6 +35,7 @@ impl Options {
         Self {
             time: Duration::from_secs(600),
             episodes: None,
+            runs: None,
             seed,
             known: Vec::new(),
             lanes: 3,

@@ -110,7 +110,7 @@ impl Session {
         let seed = known.unwrap_or(options.seed.wrapping_add(number));
         let plans = match sweep {
             true => fault::sweep(&self.points),
-            false => fault::episode(&mut Rng::with_seed(seed), &self.points),
+            false => fault::episode(&mut Rng::with_seed(seed), &self.points, options.runs),
         };
         let name = format!("episode_{seed}_{}", if sweep { "sweep" } else { "seed" });
         let environment = options.environment.clone();
@@ -134,8 +134,9 @@ impl Session {
         }
         if let Some(kept) = &outcome.kept {
             let (seed, sweep) = (script.seed, if *sweep { "" } else { " --no-sweep" });
+            let runs = self.options.runs.map(|runs| format!(" --runs {runs}")).unwrap_or_default();
             say(format_args!("  {} in all; kept in {}", outcome.violations.len(), kept.display()));
-            say(format_args!("  again: cargo xtask torture --episodes 1 --seed {seed}{sweep}"));
+            say(format_args!("  again: cargo xtask torture --episodes 1 --seed {seed}{runs}{sweep}"));
         }
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         report.totals.add(totals);

@@ -22,6 +22,8 @@ pub struct Totals {
     pub excused: u64,
     /// Rows that the broker repeated and that were stored again.
     pub repeated: u64,
+    /// Sums of the book by the minute that were stored and are true.
+    pub minutes: u64,
     /// Broken promises by name.
     pub breaches: BTreeMap<String, u64>,
 }
@@ -79,6 +81,7 @@ impl Totals {
         self.stored += other.stored;
         self.excused += other.excused;
         self.repeated += other.repeated;
+        self.minutes += other.minutes;
         let maps = [
             (&mut self.faults, &other.faults),
             (&mut self.points, &other.points),
@@ -106,10 +109,12 @@ impl fmt::Display for Totals {
         let inflicted = self.inflicted();
         write!(
             f,
-            "{inflicted} faults, {} of them deaths of greekd: {} rows accepted, {} stored, {} lost, {} duplicated",
+            "{inflicted} faults, {} of them deaths of greekd: {} rows accepted, {} stored and {} true sums of their \
+             minutes, {} lost, {} duplicated",
             self.deaths(),
             self.accepted,
             self.stored,
+            self.minutes,
             breach("lost"),
             breach("duplicated"),
         )?;

@@ -1,6 +1,7 @@
 //! The judge: compares what was accepted and what was sent with what the database holds. It knows nothing of greekd but
 //! its promises.
 
+mod minutes;
 mod order;
 mod stated;
 mod stored;
@@ -11,7 +12,7 @@ use std::path::Path;
 
 use greeks_store::tokio_postgres::NoTls;
 
-pub use stored::{Mark, Stored, StoredGap, StoredRow};
+pub use stored::{Mark, MinuteFigures, MinuteKey, Stored, StoredGap, StoredRow};
 
 use super::records::{self, Accepted, RunNote, Sent};
 
@@ -32,11 +33,13 @@ pub enum Breach {
     Quarantined,
     /// Something is missing and no gap says so.
     Unstated,
+    /// A minute of the book that is stored says something else than its rows.
+    Outdated,
 }
 
 impl Breach {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Lost,
         Self::Duplicated,
         Self::Changed,
@@ -44,6 +47,7 @@ impl Breach {
         Self::Numbered,
         Self::Quarantined,
         Self::Unstated,
+        Self::Outdated,
     ];
 
     /// For files and people.
@@ -56,6 +60,7 @@ impl Breach {
             Self::Numbered => "numbered",
             Self::Quarantined => "quarantined",
             Self::Unstated => "unstated",
+            Self::Outdated => "outdated",
         }
     }
 }
@@ -97,6 +102,8 @@ pub struct Verdict {
     pub excused: usize,
     /// Rows that the broker repeated at a reconnect and that were stored again, because the database could not be asked.
     pub repeated: usize,
+    /// Sums of the book by the minute that were stored, and are as their rows say.
+    pub minutes: usize,
     /// What is not as promised.
     pub violations: Vec<Violation>,
 }
@@ -153,6 +160,7 @@ pub fn judge(evidence: &Evidence, stored: &Stored) -> Verdict {
     order::numbers(evidence, stored, &mut verdict);
     stated::sent_or_stated(evidence, stored, &mut verdict);
     stated::ends_are_stated(evidence, stored, &mut verdict);
+    minutes::as_their_rows(stored, &mut verdict);
     for refused in &stored.quarantined {
         verdict.add(Breach::Quarantined, refused);
     }

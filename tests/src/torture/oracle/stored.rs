@@ -47,6 +47,12 @@ pub struct Mark {
     pub last: i64,
 }
 
+/// Minute in microseconds, broker, account and underlying.
+pub type MinuteKey = (i64, String, String, String);
+
+/// Delta, delta dollars, gamma of 1 %, theta and vega; then the contracts held, and those that are covered.
+pub type MinuteFigures = ([Option<f64>; 5], i64, i64);
+
 /// All that the judge looks at.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
@@ -60,6 +66,8 @@ pub struct Stored {
     pub quarantined: Vec<String>,
     /// Numbers in tables of other things: stream and number.
     pub others: Vec<(i64, i64)>,
+    /// The book by the minute, of those minutes that are stored: as it is read, and as its rows say.
+    pub minutes: [Vec<(MinuteKey, MinuteFigures)>; 2],
 }
 
 const ROWS: &str = "SELECT s.broker, s.account_id, s.contract_key,
@@ -74,6 +82,9 @@ const QUARANTINED: &str =
     "SELECT incarnation || '/' || seq || ': ' || sqlstate || ' ' || message FROM ingest_quarantine";
 const OTHERS: &str = "SELECT DISTINCT seq >> 40, seq & ((1::bigint << 40) - 1) FROM
         (SELECT seq FROM ingest_gaps UNION ALL SELECT seq FROM positions_history) AS other";
+const MINUTES: &str = "SELECT (extract(epoch FROM minute) * 1000000)::bigint, broker, account_id, underlying,
+        delta, delta_dollars, gamma_1pct, theta, vega, lines, lines_covered
+   FROM v_portfolio_1m WHERE minute = ANY (SELECT minute FROM stored)";
 
 /// Reads everything.
 ///
@@ -93,7 +104,23 @@ pub(super) async fn read(client: &Client) -> Result<Stored, Error> {
     let marks = client.query(MARKS, &[]).await?.iter().map(mark).collect();
     let quarantined = client.query(QUARANTINED, &[]).await?.iter().map(|row| row.get(0)).collect();
     let others = client.query(OTHERS, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect();
-    Ok(Stored { rows, gaps, marks, quarantined, others })
+    let minutes = minutes(client).await?;
+    Ok(Stored { rows, gaps, marks, quarantined, others, minutes })
+}
+
+async fn minutes(client: &Client) -> Result<[Vec<(MinuteKey, MinuteFigures)>; 2], Error> {
+    let known = "BEGIN; CREATE TEMP TABLE stored ON COMMIT DROP AS SELECT DISTINCT minute FROM portfolio_minutes";
+    client.batch_execute(known).await?;
+    let read = client.query(MINUTES, &[]).await?.iter().map(minute).collect();
+    client.batch_execute("DELETE FROM portfolio_minutes").await?;
+    let recounted = client.query(MINUTES, &[]).await?.iter().map(minute).collect();
+    client.batch_execute("ROLLBACK").await?;
+    Ok([read, recounted])
+}
+
+fn minute(row: &SqlRow) -> (MinuteKey, MinuteFigures) {
+    let figures = std::array::from_fn(|at| row.get(at + 4));
+    ((row.get(0), row.get(1), row.get(2), row.get(3)), (figures, row.get(9), row.get(10)))
 }
 
 fn stored_row(row: &SqlRow) -> StoredRow {

@@ -62,3 +62,25 @@ fn numbers_are_given_in_order_once_and_up_to_the_mark() {
     taken.others.push((1, 2));
     assert_eq!(breaches(&all, &taken), [Breach::Numbered]);
 }
+
+#[test]
+fn stored_minutes_say_once_what_their_rows_say() {
+    let sum = |underlying: &str, delta| {
+        (
+            (60_000_000, "ibkr".to_owned(), "U1".to_owned(), underlying.to_owned()),
+            ([Some(delta), None, None, None, None], 2, 1),
+        )
+    };
+    let (spx, aapl) = (sum("SPX", 1e6), sum("AAPL", 0.5));
+    let rows = [spx.clone(), aapl.clone()];
+    let judged = |read: &[_]| {
+        let mut verdict = Verdict::default();
+        minutes::as_their_rows(&Stored { minutes: [read.to_vec(), rows.to_vec()], ..Stored::default() }, &mut verdict);
+        (verdict.minutes, verdict.count(Breach::Outdated))
+    };
+    assert_eq!(judged(&[aapl.clone(), sum("SPX", 1e6 + 1e-7)]), (2, 0));
+    assert_eq!(judged(&[aapl.clone(), sum("SPX", 1e6 + 1.0)]), (1, 1));
+    assert_eq!(judged(&[aapl.clone(), spx.clone(), spx.clone()]), (2, 1), "twice");
+    assert_eq!(judged(std::slice::from_ref(&spx)), (1, 1), "one is missing");
+    assert_eq!(judged(&[aapl, spx, sum("TSLA", 1.0)]), (2, 1), "of what there is none");
+}
