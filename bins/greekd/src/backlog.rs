@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use greeks_model::UnixNanos;
 use metrics::{Unit, describe_gauge};
 use tokio::time::Instant;
 
@@ -33,10 +34,12 @@ pub(crate) struct Backlog {
 
 impl Backlog {
     /// To be called every second; returns how long the oldest record that is not stored has been waiting.
-    pub(crate) fn look(&mut self, view: &DurableView, now: Instant) -> Duration {
+    pub(crate) fn look(&mut self, view: &DurableView, time: UnixNanos, now: Instant) -> Duration {
         let (usage, written) = (view.monitor.usage(), view.monitor.progress().written);
         let durable = view.status.borrow().durable.0;
-        let oldest = self.oldest(written, durable, now);
+        // What an earlier run has left is older, unless the clock was set back.
+        let earlier = view.earlier_since().map(|since| time.saturating_since(since)).unwrap_or_default();
+        let oldest = self.oldest(written, durable, now).max(earlier);
         #[allow(clippy::cast_precision_loss)]
         metrics::gauge!(JOURNAL_BYTES).set(usage.used_bytes as f64);
         #[allow(clippy::cast_precision_loss)]

@@ -173,8 +173,8 @@ impl Store {
         let recorded = Arc::clone(&latency);
         let observer = move |commit: Commit<'_>| recorded.record_commit(commit.records, commit.at);
         let config = committer_config(settings, database);
-        let durable =
-            Durable::start(config, logs.leftovers, logs.log, logs.monitor, Box::new(observer), Arc::clone(&clock));
+        let earlier = (logs.leftovers, memory.first_received());
+        let durable = Durable::start(config, earlier, logs.log, logs.monitor, Box::new(observer), Arc::clone(&clock));
         Self { durable, writer: logs.writer, memory, latency, clock }
     }
 
@@ -268,7 +268,7 @@ impl Daemon {
                 () = &mut committed_last => return Ended::Broken,
                 _ = second.tick() => {
                     let slo = self.watch_slo();
-                    let oldest = self.backlog.look(&view.durable, Instant::now());
+                    let oldest = self.backlog.look(&view.durable, view.clock.now(), Instant::now());
                     self.live.look(&self.view, slo, oldest);
                     each_second(&self.view);
                 }

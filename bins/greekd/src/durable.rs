@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use greeks_model::{Clock, Seq, SnapshotLog};
+use greeks_model::{Clock, Seq, SnapshotLog, UnixNanos};
 use greeks_store::{
     CommitError, CommitObserver, Committer, CommitterConfig, CommitterState, CommitterStatus, JournalLog,
     JournalMonitor, Leftover,
@@ -30,8 +30,9 @@ pub(crate) struct Durable {
 pub(crate) struct DurableView {
     pub(crate) status: watch::Receiver<CommitterStatus>,
     pub(crate) monitor: JournalMonitor,
-    /// Records of earlier runs not yet looked at.
+    /// Records of earlier runs not yet looked at, and when the first of them was received.
     earlier: Arc<AtomicU64>,
+    earlier_since: Option<UnixNanos>,
     /// The incarnations that this process writes for: its sessions are named after them.
     own: Arc<[String]>,
 }
@@ -48,10 +49,10 @@ pub(crate) enum Verdict {
 }
 
 impl Durable {
-    /// Begins to store what earlier runs have left, and then what `log` brings.
+    /// Begins to store what earlier runs have left, the first row received at `since`, and then what `log` brings.
     pub(crate) fn start(
         config: CommitterConfig,
-        leftovers: Vec<Leftover>,
+        (leftovers, since): (Vec<Leftover>, Option<UnixNanos>),
         log: JournalLog,
         monitor: JournalMonitor,
         observer: Box<dyn CommitObserver>,
@@ -64,7 +65,7 @@ impl Durable {
         let (sender, status) = watch::channel(CommitterStatus::default());
         let chain = Chain { config, clock, sender, rows_before: 0 };
         let task = tokio::spawn(chain.run(leftovers, log, observer, Arc::clone(&earlier)));
-        Self { view: DurableView { status, monitor, earlier, own }, task }
+        Self { view: DurableView { status, monitor, earlier, earlier_since: since, own }, task }
     }
 
     /// Waits until `deadline` for everything to be stored. What is not stays in the journal.
@@ -93,6 +94,11 @@ impl DurableView {
     pub(crate) fn waiting(&self) -> u64 {
         let written = self.monitor.progress().written;
         written.saturating_sub(self.status.borrow().durable.0) + self.earlier.load(Ordering::Relaxed)
+    }
+
+    /// Since when records of earlier runs have waited, as long as there are any.
+    pub(crate) fn earlier_since(&self) -> Option<UnixNanos> {
+        self.earlier_since.filter(|_| self.earlier.load(Ordering::Relaxed) > 0)
     }
 
     /// Waits until the database has been found or not, or belongs to somebody else. A database that is being started, or its

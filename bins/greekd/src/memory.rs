@@ -1,4 +1,4 @@
-//! What earlier runs have accepted last, so that it is not accepted again, and the gaps they have left.
+//! What earlier runs have left: the rows accepted last, so that they are not accepted again, and the gaps.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,13 +11,17 @@ pub(crate) struct Memory {
     rows: HashMap<Arc<Series>, GreekSnapshot>,
     /// By source and beginning, in the microseconds in which the database knows it.
     gaps: BTreeMap<(SourceId, i64), GapRecord>,
+    first_received: Option<UnixNanos>,
 }
 
 impl Memory {
     /// Takes a record of the journal, in the order of the journal.
     pub(crate) fn note(&mut self, record: &Record) {
         match record {
-            Record::Snapshot(row) => drop(self.rows.insert(Arc::clone(&row.series), row.clone())),
+            Record::Snapshot(row) => {
+                self.first_received.get_or_insert(row.received_at);
+                self.rows.insert(Arc::clone(&row.series), row.clone());
+            }
             Record::Gap(gap) => drop(self.gaps.insert(key(gap), gap.clone())),
             _ => {}
         }
@@ -31,6 +35,11 @@ impl Memory {
             let known = self.gaps.entry(key(&gap)).or_insert_with(|| gap.clone());
             known.to = known.to.or(gap.to);
         }
+    }
+
+    /// When the first row that the journal holds was received.
+    pub(crate) const fn first_received(&self) -> Option<UnixNanos> {
+        self.first_received
     }
 
     /// The beginning of the oldest gap that is open as far as is known.

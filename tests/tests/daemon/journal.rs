@@ -227,13 +227,19 @@ async fn rows_accepted_before_a_kill_are_stored_once_after_it() {
     let url = cluster.database("killed").await.url;
     let sim = TastySim::start(config(1_000.0)).await.unwrap();
     let directory = scratch();
-    let mut accepted = 0;
+    let (mut accepted, mut since) = (0, None);
     cluster
         .restart_after(async {
             until("the database is gone", PATIENCE, async || Cluster::is_gone(&url).await.then_some(())).await;
             for _ in 0..3 {
+                let waited = since.map(|since: Instant| since.elapsed().as_secs_f64());
                 let daemon = start(&["run"], directory.path(), &sim, &url, &[]);
                 streams(&sim, 1_000, &daemon).await;
+                since.get_or_insert_with(Instant::now);
+                let at = address(&daemon).await;
+                let said = async || oldest_waits(&at).await.filter(|waits| *waits > 0.0);
+                let said = until("it says for how long records wait", PATIENCE, said).await;
+                assert!(waited.is_none_or(|waited| said > waited), "{said} s, the first run's for {waited:?} s");
                 daemon.signal("KILL");
                 daemon.wait(PATIENCE).await;
             }
