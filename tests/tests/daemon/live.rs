@@ -132,9 +132,13 @@ async fn the_book_is_what_is_stored_and_what_a_recount_says() {
     };
     let alert = until("there is an alert", PATIENCE, alert).await;
     assert_eq!((alert["source"].as_str(), alert["active"].as_bool()), (Some("ibkr"), Some(true)));
-    assert!(daemon.stderr().iter().any(|line| line.contains("source_down")), "{}", tail(&daemon.stderr()));
-    let metrics = get(&at, "/metrics").await.text;
-    assert!(metrics.contains(r#"greekd_alerts_active{kind="source_down"} 1"#), "{metrics}");
+    // Both follow, a moment later.
+    until("it is in the log, and a metric", PATIENCE, async || {
+        let is_told = daemon.stderr().iter().any(|line| line.contains("source_down"));
+        let metrics = get(&at, "/metrics").await.text;
+        (is_told && metrics.contains(r#"greekd_alerts_active{kind="source_down"} 1"#)).then_some(())
+    })
+    .await;
     let ready = get(&at, "/readyz").await;
     assert_eq!(ready.status, 503);
     assert!(ready.text.contains("ibkr") && !ready.text.contains("tastytrade"), "{}", ready.text);
