@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::tls::{is_certificate_fault, is_refused};
 
 /// The largest answers of brokers, such as the nested chain of a large index, have a few MiB.
-pub const MAX_BODY_BYTES: usize = 16 << 20;
+pub const MAX_BODY_BYTES: usize = 64 << 20;
 /// The longest that a `Retry-After` is believed.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 

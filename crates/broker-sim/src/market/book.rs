@@ -110,13 +110,14 @@ impl Book {
                 // Two changes within a millisecond, or over a clock that was set back, are still told apart.
                 position.updated = updated.max(position.updated.saturating_add(MILLISECOND).unwrap_or(updated));
             }
-            None => self.positions.push(SimPosition {
-                account: account.to_owned(),
-                holding: Holding::Option(Box::new(listing)),
-                quantity,
-                updated,
-            }),
+            None => self.add(account, listing, quantity, updated),
         }
+    }
+
+    /// Adds a position in a contract that the account does not have.
+    pub(crate) fn add(&mut self, account: &str, listing: Listing, quantity: i64, updated: Timestamp) {
+        let holding = Holding::Option(Box::new(listing));
+        self.positions.push(SimPosition { account: account.to_owned(), holding, quantity, updated });
     }
 
     pub(crate) fn find(&mut self, account: &str, contract: &Contract) -> Option<&mut SimPosition> {

@@ -14,11 +14,19 @@ use crate::SimError;
 /// The place in the book of the contract that nobody makes a market in.
 const ILLIQUID: usize = 8;
 
+const KINDS: [OptionType; 2] = [OptionType::Call, OptionType::Put];
+
 /// Strikes below the money of that contract: so deep that no time value is left.
 const DEEP: i64 = -66;
 
-/// Contracts that one book holds at most: about as many as the classes list near the money.
-const MAX_COUNT: usize = 10_000;
+/// So many contracts of a book are drawn; beyond, all that is listed near the money is taken in turn.
+const DRAWN: usize = 10_000;
+
+/// Contracts that one book holds at most.
+const MAX_COUNT: usize = 100_000;
+
+/// How far the strikes that are taken in turn are from the money, in both directions.
+const FAR: i64 = 400;
 
 /// A book of `count` option contracts, and every contract to be quoted with whether it is illiquid.
 ///
@@ -34,7 +42,7 @@ pub(super) fn fill(
         return Err(SimError::Config(format!("{count} option positions: at most {MAX_COUNT}")));
     }
     let mut book = Book::new();
-    let mut picker = Picker { rng, date, count, spots, taken: HashSet::new() };
+    let mut picker = Picker::new(rng, date, count, spots, HashSet::new());
     let mut quoted = Vec::with_capacity(count + 1);
     let numbers: Vec<String> = book.accounts.iter().map(|account| account.number.clone()).collect();
     let [first, second, ..] = numbers.as_slice() else { return Ok((book, quoted)) };
@@ -44,14 +52,14 @@ pub(super) fn fill(
             SimError::Config(format!("{count} option positions are more than the simulated market has contracts"))
         })?;
         let quantity = picker.quantity();
-        book.set(if place % 3 == 1 { second } else { first }, listing.clone(), quantity, LONG_HELD);
+        book.add(if place % 3 == 1 { second } else { first }, listing.clone(), quantity, LONG_HELD);
         if place == 0 {
-            book.set(second, listing.clone(), -quantity.signum() * picker.rng.i64(1..=9), LONG_HELD);
+            book.add(second, listing.clone(), -quantity.signum() * picker.rng.i64(1..=9), LONG_HELD);
         }
         quoted.push((listing, illiquid));
     }
     if let Some(closed) = (count > 0).then(|| picker.pick(0, false)).flatten() {
-        book.set(first, closed.clone(), 0, LONG_HELD);
+        book.add(first, closed.clone(), 0, LONG_HELD);
         let stock = Holding::Stock("AAPL".to_owned());
         book.positions.push(SimPosition { account: first.clone(), holding: stock, quantity: 200, updated: LONG_HELD });
         quoted.push((closed, false));
@@ -68,7 +76,7 @@ pub(crate) fn more(
 ) -> Result<Vec<Listing>, SimError> {
     let mut rng = Rng::with_seed(seed);
     let spots: Vec<f64> = ASSETS.iter().map(|asset| asset.spot).collect();
-    let mut picker = Picker { rng: &mut rng, date, count, spots: &spots, taken: taken.collect() };
+    let mut picker = Picker::new(&mut rng, date, count, &spots, taken.collect());
     let mut listings = Vec::with_capacity(count);
     for (n, kind) in [(0, OptionType::Call), (1, OptionType::Put)].into_iter().take(count) {
         listings.extend((-20..20).find_map(|steps| picker.free(&MORNING, n, steps, kind)));
@@ -88,16 +96,40 @@ struct Picker<'a> {
     count: usize,
     spots: &'a [f64],
     taken: HashSet<Contract>,
+    in_turn: Box<dyn Iterator<Item = Place> + Send>,
 }
 
-impl Picker<'_> {
+/// Where in a class a contract is: the number of its expiration, strikes from the money, and its kind.
+type Place = (&'static Class, i32, i64, OptionType);
+
+impl<'a> Picker<'a> {
+    fn new(rng: &'a mut Rng, date: Date, count: usize, spots: &'a [f64], taken: HashSet<Contract>) -> Self {
+        let strikes = (0..40).flat_map(|n| (-FAR..=FAR).map(move |steps| (n, steps)));
+        let places = strikes.flat_map(|(n, steps)| CLASSES.iter().map(move |class| (class, n, steps)));
+        let in_turn = Box::new(places.flat_map(|(class, n, steps)| KINDS.map(|kind| (class, n, steps, kind))));
+        Self { rng, date, count: count.min(DRAWN), spots, taken, in_turn }
+    }
+
     /// A contract that is not taken yet, the nearer to the money and to today the smaller the book.
     fn pick(&mut self, place: usize, illiquid: bool) -> Option<Listing> {
-        let class = CLASSES.get(if illiquid { 0 } else { place % CLASSES.len() })?;
-        let found = if illiquid { self.deep(class) } else { self.at_random(class) };
-        let listing = found.or_else(|| self.first_free(place))?;
+        let listing = if place < DRAWN { self.draw(place, illiquid) } else { self.next_in_turn() }?;
         self.taken.insert(listing.contract.clone());
         Some(listing)
+    }
+
+    fn draw(&mut self, place: usize, illiquid: bool) -> Option<Listing> {
+        let class = CLASSES.get(if illiquid { 0 } else { place % CLASSES.len() })?;
+        let found = if illiquid { self.deep(class) } else { self.at_random(class) };
+        found.or_else(|| self.first_free(place))
+    }
+
+    fn next_in_turn(&mut self) -> Option<Listing> {
+        loop {
+            let (class, n, steps, kind) = self.in_turn.next()?;
+            if let Some(listing) = self.free(class, n, steps, kind) {
+                return Some(listing);
+            }
+        }
     }
 
     fn quantity(&mut self) -> i64 {
@@ -124,8 +156,7 @@ impl Picker<'_> {
     fn first_free(&self, place: usize) -> Option<Listing> {
         let classes = (0..CLASSES.len()).filter_map(|k| CLASSES.get((place + k) % CLASSES.len()));
         let grid = classes.flat_map(|class| (0..40).flat_map(move |n| (-60..=60).map(move |steps| (class, n, steps))));
-        let kinds = [OptionType::Call, OptionType::Put];
-        grid.flat_map(|(class, n, steps)| kinds.map(|kind| (class, n, steps, kind)))
+        grid.flat_map(|(class, n, steps)| KINDS.map(|kind| (class, n, steps, kind)))
             .find_map(|(class, n, steps, kind)| self.free(class, n, steps, kind))
     }
 
