@@ -101,7 +101,8 @@ impl<'a> Cursor<'a> {
         }
         if let Some(b'e' | b'E') = self.peek() {
             self.at += 1;
-            self.exponent(&mut number)?;
+            number.is_whole = false;
+            number.exponent = number.exponent.checked_add(self.exponent()?)?;
         }
         Some(number)
     }
@@ -121,17 +122,16 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn exponent(&mut self, number: &mut Number) -> Option<()> {
+    /// By value: a number whose address is given away is kept in memory, not in registers.
+    fn exponent(&mut self) -> Option<i32> {
         let is_negative = self.pass_byte(b'-').is_some();
         if !is_negative {
             self.pass_byte(b'+');
         }
         let mut exponent = Number { is_negative, is_whole: true, mantissa: 0, digits: 0, exponent: 0 };
         self.digits(&mut exponent);
-        number.is_whole = false;
         let value = i32::try_from(exponent.mantissa).ok().filter(|_| (1..=9).contains(&exponent.digits))?;
-        number.exponent = number.exponent.checked_add(if is_negative { -value } else { value })?;
-        Some(())
+        Some(if is_negative { -value } else { value })
     }
 
     #[inline]

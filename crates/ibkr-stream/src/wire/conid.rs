@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use broker_net::plain::Cursor;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 /// A contract's number at IBKR, positive.
@@ -16,11 +17,9 @@ impl Conid {
 
     /// From `265598` or, with the exchange it is routed to, `265598@NYSE`.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
-        let number = text.trim().split('@').next()?;
-        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        number.parse().ok().and_then(Self::new)
+        let mut cursor = Cursor::new(text.trim_ascii());
+        let number = cursor.integer()?;
+        matches!(cursor.peek(), None | Some(b'@')).then(|| Self::new(number)).flatten()
     }
 
     #[cfg(test)]

@@ -80,7 +80,8 @@ impl Values {
 
     /// Whether the frame has any of them.
     pub(crate) fn any(&self) -> bool {
-        *self != Self::default()
+        let Self { last, bid, ask, mark, delta, gamma, theta, vega, implied_volatility } = self;
+        [last, bid, ask, mark, delta, gamma, theta, vega, implied_volatility].into_iter().any(Option::is_some)
     }
 }
 

@@ -108,7 +108,7 @@ enum Topic {
 
 impl Topic {
     fn from_text(text: &str) -> Self {
-        let (name, target) = text.split_once('+').map_or((text, ""), |(name, target)| (name, target));
+        let (name, target) = text.split_once('+').unwrap_or((text, ""));
         match name {
             "system" => Self::System,
             "sts" => Self::Status,
@@ -290,7 +290,7 @@ impl<'de> DeserializeSeed<'de> for Cell<'_, '_> {
 }
 
 impl Cell<'_, '_> {
-    fn number(self, number: Option<Decorated>) {
+    pub(super) fn number(self, number: Option<Decorated>) {
         let Key::Number(field) = self.key else { return };
         // A percent sign belongs to the implied volatility only; elsewhere the scale of the number is not known.
         let number = number.filter(|it| !it.percent || field == Field::ImpliedVolatility);

@@ -25,6 +25,10 @@ pub(crate) enum Mark {
     Halted,
 }
 
+impl Mark {
+    const LETTERS: [(&str, Self); 2] = [("C", Self::PreviousClose), ("H", Self::Halted)];
+}
+
 impl Decorated {
     /// IBKR says that it does not know.
     pub(crate) const UNKNOWN: Self = Self::plain(f64::NAN);
@@ -33,18 +37,25 @@ impl Decorated {
         Self { value, mark: None, percent: false }
     }
 
+    /// Passes a text in quotes that is a number as most are: with no more than a mark before it and a percent sign behind
+    /// it. What it gives, [`Decorated::from_text`] gives too.
+    pub(super) fn pass_usual(cursor: &mut Cursor<'_>) -> Option<Self> {
+        let mut ahead = *cursor;
+        ahead.pass_byte(b'"')?;
+        let mark = Mark::LETTERS.into_iter().find_map(|(letter, mark)| ahead.pass(letter.as_bytes()).map(|()| mark));
+        let value = ahead.double()?;
+        let percent = ahead.pass_byte(b'%').is_some();
+        ahead.pass_byte(b'"')?;
+        *cursor = ahead;
+        Some(Self { value, mark, percent })
+    }
+
     /// Reads a text; `None` when it is of no known form.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
-        let mut usual = Cursor::new(text);
-        if let Some(value) = usual.double().filter(|_| usual.is_at_end()) {
-            return Some(Self::plain(value));
-        }
         let text = text.trim();
-        let (text, mark) = match text.strip_prefix(['C', 'H']) {
-            Some(rest) if text.starts_with('C') => (rest.trim_start(), Some(Mark::PreviousClose)),
-            Some(rest) => (rest.trim_start(), Some(Mark::Halted)),
-            None => (text, None),
-        };
+        let marked =
+            Mark::LETTERS.into_iter().find_map(|(letter, mark)| Some((text.strip_prefix(letter)?, Some(mark))));
+        let (text, mark) = marked.map_or((text, None), |(text, mark)| (text.trim_start(), mark));
         if text.is_empty() || text == "-" || text.eq_ignore_ascii_case("N/A") {
             return Some(Self { mark, ..Self::UNKNOWN });
         }

@@ -8,6 +8,7 @@ use broker_net::plain::Cursor;
 
 use super::frame::Frame;
 use super::incoming::{Cell, Draft, Incoming, Key, finish};
+use super::number::Decorated;
 
 /// What a frame says; `None` when it is not of this kind, and `frame` is of no use then.
 pub(super) fn read(text: &str, frame: &mut Frame) -> Option<Incoming> {
@@ -26,7 +27,12 @@ pub(super) fn read(text: &str, frame: &mut Frame) -> Option<Incoming> {
             Key::Other => cursor.pass_number()?,
             _ => {
                 let cell = Cell { key, draft: &mut draft, frame };
-                if is_text { cell.text(cursor.text()?) } else { cell.integer(cursor.integer()?) }
+                let number = if let Key::Number(_) = key { Decorated::pass_usual(&mut cursor) } else { None };
+                match number {
+                    Some(number) => cell.number(Some(number)),
+                    None if is_text => cell.text(cursor.text()?),
+                    None => cell.integer(cursor.integer()?),
+                }
             }
         }
         if cursor.pass_byte(b',').is_none() {
