@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::tls::{is_certificate_fault, is_refused};
 
-/// The largest answers of brokers, such as the nested chain of a large index, have a few MiB.
+/// The nested chain of a large index has a few MiB, a book of 100,000 positions in one document some tens.
 pub const MAX_BODY_BYTES: usize = 64 << 20;
 /// The longest that a `Retry-After` is believed.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
