@@ -99,8 +99,7 @@ fn whole(mut chunks: &str) -> String {
     body
 }
 
-/// How long the oldest record that the database does not have has waited, in whole seconds; `None` while the program does
-/// not say.
+/// How many seconds the oldest record that the database does not have has waited; `None` while the program does not say.
 pub async fn oldest_waits(address: &str) -> Option<f64> {
     let metrics = get(address, "/metrics").await.text;
     metrics.lines().find_map(|line| line.strip_prefix("greekd_journal_oldest_seconds "))?.parse().ok()

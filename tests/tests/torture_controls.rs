@@ -31,7 +31,7 @@ async fn play(lane: &mut Lane, name: &str, tamper: Option<&str>, environment: &[
 }
 
 /// What is done to the database, and the promises that are broken by it.
-const TAMPERED: [(&str, &str, &[&str]); 7] = [
+const TAMPERED: [(&str, &str, &[&str]); 8] = [
     ("deleted", "DELETE FROM greek_ticks WHERE LAST", &["lost"]),
     ("flipped", "UPDATE greek_ticks SET delta = -delta WHERE LAST", &["changed", "invented"]),
     (
@@ -56,6 +56,16 @@ const TAMPERED: [(&str, &str, &[&str]); 7] = [
              NULL, NULL, sum(lines) + 1, 0, 0, 0, 0, 0, 0
            FROM v_portfolio_1m WHERE minute = (SELECT max(minute) FROM v_portfolio_1m)
           GROUP BY GROUPING SETS ((minute, broker, account_id, underlying), (minute))",
+        &["outdated"],
+    ),
+    (
+        "missummed",
+        "INSERT INTO portfolio_minutes
+         SELECT minute, coalesce(broker, ''), coalesce(account_id, ''), coalesce(underlying, ''), sum(delta),
+             sum(delta_dollars), sum(gamma_1pct), sum(theta), sum(vega), sum(lines) + grouping(broker),
+             sum(lines_covered), 0, 0, 0, 0, 0
+           FROM v_portfolio_1m WHERE minute = (SELECT max(minute) FROM v_portfolio_1m)
+          GROUP BY GROUPING SETS ((minute, broker, account_id, underlying), (minute, broker, account_id), (minute))",
         &["outdated"],
     ),
 ];

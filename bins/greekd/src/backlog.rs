@@ -22,7 +22,11 @@ const MARKS: usize = 4_096;
 pub(crate) fn describe() {
     describe_gauge!(JOURNAL_BYTES, Unit::Bytes, "What the journal occupies on disk, its spare segment included");
     describe_gauge!(JOURNAL_MAX_BYTES, Unit::Bytes, "What the journal may occupy; at its end new rows are given up");
-    describe_gauge!(JOURNAL_OLDEST, Unit::Seconds, "How long the oldest record has waited for the database");
+    describe_gauge!(
+        JOURNAL_OLDEST,
+        Unit::Seconds,
+        "How long the oldest record has waited for the database; what an earlier run has left counts until it is looked through"
+    );
 }
 
 /// How far the journal had come at which time.

@@ -1,12 +1,12 @@
 //! The durable half of the data path: the committers that bring the journal to the database, one run after the other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use greeks_model::{Clock, Seq, SnapshotLog, UnixNanos};
+use greeks_model::{Clock, Record, Seq, SnapshotLog, UnixNanos};
 use greeks_store::{
-    CommitError, CommitObserver, Committer, CommitterConfig, CommitterState, CommitterStatus, JournalLog,
+    Commit, CommitError, CommitObserver, Committer, CommitterConfig, CommitterState, CommitterStatus, JournalLog,
     JournalMonitor, Leftover,
 };
 use tokio::sync::watch;
@@ -30,11 +30,17 @@ pub(crate) struct Durable {
 pub(crate) struct DurableView {
     pub(crate) status: watch::Receiver<CommitterStatus>,
     pub(crate) monitor: JournalMonitor,
-    /// Records of earlier runs not yet looked at, and when the first of them was received.
-    earlier: Arc<AtomicU64>,
-    earlier_since: Option<UnixNanos>,
+    earlier: Arc<Earlier>,
     /// The incarnations that this process writes for: its sessions are named after them.
     own: Arc<[String]>,
+}
+
+/// What earlier runs have left and nobody has looked at yet: the database may have some of it.
+#[derive(Debug)]
+struct Earlier {
+    records: AtomicU64,
+    /// When the first row among them was received, in nanoseconds since 1970; 0 when that is not known.
+    since: AtomicI64,
 }
 
 /// Whether this process may stream.
@@ -59,13 +65,15 @@ impl Durable {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let count = |left: &Leftover| left.found.last - left.found.first + 1;
-        let earlier = Arc::new(AtomicU64::new(leftovers.iter().map(count).sum()));
+        let records = AtomicU64::new(leftovers.iter().map(count).sum());
+        let since = AtomicI64::new(since.map_or(0, UnixNanos::as_nanos));
+        let earlier = Arc::new(Earlier { records, since });
         let incarnations = leftovers.iter().map(|left| left.found.id).chain([log.incarnation()]);
         let own = incarnations.map(|id| id.to_string()).collect();
         let (sender, status) = watch::channel(CommitterStatus::default());
         let chain = Chain { config, clock, sender, rows_before: 0 };
         let task = tokio::spawn(chain.run(leftovers, log, observer, Arc::clone(&earlier)));
-        Self { view: DurableView { status, monitor, earlier, earlier_since: since, own }, task }
+        Self { view: DurableView { status, monitor, earlier, own }, task }
     }
 
     /// Waits until `deadline` for everything to be stored. What is not stays in the journal.
@@ -93,12 +101,14 @@ impl DurableView {
     /// Accepted records that the database does not have yet.
     pub(crate) fn waiting(&self) -> u64 {
         let written = self.monitor.progress().written;
-        written.saturating_sub(self.status.borrow().durable.0) + self.earlier.load(Ordering::Relaxed)
+        written.saturating_sub(self.status.borrow().durable.0) + self.earlier.records.load(Ordering::Relaxed)
     }
 
-    /// Since when records of earlier runs have waited, as long as there are any.
+    /// Since when records of earlier runs have waited at most, as long as there are any. What the database has of them
+    /// counts too until it has said so.
     pub(crate) fn earlier_since(&self) -> Option<UnixNanos> {
-        self.earlier_since.filter(|_| self.earlier.load(Ordering::Relaxed) > 0)
+        let since = self.earlier.since.load(Ordering::Relaxed);
+        (since > 0 && self.earlier.records.load(Ordering::Relaxed) > 0).then(|| UnixNanos::from_nanos(since))
     }
 
     /// Waits until the database has been found or not, or belongs to somebody else. A database that is being started, or its
@@ -160,6 +170,17 @@ impl DurableView {
     }
 }
 
+/// Notes how far it has come with what earlier runs have left: what follows was received no sooner.
+fn observer_of(earlier: &Arc<Earlier>) -> impl CommitObserver + 'static {
+    let earlier = Arc::clone(earlier);
+    move |commit: Commit<'_>| {
+        let row = |record: &Record| if let Record::Snapshot(row) = record { Some(row.received_at) } else { None };
+        if let Some(received_at) = commit.records.iter().rev().find_map(row) {
+            earlier.since.store(received_at.as_nanos(), Ordering::Relaxed);
+        }
+    }
+}
+
 /// One committer after the other, seen from outside as one.
 struct Chain {
     config: CommitterConfig,
@@ -175,11 +196,12 @@ impl Chain {
         leftovers: Vec<Leftover>,
         log: JournalLog,
         observer: Box<dyn CommitObserver>,
-        earlier: Arc<AtomicU64>,
+        earlier: Arc<Earlier>,
     ) -> Result<(), CommitError> {
         for Leftover { found, log, .. } in leftovers {
+            let observer = Box::new(observer_of(&earlier));
             let (committer, status) =
-                Committer::new(self.config.clone(), Box::new(log), Box::new(()), Arc::clone(&self.clock));
+                Committer::new(self.config.clone(), Box::new(log), observer, Arc::clone(&self.clock));
             match self.follow(committer, status, false).await {
                 Ok(_) => tracing::info!(incarnation = %found.id, "everything an earlier run has left is stored"),
                 // Its files stay. What comes now must not wait for a disk to be mended.
@@ -188,7 +210,7 @@ impl Chain {
                     tracing::error!(incarnation = %found.id, error, "what an earlier run has left cannot be read and is kept");
                 }
             }
-            earlier.fetch_sub(found.last - found.first + 1, Ordering::Relaxed);
+            earlier.records.fetch_sub(found.last - found.first + 1, Ordering::Relaxed);
         }
         let (committer, status) = Committer::new(self.config.clone(), Box::new(log), observer, Arc::clone(&self.clock));
         self.follow(committer, status, true).await.map(drop)

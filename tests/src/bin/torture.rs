@@ -41,7 +41,8 @@ struct Said {
     /// End after so many episodes.
     #[arg(long)]
     episodes: Option<u64>,
-    /// So many runs an episode, where 10 to 25 are drawn: minutes of the book are stored in those that last some.
+    /// So many runs an episode, where 10 to 25 or, one time in ten, 90 are drawn: minutes of the book are stored in long
+    /// ones only.
     #[arg(long)]
     runs: Option<usize>,
     /// The first episode's seed, the next has one more; by the clock when it is not said.

@@ -72,9 +72,12 @@ pub struct Plan {
     pub ending: Ending,
 }
 
-/// A chain of runs on one directory and one database; of 10 to 25 unless it is said how many.
+/// Runs of a long chain: some two and a half minutes, in which minutes of the book end and are stored.
+const LONG: usize = 90;
+
+/// A chain of runs on one directory and one database; of 10 to 25, or a long one in ten, unless it is said how many.
 pub fn episode(rng: &mut Rng, points: &[String], runs: Option<usize>) -> Vec<Plan> {
-    let drawn = rng.usize(10..=25);
+    let drawn = if rng.u32(..10) == 0 { LONG } else { rng.usize(10..=25) };
     (0..runs.unwrap_or(drawn)).map(|_| plan(rng, points)).collect()
 }
 

@@ -19,7 +19,7 @@ const KINDS: [OptionType; 2] = [OptionType::Call, OptionType::Put];
 /// Strikes below the money of that contract: so deep that no time value is left.
 const DEEP: i64 = -66;
 
-/// So many contracts of a book are drawn; beyond, all that is listed near the money is taken in turn.
+/// So many contracts of a book are drawn; beyond, whatever is listed is taken in turn, expiration by expiration.
 const DRAWN: usize = 10_000;
 
 /// Contracts that one book holds at most.

@@ -52,7 +52,7 @@ const SETTLED: i64 = 1;
 const WINDOW: i64 = 1_440;
 /// At most so many are stored at once.
 const MOST: i64 = 64;
-/// Meanwhile no row is stored: fewer at once when it takes longer, more when it takes less than half of it.
+/// Meanwhile no row is stored: no more at once than are likely to be done by then.
 const LONG: Duration = Duration::from_millis(20);
 const EVERY: Duration = Duration::from_secs(60);
 /// After a refusal, as by a role without the right to; and so often all is looked through for what others took away.
@@ -168,18 +168,17 @@ impl Minutes {
         let rows = client.query(MISSING, &[&timestamp(window.since), &timestamp(window.until), &self.at_once]).await?;
         let missing: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
         let began = Instant::now();
+        let is_free = missing.is_empty() || store(client, &missing).await?;
         let rest = match missing.last() {
-            Some(_) if !store(client, &missing).await? => newest,
+            _ if !is_free => newest,
             Some(oldest) if i64::try_from(missing.len()) == Ok(self.at_once) => Stretch { until: *oldest, ..newest },
             _ => Stretch { until: window.since, ..newest },
         };
         if rest.since < rest.until {
             self.missing.push(rest);
         }
-        match began.elapsed() {
-            took if took > LONG => self.at_once = (self.at_once / 2).max(1),
-            took if took < LONG / 2 => self.at_once = (self.at_once * 2).min(MOST),
-            _ => {}
+        if is_free {
+            self.at_once = at_once(self.at_once, missing.len(), began.elapsed());
         }
         Ok(())
     }
@@ -199,6 +198,16 @@ impl Minutes {
         self.until = self.until.max(settled);
         self.tidy();
         Ok(())
+    }
+}
+
+/// How many minutes to store at once after `before`, when the last `stored` took so long together. That many were quick
+/// says nothing of minutes that are dearer: twice as many at most.
+fn at_once(before: i64, stored: usize, took: Duration) -> i64 {
+    let fit = LONG.as_micros() * (stored as u128) / took.as_micros().max(1);
+    match stored {
+        0 => before,
+        _ => i64::try_from(fit).unwrap_or(MOST).clamp(1, MOST.min(before * 2)),
     }
 }
 
@@ -255,6 +264,26 @@ mod tests {
             let mut minutes = Minutes { first: Some(900), ..Minutes::new(true, 1_000) };
             minutes.forgotten(vec![touched]);
             assert_eq!(minutes.missing, missing, "{touched:?}");
+        }
+    }
+    /// What is stored at once keeps rows waiting: it follows the last minutes, whatever was cheap before them.
+    #[test]
+    fn so_many_at_once_as_are_done_in_time() {
+        let took = Duration::from_millis;
+        for (before, stored, took, next) in [
+            (1, 1, took(1), 2),
+            (32, 32, took(3), 64),
+            (64, 64, took(1), 64),
+            (64, 1, took(12), 1),
+            (64, 1, took(5), 4),
+            (8, 8, took(400), 1),
+            (1, 1, took(400), 1),
+            (1, 1, Duration::ZERO, 2),
+            // Those that were there already have cost nothing.
+            (1, 0, took(1), 1),
+            (5, 0, took(400), 5),
+        ] {
+            assert_eq!(at_once(before, stored, took), next, "{before}, {stored}, {took:?}");
         }
     }
 }

@@ -78,7 +78,7 @@ mod tests {
     fn positive_numbers_with_or_without_an_exchange() {
         assert_eq!(Conid::from_text("265598").map(Conid::get), Some(265_598));
         assert_eq!(Conid::from_text(" 265598@NYSE ").map(Conid::get), Some(265_598));
-        for text in ["", "@NYSE", "0", "-1", "+1", "1.0", "AAPL", "99999999999999999999"] {
+        for text in ["", "@NYSE", "0", "007", "-1", "+1", "1.0", "AAPL", "99999999999999999999"] {
             assert_eq!(Conid::from_text(text), None, "{text}");
         }
         assert_eq!((Conid::new(0), Conid::new(-5)), (None, None));

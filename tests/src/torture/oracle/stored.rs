@@ -82,9 +82,16 @@ const QUARANTINED: &str =
     "SELECT incarnation || '/' || seq || ': ' || sqlstate || ' ' || message FROM ingest_quarantine";
 const OTHERS: &str = "SELECT DISTINCT seq >> 40, seq & ((1::bigint << 40) - 1) FROM
         (SELECT seq FROM ingest_gaps UNION ALL SELECT seq FROM positions_history) AS other";
+/// Where nothing was held nothing is said.
 const MINUTES: &str = "SELECT (extract(epoch FROM minute) * 1000000)::bigint, broker, account_id, underlying,
-        delta, delta_dollars, gamma_1pct, theta, vega, lines, lines_covered
-   FROM v_portfolio_1m WHERE minute = ANY (SELECT minute FROM stored)";
+        delta, delta_dollars, gamma_1pct, theta, vega, lines::bigint, lines_covered::bigint
+   FROM portfolio_minutes WHERE lines > 0";
+/// Of each underlying, of each account and of everything, as they are stored.
+const RECOUNTED: &str = "SELECT (extract(epoch FROM minute) * 1000000)::bigint, coalesce(broker, ''),
+        coalesce(account_id, ''), coalesce(underlying, ''), sum(delta), sum(delta_dollars), sum(gamma_1pct), sum(theta),
+        sum(vega), sum(lines)::bigint, sum(lines_covered)::bigint
+   FROM v_portfolio_1m WHERE minute = ANY (SELECT minute FROM stored)
+  GROUP BY GROUPING SETS ((minute, broker, account_id, underlying), (minute, broker, account_id), (minute))";
 
 /// Reads everything.
 ///
@@ -113,7 +120,7 @@ async fn minutes(client: &Client) -> Result<[Vec<(MinuteKey, MinuteFigures)>; 2]
     client.batch_execute(known).await?;
     let read = client.query(MINUTES, &[]).await?.iter().map(minute).collect();
     client.batch_execute("DELETE FROM portfolio_minutes").await?;
-    let recounted = client.query(MINUTES, &[]).await?.iter().map(minute).collect();
+    let recounted = client.query(RECOUNTED, &[]).await?.iter().map(minute).collect();
     client.batch_execute("ROLLBACK").await?;
     Ok([read, recounted])
 }
