@@ -14,8 +14,6 @@ use crate::SimError;
 /// The place in the book of the contract that nobody makes a market in.
 const ILLIQUID: usize = 8;
 
-const KINDS: [OptionType; 2] = [OptionType::Call, OptionType::Put];
-
 /// Strikes below the money of that contract: so deep that no time value is left.
 const DEEP: i64 = -66;
 
@@ -106,7 +104,8 @@ impl<'a> Picker<'a> {
     fn new(rng: &'a mut Rng, date: Date, count: usize, spots: &'a [f64], taken: HashSet<Contract>) -> Self {
         let strikes = (0..40).flat_map(|n| (-FAR..=FAR).map(move |steps| (n, steps)));
         let places = strikes.flat_map(|(n, steps)| CLASSES.iter().map(move |class| (class, n, steps)));
-        let in_turn = Box::new(places.flat_map(|(class, n, steps)| KINDS.map(|kind| (class, n, steps, kind))));
+        let kinds = [OptionType::Call, OptionType::Put];
+        let in_turn = Box::new(places.flat_map(move |(class, n, steps)| kinds.map(|kind| (class, n, steps, kind))));
         Self { rng, date, count: count.min(DRAWN), spots, taken, in_turn }
     }
 
@@ -120,7 +119,8 @@ impl<'a> Picker<'a> {
     fn draw(&mut self, place: usize, illiquid: bool) -> Option<Listing> {
         let class = CLASSES.get(if illiquid { 0 } else { place % CLASSES.len() })?;
         let found = if illiquid { self.deep(class) } else { self.at_random(class) };
-        found.or_else(|| self.first_free(place))
+        // Where a class is sold out, any class may have more.
+        found.or_else(|| self.next_in_turn())
     }
 
     fn next_in_turn(&mut self) -> Option<Listing> {
@@ -150,14 +150,6 @@ impl<'a> Picker<'a> {
             let n = self.rng.i32(0..3 + attempt / 10);
             self.free(class, n, steps, kind)
         })
-    }
-
-    /// Where a class is sold out, any class may have more.
-    fn first_free(&self, place: usize) -> Option<Listing> {
-        let classes = (0..CLASSES.len()).filter_map(|k| CLASSES.get((place + k) % CLASSES.len()));
-        let grid = classes.flat_map(|class| (0..40).flat_map(move |n| (-60..=60).map(move |steps| (class, n, steps))));
-        grid.flat_map(|(class, n, steps)| KINDS.map(|kind| (class, n, steps, kind)))
-            .find_map(|(class, n, steps, kind)| self.free(class, n, steps, kind))
     }
 
     fn free(&self, class: &Class, n: i32, steps: i64, kind: OptionType) -> Option<Listing> {
