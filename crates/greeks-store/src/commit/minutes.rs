@@ -266,6 +266,7 @@ mod tests {
             assert_eq!(minutes.missing, missing, "{touched:?}");
         }
     }
+
     /// What is stored at once keeps rows waiting: it follows the last minutes, whatever was cheap before them.
     #[test]
     fn so_many_at_once_as_are_done_in_time() {

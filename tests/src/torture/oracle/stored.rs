@@ -82,10 +82,15 @@ const QUARANTINED: &str =
     "SELECT incarnation || '/' || seq || ': ' || sqlstate || ' ' || message FROM ingest_quarantine";
 const OTHERS: &str = "SELECT DISTINCT seq >> 40, seq & ((1::bigint << 40) - 1) FROM
         (SELECT seq FROM ingest_gaps UNION ALL SELECT seq FROM positions_history) AS other";
-/// Where nothing was held nothing is said.
+/// As the view says it; sums over accounts and everything, which it does not have, as they are kept. Where nothing was held
+/// the rows say nothing.
 const MINUTES: &str = "SELECT (extract(epoch FROM minute) * 1000000)::bigint, broker, account_id, underlying,
-        delta, delta_dollars, gamma_1pct, theta, vega, lines::bigint, lines_covered::bigint
-   FROM portfolio_minutes WHERE lines > 0";
+        delta, delta_dollars, gamma_1pct, theta, vega, lines, lines_covered
+   FROM (SELECT minute, broker, account_id, underlying, delta, delta_dollars, gamma_1pct, theta, vega, lines, lines_covered
+           FROM v_portfolio_1m WHERE minute = ANY (SELECT minute FROM stored)
+         UNION ALL
+         SELECT minute, broker, account_id, underlying, delta, delta_dollars, gamma_1pct, theta, vega, lines, lines_covered
+           FROM portfolio_minutes WHERE underlying = '' AND (lines > 0 OR broker <> '')) AS said";
 /// Of each underlying, of each account and of everything, as they are stored.
 const RECOUNTED: &str = "SELECT (extract(epoch FROM minute) * 1000000)::bigint, coalesce(broker, ''),
         coalesce(account_id, ''), coalesce(underlying, ''), sum(delta), sum(delta_dollars), sum(gamma_1pct), sum(theta),
