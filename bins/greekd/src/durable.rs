@@ -43,6 +43,26 @@ struct Earlier {
     since: AtomicI64,
 }
 
+impl Earlier {
+    fn new(records: u64, since: Option<UnixNanos>) -> Self {
+        Self { records: AtomicU64::new(records), since: AtomicI64::new(since.map_or(0, UnixNanos::as_nanos)) }
+    }
+
+    /// So many are left after these: what follows was received no sooner.
+    fn note(&self, left: u64, committed: &[Record]) {
+        self.records.store(left, Ordering::Relaxed);
+        let row = |record: &Record| if let Record::Snapshot(row) = record { Some(row.received_at) } else { None };
+        if let Some(received_at) = committed.iter().rev().find_map(row) {
+            self.since.store(received_at.as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    fn since(&self) -> Option<UnixNanos> {
+        let since = self.since.load(Ordering::Relaxed);
+        (since > 0 && self.records.load(Ordering::Relaxed) > 0).then(|| UnixNanos::from_nanos(since))
+    }
+}
+
 /// Whether this process may stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -64,10 +84,7 @@ impl Durable {
         observer: Box<dyn CommitObserver>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let count = |left: &Leftover| left.found.last - left.found.first + 1;
-        let records = AtomicU64::new(leftovers.iter().map(count).sum());
-        let since = AtomicI64::new(since.map_or(0, UnixNanos::as_nanos));
-        let earlier = Arc::new(Earlier { records, since });
+        let earlier = Arc::new(Earlier::new(leftovers.iter().map(count).sum(), since));
         let incarnations = leftovers.iter().map(|left| left.found.id).chain([log.incarnation()]);
         let own = incarnations.map(|id| id.to_string()).collect();
         let (sender, status) = watch::channel(CommitterStatus::default());
@@ -107,8 +124,7 @@ impl DurableView {
     /// Since when records of earlier runs have waited at most, as long as there are any. What the database has of them
     /// counts too until it has said so.
     pub(crate) fn earlier_since(&self) -> Option<UnixNanos> {
-        let since = self.earlier.since.load(Ordering::Relaxed);
-        (since > 0 && self.earlier.records.load(Ordering::Relaxed) > 0).then(|| UnixNanos::from_nanos(since))
+        self.earlier.since()
     }
 
     /// Waits until the database has been found or not, or belongs to somebody else. A database that is being started, or its
@@ -170,15 +186,9 @@ impl DurableView {
     }
 }
 
-/// Notes how far it has come with what earlier runs have left: what follows was received no sooner.
-fn observer_of(earlier: &Arc<Earlier>) -> impl CommitObserver + 'static {
-    let earlier = Arc::clone(earlier);
-    move |commit: Commit<'_>| {
-        let row = |record: &Record| if let Record::Snapshot(row) = record { Some(row.received_at) } else { None };
-        if let Some(received_at) = commit.records.iter().rev().find_map(row) {
-            earlier.since.store(received_at.as_nanos(), Ordering::Relaxed);
-        }
-    }
+/// How many records an earlier run has left.
+const fn count(left: &Leftover) -> u64 {
+    left.found.last - left.found.first + 1
 }
 
 /// One committer after the other, seen from outside as one.
@@ -198,8 +208,14 @@ impl Chain {
         observer: Box<dyn CommitObserver>,
         earlier: Arc<Earlier>,
     ) -> Result<(), CommitError> {
-        for Leftover { found, log, .. } in leftovers {
-            let observer = Box::new(observer_of(&earlier));
+        let mut behind = earlier.records.load(Ordering::Relaxed);
+        for left in leftovers {
+            behind -= count(&left);
+            let Leftover { found, log, .. } = left;
+            let (noting, last) = (Arc::clone(&earlier), found.last);
+            let observer = Box::new(move |commit: Commit<'_>| {
+                noting.note(behind + last - commit.upto.0.min(last), commit.records);
+            });
             let (committer, status) =
                 Committer::new(self.config.clone(), Box::new(log), observer, Arc::clone(&self.clock));
             match self.follow(committer, status, false).await {
@@ -210,7 +226,7 @@ impl Chain {
                     tracing::error!(incarnation = %found.id, error, "what an earlier run has left cannot be read and is kept");
                 }
             }
-            earlier.records.fetch_sub(found.last - found.first + 1, Ordering::Relaxed);
+            earlier.records.store(behind, Ordering::Relaxed);
         }
         let (committer, status) = Committer::new(self.config.clone(), Box::new(log), observer, Arc::clone(&self.clock));
         self.follow(committer, status, true).await.map(drop)
@@ -249,5 +265,40 @@ impl Chain {
             }
         }
         self.sender.send_replace(status);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use greeks_model::GapReason;
+
+    use super::*;
+    use crate::memory::tests as memory;
+
+    fn row(received: i64) -> Record {
+        Record::Snapshot(memory::row("ibkr", received, 0.1))
+    }
+
+    fn gap() -> Record {
+        Record::Gap(memory::gap("ibkr", 9_000, None, GapReason::Disconnected))
+    }
+
+    /// After each commit of what earlier runs have left: how many remain, and since when they have waited at most.
+    #[test]
+    fn what_earlier_runs_left_falls_with_every_commit() {
+        let earlier = Earlier::new(10, Some(UnixNanos::from_nanos(1_000)));
+        assert_eq!(earlier.since(), Some(UnixNanos::from_nanos(1_000)));
+        for (left, committed, since) in [
+            (7, vec![row(1_000), row(2_000), gap()], Some(2_000)),
+            // A gap says nothing of when it was received.
+            (6, vec![gap()], Some(2_000)),
+            (2, vec![row(2_500), row(3_000)], Some(3_000)),
+            (0, vec![row(3_500)], None),
+        ] {
+            earlier.note(left, &committed);
+            assert_eq!(earlier.records.load(Ordering::Relaxed), left);
+            assert_eq!(earlier.since(), since.map(UnixNanos::from_nanos), "{left} left");
+        }
+        assert_eq!(Earlier::new(3, None).since(), None, "of what cannot be read it is not known");
     }
 }

@@ -93,7 +93,7 @@ fn key(gap: &GapRecord) -> (SourceId, i64) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use greeks_model::{AccountId, Decimal};
 
     use super::*;
@@ -115,7 +115,7 @@ mod tests {
         SourceId::new(name).unwrap()
     }
 
-    fn row(broker: &str, received: i64, delta: f64) -> GreekSnapshot {
+    pub(crate) fn row(broker: &str, received: i64, delta: f64) -> GreekSnapshot {
         let series = Series {
             broker: source(broker),
             account_id: AccountId::new("A1").unwrap(),
@@ -129,7 +129,7 @@ mod tests {
         row
     }
 
-    fn gap(broker: &str, from: i64, to: Option<i64>, reason: GapReason) -> GapRecord {
+    pub(crate) fn gap(broker: &str, from: i64, to: Option<i64>, reason: GapReason) -> GapRecord {
         let (from, to) = (UnixNanos::from_nanos(from), to.map(UnixNanos::from_nanos));
         GapRecord { source: source(broker), from, to, reason, count: None }
     }
