@@ -12,6 +12,9 @@ use tokio::time::Instant;
 
 use crate::tls::{is_certificate_fault, is_refused};
 
+/// How long a connection is kept that nothing is asked on.
+const IDLE: Duration = Duration::from_secs(30);
+
 /// The nested chain of a large index has a few MiB, a book of 100,000 positions in one document some tens.
 pub const MAX_BODY_BYTES: usize = 64 << 20;
 /// The longest that a `Retry-After` is believed.
@@ -111,6 +114,8 @@ impl Http {
             .no_proxy()
             .user_agent(&config.user_agent)
             .connect_timeout(config.connect_timeout)
+            // Servers close idle connections, many after 60 s: a call must not meet that moment.
+            .pool_idle_timeout(IDLE)
             .timeout(config.timeout)
             .build()?;
         Ok(Self {

@@ -2,7 +2,7 @@
 //!
 //! - [`http`]: calls at a pace, answers whole or not at all;
 //! - [`ws`]: opening a websocket; [`outbound`]: the message that waits for it; [`handover`]: events on their way out;
-//!   [`ending`]: how a stream broke;
+//!   [`ending`]: how a stream broke; [`stall`]: when one that brings nothing is left;
 //! - [`refresh`]: when to read the positions of which account;
 //! - [`plain`]: JSON as servers write it, read fast;
 //! - [`url`], [`tls`], [`json`], [`text`]: small questions that come up everywhere.
@@ -48,6 +48,7 @@ pub mod json;
 pub mod outbound;
 pub mod plain;
 pub mod refresh;
+pub mod stall;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod text;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::book::Book;
 use crate::brokerage::{self, Opened};
-use crate::conditions::ACCOUNTS_MISSING;
+use crate::conditions::{ACCOUNTS_MISSING, NOT_ACKNOWLEDGED};
 use crate::config::Endpoints;
 use crate::dial::dial;
 use crate::discovery::{Discoverer, Findings};
@@ -81,6 +81,8 @@ pub enum MarketData {
     Frozen,
     /// The user has no permission for the data of the option, or of its underlying.
     NotPermitted,
+    /// The user has not signed IBKR's Market Data API Acknowledgement.
+    NotAcknowledged,
     /// Data of the option, and none of what it is written on.
     UnderlyingSilent,
     /// Nothing came.
@@ -97,6 +99,7 @@ impl MarketData {
             Self::NotPermitted => {
                 "no permission: subscribe at IBKR to the data of the options and of what they are written on"
             }
+            Self::NotAcknowledged => NOT_ACKNOWLEDGED,
             Self::UnderlyingSilent => "of the option alone: without its underlying's there will be no Greeks",
             Self::Silent => "nothing came: is a market data line left for this user?",
         }
@@ -260,6 +263,9 @@ fn verdict(report: &Report, over: bool) -> Option<MarketData> {
     let all = report.total();
     if all.not_permitted > 0 {
         return Some(MarketData::NotPermitted);
+    }
+    if all.not_acknowledged > 0 {
+        return Some(MarketData::NotAcknowledged);
     }
     if !over && all.live < all.wanted {
         return None;

@@ -11,6 +11,10 @@ use crate::session::Counts;
 pub(crate) const ACCOUNTS_MISSING: &str =
     "the gateway does not tell all sub-accounts of the advisor: name the accounts to stream in the configuration";
 
+/// What field 6509 means when it begins with O.
+pub(crate) const NOT_ACKNOWLEDGED: &str = "IBKR gives this user no market data over its API before the user has signed the \
+     Market Data API Acknowledgement: do so in the Client Portal, under Settings, Market Data Subscriptions";
+
 /// What an operator should know of a session that streams.
 ///
 /// Frozen data is not among it: outside trading hours all data is frozen, on good days as well. It is flagged on each
@@ -22,6 +26,8 @@ pub(crate) struct Conditions {
     pub(crate) accounts_missing: bool,
     /// No permission for the data of so many options and underlyings.
     pub(crate) not_permitted: Pair,
+    /// The user has not agreed to the terms of API market data.
+    pub(crate) not_acknowledged: bool,
     pub(crate) over_budget: usize,
     pub(crate) silent: Pair,
     pub(crate) delayed: usize,
@@ -66,6 +72,7 @@ impl Conditions {
             book: BookFaults { failed_accounts: 0, not_streamed: 0 },
             accounts_missing: false,
             not_permitted: Pair::new(options.not_permitted, underlyings.not_permitted),
+            not_acknowledged: options.not_acknowledged + underlyings.not_acknowledged > 0,
             over_budget: options.over_budget + underlyings.over_budget,
             silent: Pair::new(options.silent, underlyings.silent),
             delayed: options.delayed + underlyings.delayed,
@@ -89,6 +96,7 @@ impl fmt::Display for Conditions {
             !self.not_permitted.is_zero(),
             format_args!("no market data permission for {}: subscribe to it at IBKR", self.not_permitted),
         )?;
+        clauses.say(self.not_acknowledged, format_args!("{NOT_ACKNOWLEDGED}"))?;
         clauses.say(
             self.over_budget > 0,
             format_args!("{} contract(s) are not streamed: no market data line is left for them", self.over_budget),
@@ -126,6 +134,7 @@ mod tests {
             book: BookFaults { failed_accounts: 1, not_streamed: 3 },
             accounts_missing: true,
             not_permitted: Pair::new(1, 1),
+            not_acknowledged: true,
             over_budget: 7,
             silent: Pair::new(2, 1),
             delayed: 4,
@@ -134,7 +143,7 @@ mod tests {
             rest_limited: true,
             slow: true,
         };
-        assert_eq!(all.to_string().split("; ").count(), 11, "{all}");
+        assert_eq!(all.to_string().split("; ").count(), 12, "{all}");
     }
 
     #[test]
@@ -145,5 +154,10 @@ mod tests {
         let conditions = Conditions::of(&missing, &frozen);
         assert_eq!((conditions.not_permitted, conditions.silent), (Pair::new(1, 0), Pair::new(1, 0)));
         assert_eq!((conditions.over_budget, conditions.delayed), (1, 2));
+        assert!(!conditions.not_acknowledged);
+        let unsigned = Counts { not_acknowledged: 1, ..frozen };
+        assert!(
+            Conditions::of(&unsigned, &frozen).not_acknowledged && Conditions::of(&frozen, &unsigned).not_acknowledged
+        );
     }
 }

@@ -74,6 +74,9 @@ pub struct IbkrConfig {
     /// A contract that has had frames and then none for this long is subscribed again, and then ever less often, until it
     /// flows; default 45 s. One that flowed steadily and does so again as soon as it is asked is reported as a gap.
     pub quiet_after: Duration,
+    /// A stream in which no contract has had a frame for this long, although all were subscribed again, is left for a new
+    /// connection; default 60 s. After one that fared no better twice as long, up to an hour.
+    pub stalled_after: Duration,
     /// Pause between two messages on the websocket; default 110 ms. No limit is documented; ten a second is what is
     /// advised, and at 100 ms a second can hold eleven.
     pub subscribe_spacing: Duration,
@@ -114,6 +117,7 @@ impl IbkrConfig {
             subscription_life: Duration::from_secs(600),
             first_frame_after: Duration::from_secs(15),
             quiet_after: Duration::from_secs(45),
+            stalled_after: Duration::from_secs(60),
             subscribe_spacing: Duration::from_millis(110),
             position_poll: Duration::from_secs(60),
             execution_recheck: Duration::from_secs(3),
@@ -139,6 +143,7 @@ impl IbkrConfig {
             ("renew_after", self.renew_after),
             ("first_frame_after", self.first_frame_after),
             ("quiet_after", self.quiet_after),
+            ("stalled_after", self.stalled_after),
             ("position_poll", self.position_poll),
         ];
         if let Some((setting, _)) = positive.into_iter().find(|(_, value)| value.is_zero()) {

@@ -27,7 +27,7 @@ pub(crate) async fn dial(
         within: config.step_timeout,
     };
     let dialled = ws::dial(&endpoints.websocket, &settings, tls).await;
-    dialled.map_err(|error| undialled(error, config, endpoints))
+    dialled.map_err(|error| undialled(error, config))
 }
 
 fn cookie(session: &SecretString) -> Result<HeaderValue, Error> {
@@ -42,23 +42,20 @@ fn cookie(session: &SecretString) -> Result<HeaderValue, Error> {
     Ok(value)
 }
 
-fn undialled(error: DialError, config: &IbkrConfig, endpoints: &Endpoints) -> Error {
+fn undialled(error: DialError, config: &IbkrConfig) -> Error {
     match error {
         DialError::UserAgent => Error::configuration("user_agent", "cannot be sent as a header"),
         DialError::UntrustedPeer { host, source } => Error::untrusted(host, source),
         DialError::Timeout { after, .. } => Error::StepTimeout { step: "websocket", after },
-        DialError::Failed { host, source } => {
-            refused(&source, config, endpoints).unwrap_or(Error::Dial { host, source })
-        }
+        DialError::Failed { host, source } => refused(&source, config).unwrap_or(Error::Dial { host, source }),
     }
 }
 
-/// What an upgrade that was answered like any other request means.
-fn refused(error: &tungstenite::Error, config: &IbkrConfig, endpoints: &Endpoints) -> Option<Error> {
+/// What an upgrade that was answered like any other request means. Whether somebody is logged in, and whether the gateway
+/// talks to this address at all, REST has just told: 401 and 403 are about this upgrade.
+fn refused(error: &tungstenite::Error, config: &IbkrConfig) -> Option<Error> {
     let tungstenite::Error::Http(response) = error else { return None };
     match response.status() {
-        StatusCode::UNAUTHORIZED => Some(Error::LoginRequired { gateway: endpoints.gateway() }),
-        StatusCode::FORBIDDEN => Some(Error::Forbidden { call: UPGRADE, reason: "status 403".into() }),
         StatusCode::TOO_MANY_REQUESTS => Some(Error::RateLimited { call: UPGRADE, pause: config.penalty }),
         status @ (StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) => {
             Some(Error::Maintenance { call: UPGRADE, status: status.as_u16(), pause: config.maintenance_pause })

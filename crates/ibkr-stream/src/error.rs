@@ -173,6 +173,12 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
+    /// The gateway is alive and gives no data any more, although it was asked again.
+    #[error("no contract had any data for {after:?}, although all were subscribed again")]
+    Stalled {
+        /// How long.
+        after: Duration,
+    },
     /// The gateway closed the connection.
     #[error("the gateway closed the connection with code {code} ({reason})")]
     Closed {
@@ -222,7 +228,7 @@ impl Error {
             Self::UntrustedPeer { .. } => Retry::Operator(OperatorReason::UntrustedPeer),
             Self::Maintenance { pause, .. } | Self::RateLimited { pause, .. } => Retry::After(*pause),
             // The frame that the library rejected is gone; the REST side tells what became of the session.
-            Self::Unauthenticated | Self::ConnectionLost { .. } => Retry::Now,
+            Self::Unauthenticated | Self::ConnectionLost { .. } | Self::Stalled { .. } => Retry::Now,
             Self::NotRunning { .. }
             | Self::NoBrokerageSession { .. }
             | Self::NoAccounts

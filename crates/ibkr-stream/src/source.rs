@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use broker_net::ending::{is_protocol_violation, report_gap, report_gap_since};
+use broker_net::stall::StallPatience;
 use broker_net::ws::Socket;
 use greeks_model::{
     AccountId, GapReason, PositionSnapshot, QuoteSource, Retry, SessionEnd, SourceContext, SourceError, SourceEvent,
@@ -41,6 +42,7 @@ pub struct IbkrSource {
     meter: Meter,
     /// Sessions in a row for which IBKR opened no brokerage session.
     refused: u32,
+    patience: StallPatience,
 }
 
 impl IbkrSource {
@@ -56,6 +58,7 @@ impl IbkrSource {
         Ok(Self {
             id,
             discoverer: Arc::new(Discoverer::new(rest)),
+            patience: StallPatience::new(config.stalled_after),
             config,
             endpoints,
             tls,
@@ -82,9 +85,15 @@ impl IbkrSource {
         // They went with the connection.
         self.meter.subscriptions(Counts::default());
         let streamed = driver.has_streamed();
+        self.patience.ended(matches!(result, Err(Error::Stalled { .. })), driver.data_came_for());
         match result.as_ref().err().filter(|_| streamed) {
             Some(Error::Unauthenticated | Error::LoginRequired { .. } | Error::Competing { .. }) => {
                 report_gap_since(cx, driver.sound_until(), GapReason::Disconnected).await;
+            }
+            Some(Error::Stalled { .. }) => {
+                if let Some(data) = cx.activity().last_message() {
+                    report_gap_since(cx, data, GapReason::Silence).await;
+                }
             }
             other => {
                 if let Some(reason) = other.and_then(gap_reason) {
@@ -105,7 +114,8 @@ impl IbkrSource {
         let identity = brokerage::identify(self.discoverer.rest(), &opened, self.config.compete).await?;
         let socket = dial(&self.config, &self.endpoints, &identity.session, &self.tls).await?;
         tracing::info!(gateway = self.endpoints.gateway(), accounts = accounts.ids.len(), "connected to the gateway");
-        let settings = session_settings(&self.config, cx.keep_payload());
+        let settings =
+            Settings { stalled_after: self.patience.next(), ..session_settings(&self.config, cx.keep_payload()) };
         let session = Session::new(settings, identity.session.clone(), Instant::now().into_std());
         Ok(Some(Ready { accounts, held, identity, session, socket }))
     }
@@ -196,6 +206,7 @@ pub(crate) const fn session_settings(config: &IbkrConfig, keep_payload: bool) ->
         subscription_life: config.subscription_life,
         first_frame_after: config.first_frame_after,
         quiet_after: config.quiet_after,
+        stalled_after: config.stalled_after,
         subscribe_spacing: config.subscribe_spacing,
         lines: config.market_data_lines,
         keep_payload,

@@ -1,4 +1,4 @@
-//! Holes in a stream: opened when a source reports one, closed when quotes come again.
+//! Holes in a stream: opened when a source reports one, closed when values of an option come again.
 
 use greeks_model::{GapReason, GapRecord, Record, SourceId, UnixNanos};
 
@@ -39,7 +39,7 @@ impl Gaps {
         true
     }
 
-    /// Closes what is open: a quote came at `at`.
+    /// Closes what is open: values of an option came at `at`.
     pub(super) fn close(&mut self, at: UnixNanos, out: &mut Vec<Record>) {
         for mut gap in self.open.drain(..) {
             gap.to = Some(at.max(gap.from));

@@ -143,7 +143,7 @@ impl Normaliser {
         self.memory.forget(line);
     }
 
-    /// Takes over a gap that an earlier process left open: the first quote closes it. Closed gaps and gaps of other
+    /// Takes over a gap that an earlier process left open: the first values of an option close it. Closed gaps and gaps of other
     /// sources are passed over.
     pub fn resume_gap(&mut self, gap: GapRecord) {
         if gap.source == self.source {
@@ -190,7 +190,10 @@ impl Normaliser {
     }
 
     fn quote(&mut self, update: &QuoteUpdate, mut payload: Option<Box<str>>, out: &mut Vec<Record>) {
-        self.gaps.close(update.received_at, out);
+        // Prices of an underlying come ahead of the Greeks, and on a channel of their own.
+        if update.carries_option_values() {
+            self.gaps.close(update.received_at, out);
+        }
         let known = self.quotes.merge(update);
         if !update.carries_option_values() || !known.greek_seen {
             return;

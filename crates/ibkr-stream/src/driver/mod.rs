@@ -19,7 +19,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use greeks_model::{AccountId, PositionSnapshot, SessionEnd, SourceContext, UnixNanos};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::book::Book;
@@ -113,6 +113,11 @@ impl<'a> Driver<'a> {
         self.tools.cx.activity().last_message().map_or(self.sound_at, |data| data.max(self.sound_at))
     }
 
+    /// From the first market data of the session to the last.
+    pub(crate) fn data_came_for(&self) -> Duration {
+        self.session.data_came_for()
+    }
+
     /// Whether the session ever streamed.
     pub(crate) const fn has_streamed(&self) -> bool {
         self.streaming
@@ -127,9 +132,15 @@ impl<'a> Driver<'a> {
         self.outbound.take();
         // REST tells of a lost login before the websocket does: whatever comes then is discarded, or counted against us.
         let is_heard = !matches!(result, Err(Error::Unauthenticated | Error::LoginRequired { .. }));
+        let (spacing, last_word) = (self.tools.config.subscribe_spacing, Instant::now() + FAREWELL / 2);
         let farewell = async {
+            // Subscriptions end with the socket anyway: as many are ended in good order as may be said in that time.
             while let Some(text) = is_heard.then(|| self.session.take_last_word()).flatten() {
-                sink.feed(Message::text(text)).await?;
+                sink.send(Message::text(text)).await?;
+                if Instant::now() + spacing > last_word {
+                    break;
+                }
+                sleep(spacing).await;
             }
             sink.close().await
         };

@@ -128,6 +128,8 @@ impl Rest {
 
     /// All at once, or page by page where they are too many for that or the one answer is refused.
     async fn sub_accounts(&self) -> Result<Accounts, Error> {
+        // It may share its limit with the call before.
+        tokio::time::sleep(self.account_list_spacing).await;
         let call = Call::get(SUBACCOUNTS, &["portfolio", "subaccounts"]);
         let ids = match self.call(call, &[], None::<&()>).await {
             Ok(answer) => read(SUBACCOUNTS, &answer)?.accounts,

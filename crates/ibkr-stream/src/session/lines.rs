@@ -2,9 +2,10 @@
 
 mod ask;
 mod doubt;
+mod stall;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::budget::{self, Standing};
 use super::line::{Answer, Line, Pace};
@@ -32,7 +33,9 @@ pub(super) struct Lines {
     listening_since: Instant,
     /// When a subscription may outlive its life, at the earliest.
     expiry_at: Option<Instant>,
+    first_data: Option<Instant>,
     last_data: Option<Instant>,
+    stalled_after: Duration,
     stillness: Stillness,
     /// Since when frames are missing because subscriptions ended before their time.
     lost: Option<Instant>,
@@ -63,7 +66,9 @@ impl Lines {
             ages: BTreeSet::new(),
             listening_since: now,
             expiry_at: None,
+            first_data: None,
             last_data: None,
+            stalled_after: settings.stalled_after,
             stillness: Stillness::new(settings.quiet_after),
             lost: None,
             turns: 0,
@@ -137,6 +142,7 @@ impl Lines {
     /// Takes note of a frame; `None` when nobody wants its contract.
     pub(super) fn heard(&mut self, conid: Conid, frame: &Frame, now: Instant) -> Option<Heard> {
         let line = self.lines.get_mut(&conid).filter(|line| line.wanted)?;
+        self.first_data.get_or_insert(now);
         self.last_data = Some(now);
         let mut refused = false;
         if frame.availability.is_some() && frame.availability != line.availability {
@@ -249,6 +255,7 @@ fn count(counts: &mut Counts, line: &Line) {
     let is_frozen = availability.is_some_and(Availability::is_frozen);
     counts.without_greeks += usize::from(!is_frozen && stream.is_some_and(|it| it.answer == Answer::Partial));
     counts.not_permitted += usize::from(availability == Some(Availability::NotSubscribed));
+    counts.not_acknowledged += usize::from(availability == Some(Availability::NotAcknowledged));
     counts.delayed += usize::from(availability.is_some_and(Availability::is_delayed));
     counts.frozen += usize::from(is_frozen);
 }

@@ -153,7 +153,10 @@ impl Session {
         }
         self.liveness.check(now)?;
         self.expire(now);
-        Ok(())
+        match self.lines.stalled(now).filter(|_| self.authenticated) {
+            Some(after) => Err(Error::Stalled { after }),
+            None => Ok(()),
+        }
     }
 
     /// The next message to send, if one may go out now. It counts as sent.
@@ -195,6 +198,7 @@ impl Session {
             deadline = deadline.min(self.free_at);
         }
         if self.authenticated {
+            deadline = self.lines.stalled_at().map_or(deadline, |at| deadline.min(at));
             let tic_at = self.liveness.tic_at().max(self.free_at);
             let executions_at = (!self.executions_asked).then_some(self.free_at);
             let others = [Some(tic_at), executions_at, self.lines.next_at(self.free_at), self.lines.expiry_at()];
@@ -203,16 +207,21 @@ impl Session {
         self.clock.to_driver(deadline)
     }
 
-    /// What is left to say before the connection is closed, one message a call: every subscription ends. Without
-    /// authentication there is nothing: it would be discarded.
+    /// What is left to say before the connection is closed, one message a call: executions end, and every subscription.
+    /// Without authentication there is nothing: it would be discarded.
     pub(crate) fn take_last_word(&mut self) -> Option<String> {
         if !self.authenticated {
             return None;
         }
-        if let Some(conid) = self.lines.take_last() {
-            return Some(Outgoing::Unsubscribe(conid).to_text());
+        if std::mem::take(&mut self.executions_asked) {
+            return Some(Outgoing::NoExecutions.to_text());
         }
-        std::mem::take(&mut self.executions_asked).then(|| Outgoing::NoExecutions.to_text())
+        self.lines.take_last().map(|conid| Outgoing::Unsubscribe(conid).to_text())
+    }
+
+    /// From the first market data to the last.
+    pub(crate) fn data_came_for(&self) -> Duration {
+        self.lines.data_came_for()
     }
 
     /// The next event of the frames taken so far.

@@ -53,6 +53,8 @@ pub(crate) struct Counts {
     pub(crate) without_greeks: usize,
     /// Without permission for their market data (6509 `N`).
     pub(crate) not_permitted: usize,
+    /// Without the user's agreement to the terms of API market data (6509 `O`).
+    pub(crate) not_acknowledged: usize,
     /// With delayed data (6509 `D` or `Y`).
     pub(crate) delayed: usize,
     /// With frozen data (6509 `Z` or `Y`).
@@ -71,6 +73,7 @@ impl Report {
             silent: a.silent + b.silent,
             without_greeks: a.without_greeks + b.without_greeks,
             not_permitted: a.not_permitted + b.not_permitted,
+            not_acknowledged: a.not_acknowledged + b.not_acknowledged,
             delayed: a.delayed + b.delayed,
             frozen: a.frozen + b.frozen,
         }

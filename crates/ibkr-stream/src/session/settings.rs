@@ -16,6 +16,7 @@ pub(crate) struct Settings {
     pub(crate) subscription_life: Duration,
     pub(crate) first_frame_after: Duration,
     pub(crate) quiet_after: Duration,
+    pub(crate) stalled_after: Duration,
     pub(crate) subscribe_spacing: Duration,
     /// Market data lines that may be used, of options and underlyings together.
     pub(crate) lines: Option<usize>,

@@ -93,6 +93,8 @@ pub(crate) enum Availability {
     Frozen,
     FrozenDelayed,
     NotSubscribed,
+    /// The user has not agreed to IBKR's terms for market data over the API.
+    NotAcknowledged,
 }
 
 impl Availability {
@@ -104,6 +106,7 @@ impl Availability {
             'Z' => Self::Frozen,
             'Y' => Self::FrozenDelayed,
             'N' => Self::NotSubscribed,
+            'O' => Self::NotAcknowledged,
             _ => return None,
         })
     }

@@ -64,6 +64,7 @@ fn client(sim: &IbkrSim) -> IbkrConfig {
         &mut config.subscription_life,
         &mut config.first_frame_after,
         &mut config.quiet_after,
+        &mut config.stalled_after,
         &mut config.subscribe_spacing,
         &mut config.position_poll,
         &mut config.execution_recheck,

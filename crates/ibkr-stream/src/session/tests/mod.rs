@@ -46,6 +46,7 @@ fn settings() -> Settings {
         subscription_life: Duration::from_secs(600),
         first_frame_after: Duration::from_secs(15),
         quiet_after: Duration::from_secs(90),
+        stalled_after: Duration::from_secs(86_400),
         subscribe_spacing: SPACING,
         lines: None,
         keep_payload: false,
