@@ -63,6 +63,11 @@ impl Book {
         events
     }
 
+    /// Whether no option is known to be held.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.accounts.values().all(|account| account.lines.is_empty())
+    }
+
     /// Forgets accounts that are not streamed any more.
     pub(crate) fn keep(&mut self, accounts: &[AccountId]) {
         self.accounts.retain(|account, _| accounts.contains(account));

@@ -17,7 +17,7 @@ use crate::book::Book;
 use crate::brokerage::{self, Identity};
 use crate::config::Endpoints;
 use crate::dial::dial;
-use crate::discovery::Discoverer;
+use crate::discovery::{Discoverer, Findings};
 use crate::driver::{Driver, Tools};
 use crate::metrics::Meter;
 use crate::rest::{Accounts, Rest};
@@ -29,6 +29,10 @@ const SOURCE: &str = "ibkr";
 
 /// How long the accounts are not listed again when a configured one is not among them.
 const ACCOUNTS_PAUSE: Duration = Duration::from_secs(60);
+
+/// The longest pause between two attempts to get a brokerage session that IBKR does not open: those who ask on and on
+/// during its nightly reset seem to earn a block.
+const LONGEST_NIGHT_PAUSE: Duration = Duration::from_secs(300);
 
 /// The option positions of an IBKR user as a stream of Greeks.
 #[derive(Debug)]
@@ -131,12 +135,12 @@ impl IbkrSource {
             let findings = Arc::clone(&self.discoverer).look(account.clone(), cx.clone()).await;
             match findings.result {
                 // No other call will fare better.
-                Err(error) if error.needs_operator() || is_pause(&error) => return Err(error),
-                _ => all.push(findings),
+                Err(error) if !self.is_of_one_call(&error).await => return Err(error),
+                result => all.push(Findings { account: findings.account, result }),
             }
         }
-        if !all.is_empty() && all.iter().all(|findings| findings.result.is_err()) {
-            // Not one account could be read: there is nothing to stream for.
+        if self.book.is_empty() && !all.is_empty() && all.iter().all(|findings| findings.result.is_err()) {
+            // Not one account could be read, now or before: there is nothing to stream for.
             let error = all.into_iter().find_map(|findings| findings.result.err());
             return error.map_or(Ok(None), Err);
         }
@@ -152,6 +156,19 @@ impl IbkrSource {
         Ok(Some(held))
     }
 
+    /// Whether a failed read says nothing of the session, and of the calls to come: the portfolio has a tier of its own at
+    /// the gateway, which may be down alone. What is held as far as is known can be streamed without it.
+    async fn is_of_one_call(&self, error: &Error) -> bool {
+        match error {
+            Error::LoginRequired { .. } | Error::Maintenance { .. } => {
+                let tickle = self.discoverer.rest().tickle().await;
+                tickle.is_ok_and(|tickle| tickle.auth.is_none_or(|status| status.is_healthy()))
+            }
+            Error::RateLimited { .. } => !self.book.is_empty(),
+            error => !error.needs_operator(),
+        }
+    }
+
     /// Asks more rarely when IBKR opens no brokerage session again and again, as in its nightly reset.
     fn judge(&mut self, error: Error) -> SourceError {
         if !matches!(error, Error::NoBrokerageSession { .. }) {
@@ -163,9 +180,13 @@ impl IbkrSource {
             };
         }
         self.refused = self.refused.saturating_add(1);
-        match self.refused {
-            1 => error.into(),
-            _ => SourceError::new(Retry::After(self.config.maintenance_pause), error),
+        match self.refused.checked_sub(2) {
+            None => error.into(),
+            Some(times) => {
+                let pause = self.config.maintenance_pause;
+                let longer = pause.saturating_mul(1u32.checked_shl(times).unwrap_or(u32::MAX));
+                SourceError::new(Retry::After(longer.min(LONGEST_NIGHT_PAUSE.max(pause))), error)
+            }
         }
     }
 }
@@ -211,11 +232,6 @@ pub(crate) const fn session_settings(config: &IbkrConfig, keep_payload: bool) ->
         lines: config.market_data_lines,
         keep_payload,
     }
-}
-
-/// Whether the gateway wants to be left alone.
-const fn is_pause(error: &Error) -> bool {
-    matches!(error.retry(), Retry::After(_))
 }
 
 /// The ends of a stream that say more than "disconnected", which its supervisor reports by itself.

@@ -2,10 +2,11 @@
 //!
 //! The cached list tells what each contract is, but may be old, and a row that moves between two pages while they are read
 //! can be missed. The uncached list is short of words, but it is of now. Where they differ, the cached one is read anew;
-//! where they then still differ, the uncached one is right about quantities.
+//! where they then still differ, the uncached one is right about quantities. Where there is no uncached list, the cached
+//! one is made anew for every reading but the first.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use greeks_model::AccountId;
 
@@ -18,6 +19,8 @@ use crate::wire::Conid;
 pub(super) struct Comparison {
     /// Differences that reading anew did not remove: they are not worth another reading as long as they stay the same.
     settled: Mutex<HashMap<AccountId, Vec<Difference>>>,
+    /// Accounts whose uncached list could not be had: nothing tells whether their cached one is old.
+    blind: Mutex<HashSet<AccountId>>,
 }
 
 /// A contract of which the two lists tell different quantities.
@@ -32,24 +35,29 @@ struct Difference {
 impl Comparison {
     /// The open option positions of one account.
     pub(super) async fn positions(&self, rest: &Rest, account: &AccountId) -> Result<Positions, Error> {
+        if self.blind().contains(account) {
+            invalidate(rest, account).await?;
+        }
         let positions = rest.positions(account).await?;
-        let Some(now) = uncached(rest, account).await? else { return Ok(positions) };
+        let Some(now) = uncached(rest, account).await? else {
+            self.blind().insert(account.clone());
+            return Ok(positions);
+        };
+        self.blind().remove(account);
         let differences = differences(&positions.rows, &now);
         if differences.is_empty() || self.is_settled(account, &differences) {
             return Ok(corrected(positions, now));
         }
         tracing::debug!(%account, count = differences.len(), "the list of positions is old and is read anew");
-        match rest.invalidate(account).await {
-            Ok(()) => {}
-            Err(error) if is_no_answer(&error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the list of positions stays cached");
-            }
-            Err(error) => return Err(error),
-        }
+        invalidate(rest, account).await?;
         let positions = rest.positions(account).await?;
         let Some(now) = uncached(rest, account).await? else { return Ok(positions) };
         self.settle(account, self::differences(&positions.rows, &now));
         Ok(corrected(positions, now))
+    }
+
+    fn blind(&self) -> MutexGuard<'_, HashSet<AccountId>> {
+        self.blind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_settled(&self, account: &AccountId, differences: &[Difference]) -> bool {
@@ -59,6 +67,17 @@ impl Comparison {
 
     fn settle(&self, account: &AccountId, differences: Vec<Difference>) {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone(), differences);
+    }
+}
+
+/// Has the cached list made anew, if the gateway does that.
+async fn invalidate(rest: &Rest, account: &AccountId) -> Result<(), Error> {
+    match rest.invalidate(account).await {
+        Err(error) if is_no_answer(&error) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the list of positions stays cached");
+            Ok(())
+        }
+        outcome => outcome,
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Identities {
 #[derive(Debug, Default)]
 struct Memory {
     definitions: HashMap<Conid, Terms>,
-    infos: HashMap<Conid, ContractInfo>,
+    infos: HashMap<Conid, (ContractInfo, Instant)>,
     /// What contracts were found to be.
     identities: HashMap<Conid, Identity>,
     /// Contracts whose definitions are refused.
@@ -235,7 +235,11 @@ impl Identities {
     }
 
     async fn ask_info(&self, inquiry: &Inquiry<'_>, conid: Conid) -> Result<Outcome<ContractInfo>, Error> {
-        if let Some(known) = self.memory().infos.get(&conid) {
+        // An answer without names may be that of a gateway that has not woken up: it is good for a while.
+        let lasts = |known: &ContractInfo| known.local_symbol.is_some() || known.trading_class.is_some();
+        if let Some((known, at)) = self.memory().infos.get(&conid)
+            && (lasts(known) || at.elapsed() < ASK_AGAIN)
+        {
             return Ok(Outcome::Told(known.clone()));
         }
         let outcome = inquiry.info(conid).await?;
@@ -244,7 +248,7 @@ impl Identities {
             if memory.infos.len() >= MOST_ANSWERS {
                 memory.infos.clear();
             }
-            memory.infos.insert(conid, info.clone());
+            memory.infos.insert(conid, (info.clone(), Instant::now()));
         }
         Ok(outcome)
     }

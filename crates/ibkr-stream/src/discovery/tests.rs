@@ -313,9 +313,6 @@ async fn the_uncached_list_is_right() {
         now: Some(vec![now(1, 1.0, "OPT"), now(2, 5.0, "OPT"), now(3, 3.0, "OPT"), now(756_733, 100.0, "STK")]),
         ..Knowledge::default()
     };
-    let quantities = |found: AccountHoldings| -> Vec<(i64, f64)> {
-        found.holdings.iter().map(|it| (it.conid.get(), it.quantity)).collect()
-    };
     let fixture = Fixture::new(lists()).await;
     assert_eq!(quantities(fixture.look().await.unwrap()), [(1, 1.0), (2, 5.0), (3, 3.0), (4, 4.0)]);
     assert_eq!(fixture.invalidations(), 1);
@@ -350,6 +347,26 @@ async fn a_gateway_without_the_uncached_list_is_believed() {
         );
         assert_eq!(fixture.invalidations(), 0);
     }
+}
+
+fn quantities(found: AccountHoldings) -> Vec<(i64, f64)> {
+    found.holdings.iter().map(|it| (it.conid.get(), it.quantity)).collect()
+}
+
+#[tokio::test]
+async fn without_the_uncached_list_the_cache_is_passed_by_at_every_look_but_the_first() {
+    let failing = HashMap::from([("/portfolio2/", 404)]);
+    let (cached, fresh) = (vec![spy(1, "1")], Some(vec![spy(1, "2")]));
+    let fixture = Fixture::new(Knowledge { cached, fresh, failing, ..Knowledge::default() }).await;
+    assert_eq!(quantities(fixture.look().await.unwrap()), [(1, 1.0)]);
+    assert_eq!(quantities(fixture.look().await.unwrap()), [(1, 2.0)]);
+    assert_eq!(fixture.invalidations(), 1);
+    // It can be had again.
+    fixture.know(|it| (it.failing, it.now) = (HashMap::new(), Some(vec![now(1, 2.0, "OPT")])));
+    for _ in 0..2 {
+        assert_eq!(quantities(fixture.look().await.unwrap()), [(1, 2.0)]);
+    }
+    assert_eq!(fixture.invalidations(), 1, "before that was known");
 }
 
 #[tokio::test]

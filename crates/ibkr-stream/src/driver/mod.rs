@@ -130,8 +130,9 @@ impl<'a> Driver<'a> {
         let result = self.stream(&mut sink, &mut stream).await;
         // What was not said yet is no use any more.
         self.outbound.take();
-        // REST tells of a lost login before the websocket does: whatever comes then is discarded, or counted against us.
-        let is_heard = !matches!(result, Err(Error::Unauthenticated | Error::LoginRequired { .. }));
+        // REST tells of a lost session before the websocket does: whatever comes then is discarded, or counted against us.
+        let is_heard =
+            !matches!(result, Err(Error::Unauthenticated | Error::LoginRequired { .. } | Error::Competing { .. }));
         let (spacing, last_word) = (self.tools.config.subscribe_spacing, Instant::now() + FAREWELL / 2);
         let farewell = async {
             // Subscriptions end with the socket anyway: as many are ended in good order as may be said in that time.

@@ -132,7 +132,7 @@ fn times_that_are_none() {
 
 #[test]
 fn availability_is_the_first_letter() {
-    use Availability::{Delayed, Frozen, FrozenDelayed, Live, NotSubscribed};
+    use Availability::{Delayed, Frozen, FrozenDelayed, Live, NotAcknowledged, NotSubscribed};
     for (text, expected) in [
         ("RpB", Some(Live)),
         ("S", Some(Live)),
@@ -140,7 +140,8 @@ fn availability_is_the_first_letter() {
         ("ZBd", Some(Frozen)),
         ("Y", Some(FrozenDelayed)),
         ("N", Some(NotSubscribed)),
-        ("O", None),
+        ("O", Some(NotAcknowledged)),
+        ("X", None),
         ("", None),
         ("-", None),
     ] {

@@ -53,6 +53,7 @@ async fn every_kind_of_market_data_is_told_apart() {
         (r#""84":"5.1","6509":"DpB""#, MarketData::Delayed),
         (r#""84":"5.1","6509":"ZpB""#, MarketData::Frozen),
         (r#""6509":"N""#, MarketData::NotPermitted),
+        (r#""6509":"O""#, MarketData::NotAcknowledged),
         ("", MarketData::Silent),
     ] {
         let (report, _) = with_market_data(fields).await;

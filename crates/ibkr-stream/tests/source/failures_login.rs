@@ -1,6 +1,7 @@
 //! The failures that users of other clients report, one test each, numbered as in the list they are kept in: here those of
 //! the login and of the brokerage session; `failures_stream.rs` has those of the stream, and number 15 is in `tls.rs`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::fake::*;
@@ -137,19 +138,52 @@ async fn f05_a_refusal_in_any_call_before_the_stream_asks_for_a_login() {
         gateway.answer(call, Reply::status(401, ""));
         assert_eq!(Client::new(gateway.config()).fail().await.0, LOGIN, "{call}");
     }
-    // Of one account among others too.
+    // A login that has ended is told by the next tickle, whatever refuses a call.
     let gateway = Gateway::start().await;
     gateway.state().accounts.push(OTHER.into());
-    gateway.answer("/U0000001/positions/0", Reply::status(401, ""));
+    let ended = AtomicBool::new(false);
+    gateway.on(move |request| {
+        ended.fetch_or(request.line.contains("/U0000001/positions/0"), Ordering::Relaxed);
+        ended.load(Ordering::Relaxed).then(|| Reply::status(401, ""))
+    });
     assert_eq!(Client::new(gateway.config()).fail().await.0, LOGIN);
     assert_eq!(gateway.count("/U0000002/"), 0, "no other call would have fared better");
-    // So does a refused upgrade.
-    let gateway = Gateway::start().await;
-    let mut client = Client::started(gateway.config());
-    let mut socket = gateway.accept_raw().await;
-    let refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
-    tokio::io::AsyncWriteExt::write_all(&mut socket, refusal).await.unwrap();
-    assert_eq!(client.failure().await.0, LOGIN);
+}
+
+/// REST has just told that somebody is logged in and that this address may ask: a person can do nothing about it.
+#[tokio::test]
+async fn a_refused_upgrade_is_tried_again() {
+    for status in ["401 Unauthorized", "403 Forbidden", "404 Not Found"] {
+        let gateway = Gateway::start().await;
+        let mut client = Client::started(gateway.config());
+        let mut socket = gateway.accept_raw().await;
+        let refusal = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        tokio::io::AsyncWriteExt::write_all(&mut socket, refusal.as_bytes()).await.unwrap();
+        assert_eq!(client.failure().await.0, Retry::Backoff, "{status}");
+    }
+}
+
+/// The portfolio's part of the gateway fails alone: the session is asked, and is in order.
+#[tokio::test]
+async fn a_portfolio_that_cannot_be_read_keeps_no_stream_down() {
+    for status in [401, 503] {
+        let gateway = Gateway::start().await;
+        gateway.state().accounts = vec![ACCOUNT.into(), OTHER.into()];
+        gateway.state().hold(vec![spy_call(ACCOUNT, 2.0), spy_put(OTHER, 1.0)]);
+        gateway.answer("/U0000002/positions/0", Reply::status(status, ""));
+        let mut client = Client::started(gateway.config());
+        let wire = gateway.stream(&[SPY, SPY_CALL]).await;
+        client.degraded("positions of 1 account(s) could not be read").await;
+        drop(wire);
+        client.failure().await;
+        // What is known from before is streamed when nothing can be read any more.
+        gateway.answer("/positions/0", Reply::status(status, ""));
+        client.start();
+        let _wire = gateway.stream(&[SPY, SPY_CALL]).await;
+        client.degraded("positions of 2 account(s) could not be read").await;
+        client.stop().await;
+        gateway.assert_clean();
+    }
 }
 
 #[tokio::test]
@@ -196,7 +230,7 @@ async fn f06_a_brokerage_session_that_takes_its_time_is_waited_for_and_one_that_
     // Again and again in vain: less often.
     let pause = gateway.config().maintenance_pause;
     assert_eq!(client.fail().await.0, Retry::After(pause));
-    assert_eq!(client.fail().await.0, Retry::After(pause));
+    assert_eq!(client.fail().await.0, Retry::After(pause * 2));
     // It opens between two looks.
     gateway.take_calls();
     client.start();
@@ -217,10 +251,11 @@ async fn f06_a_refusal_to_open_a_brokerage_session_is_not_asked_for_again_and_ag
     let (retry, text) = client.fail().await;
     assert_eq!(retry, Retry::Backoff, "{text}");
     assert!(text.contains("failed to generate sso dh token"), "{text}");
-    for _ in 0..2 {
-        assert_eq!(client.fail().await.0, Retry::After(gateway.config().maintenance_pause));
+    let pause = gateway.config().maintenance_pause;
+    for times in [1, 2, 4] {
+        assert_eq!(client.fail().await.0, Retry::After(pause * times));
     }
-    assert_eq!(gateway.count(INIT), 3);
+    assert_eq!(gateway.count(INIT), 4);
     gateway.assert_clean();
 }
 
@@ -304,7 +339,8 @@ async fn f13_a_competing_login_ends_the_stream_and_its_end_is_enough_to_recover(
         if told_by_websocket {
             wire.say(r#"{"topic":"sts","args":{"competing":true}}"#).await;
         }
-        wire.expect_farewell(&ALL).await;
+        // Who has lost the session has nothing to say.
+        wire.expect_farewell(&[]).await;
         let (retry, text) = client.failure().await;
         assert_eq!(retry, TAKEN, "{text}");
         assert!(text.contains("second username"), "{text}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fake::*;
-use greeks_model::{AccountId, GapReason, Retry, SessionEnd};
+use greeks_model::{AccountId, GapReason, Retry, SessionEnd, SourceEvent};
 
 #[tokio::test]
 async fn values_arrive_as_they_were_sent() {
@@ -94,6 +94,38 @@ async fn silence_is_left_and_told() {
     assert_eq!(retry, Retry::Backoff, "{text}");
     assert!(text.contains("silent"), "{text}");
     assert_eq!(client.gaps(), [GapReason::Silence]);
+}
+
+/// Heartbeats go on, and no contract answers any more: what is missing begins with the last data.
+#[tokio::test]
+async fn a_stream_that_brings_nothing_is_left_ever_more_patiently() {
+    let gateway = Gateway::start().await;
+    let mut config = gateway.config();
+    config.quiet_after = Duration::from_millis(100);
+    config.first_frame_after = Duration::from_millis(100);
+    config.stalled_after = Duration::from_millis(400);
+    let mut client = Client::new(config);
+    for least in [400, 800] {
+        let begin = tokio::time::Instant::now();
+        client.start();
+        let mut wire = gateway.stream(&ALL).await;
+        client.ends.clock.advance(Duration::from_secs(2));
+        wire.say(&frame(SPY_CALL, r#""7308":"0.5""#)).await;
+        let received_at = client.delta(0.5).await.received_at;
+        client.ends.clock.advance(Duration::from_secs(3));
+        wire.say(HEARTBEAT).await;
+        let (retry, text) = client.failure().await;
+        assert_eq!(retry, Retry::Now, "{text}");
+        assert!(text.contains("no contract had any data"), "{text}");
+        assert!(begin.elapsed() >= Duration::from_millis(least), "{:?}", begin.elapsed());
+        loop {
+            if let SourceEvent::Gap { since, reason } = client.event().await {
+                assert_eq!((since, reason), (received_at, GapReason::Silence));
+                break;
+            }
+        }
+    }
+    gateway.assert_clean();
 }
 
 #[tokio::test]

@@ -161,3 +161,78 @@ fn renewals_go_out_even_while_nothing_is_read() {
     assert!(texts.len() >= 4, "{texts:?}");
     assert_eq!(bench.session.take_signals().lost, None);
 }
+
+fn impatient() -> Settings {
+    Settings { stalled_after: secs(120.0), ..settings() }
+}
+
+/// Seconds until the session is left, if it is, while the gateway beats and `data` comes in the given seconds.
+fn left_after(bench: &mut Bench, most: u64, mut speaks: impl FnMut(&str, u64) -> Vec<i64>) -> Option<u64> {
+    for second in 0..most {
+        bench.now += secs(1.0);
+        bench.frame(HEARTBEAT).unwrap();
+        match bench.session.on_tick(bench.now, true) {
+            Ok(()) => {}
+            Err(Error::Stalled { after }) => {
+                assert!(after >= secs(120.0), "{after:?}");
+                return Some(second + 1);
+            }
+            Err(error) => panic!("{error}"),
+        }
+        let texts: Vec<String> = bench.output().into_iter().collect();
+        let said = speaks(texts.first().map_or("", String::as_str), second);
+        bench.data(said);
+    }
+    None
+}
+
+#[test]
+fn a_stream_that_stands_and_brings_nothing_is_left() {
+    let mut bench = Bench::open(impatient());
+    bench.want_options([1, 2]);
+    bench.run(1.0, |_| Vec::new());
+    bench.data([1, 2]);
+    assert_eq!(bench.session.data_came_for(), Duration::ZERO);
+    // Asked again after 90 s, in vain; the last one a second later.
+    assert_eq!(left_after(&mut bench, 600, |_, _| Vec::new()), Some(120));
+    // One that was never answered at all has been asked again long before.
+    let mut bench = Bench::open(impatient());
+    bench.want_options([1, 2]);
+    bench.run(1.0, |_| Vec::new());
+    assert_eq!(left_after(&mut bench, 600, |_, _| Vec::new()), Some(119));
+}
+
+#[test]
+fn a_market_that_rests_answers_those_who_ask_and_is_stayed_with() {
+    let mut bench = Bench::open(impatient());
+    bench.want_options([1, 2]);
+    bench.run(1.0, |_| Vec::new());
+    bench.data([1, 2]);
+    let left =
+        left_after(&mut bench, 50_000, |text, _| if text.starts_with("smd+") { vec![target(text)] } else { vec![] });
+    assert_eq!(left, None);
+    assert!(bench.session.data_came_for() > secs(40_000.0));
+}
+
+#[test]
+fn one_contract_that_speaks_keeps_the_stream() {
+    let mut bench = Bench::open(impatient());
+    bench.want_options([1, 2]);
+    bench.run(1.0, |_| Vec::new());
+    assert_eq!(left_after(&mut bench, 5_000, |_, second| if second % 80 == 0 { vec![2] } else { vec![] }), None);
+}
+
+#[test]
+fn a_stream_is_not_left_for_what_this_side_did_not_read() {
+    let mut bench = Bench::open(impatient());
+    bench.want_options([1]);
+    bench.run(1.0, |_| Vec::new());
+    bench.data([1]);
+    for _ in 0..1_000 {
+        bench.now += secs(1.0);
+        bench.session.on_tick(bench.now, false).unwrap();
+        bench.output();
+    }
+    // By now it is asked ever less often, which it has been since.
+    assert!((120..=480).contains(&left_after(&mut bench, 1_000, |_, _| Vec::new()).unwrap()));
+}

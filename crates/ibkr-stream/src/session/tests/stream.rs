@@ -109,7 +109,7 @@ fn availability_is_remembered_for_each_contract() {
     bench.frame(r#"{"conid":1,"6509":"Y","topic":"smd+1"}"#).unwrap();
     assert_eq!(bench.events().len(), 0);
     assert_eq!(event(&mut bench, 1, r#""84":"1""#).flags, delayed_and_frozen);
-    assert_eq!(event(&mut bench, 1, r#""84":"1","6509":"O""#).flags, delayed_and_frozen, "a letter that does not say");
+    assert_eq!(event(&mut bench, 1, r#""84":"1","6509":"X""#).flags, delayed_and_frozen, "a letter that does not say");
     let counts = bench.options();
     assert_eq!((counts.delayed, counts.frozen, counts.not_permitted), (1, 1, 0));
     assert_eq!(bench.session.report().underlyings.delayed, 0);
