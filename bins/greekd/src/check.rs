@@ -54,7 +54,7 @@ async fn check_ibkr(settings: &Ibkr, data_dir: &Path) -> Result<String, Failure>
     let (config, tls) = sources::ibkr_config(settings, data_dir)?;
     match ibkr_stream::check(&config, &tls, SystemClock::new().now()).await {
         // Everything is in order, and nothing will come.
-        Ok(report) if report.market_data == MarketData::NotPermitted => {
+        Ok(report) if matches!(report.market_data, MarketData::NotPermitted | MarketData::NotAcknowledged) => {
             Err(Failure::new(Code::Config, report.to_string()))
         }
         Ok(report) => Ok(format!("{report}{}", pinned(settings, data_dir))),
@@ -80,6 +80,7 @@ async fn check_tastytrade(settings: &Tastytrade) -> Result<String, Failure> {
     let (config, tls) = sources::tastytrade_config(settings)?;
     match tasty_dxlink::check(&config, &tls, SystemClock::new().now()).await {
         Ok(report) => Ok(report.to_string()),
+        Err(error @ tasty_dxlink::Error::Configuration { .. }) => Err(sources::tastytrade_refused(&error)),
         Err(error) => Err(failed(chain(&error), error)),
     }
 }
@@ -140,7 +141,7 @@ async fn check_database(settings: &Settings) -> Result<String, Failure> {
             None => {
                 return Err(Failure::new(Code::Config, "the database is empty and this user may not create tables")
                     .remedy(
-                        "type in psql: GRANT CREATE ON DATABASE .. TO .., or have the owner run `greekd db migrate`",
+                        "type in psql: GRANT CREATE ON SCHEMA public TO .., or have another user run `greekd db migrate`",
                     ));
             }
         };

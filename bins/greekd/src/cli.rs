@@ -189,7 +189,7 @@ pub(crate) struct SnapshotsArgs {
 pub(crate) enum Output {
     /// Aligned columns for people; unknown values are a dash.
     Table,
-    /// An array of objects; unknown values are null.
+    /// JSON; unknown values are null.
     Json,
     /// Comma-separated values with a header; unknown values are empty.
     Csv,

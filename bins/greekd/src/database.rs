@@ -81,10 +81,37 @@ impl Database {
         match migrate(&self.config).await {
             Ok(migrated) => Ok(migrated.version),
             Err(error @ MigrateError::Newer { .. }) => Err(Failure::new(Code::Config, error)),
+            Err(error @ MigrateError::NotAllowed { found: 0, .. }) => Err(Failure::new(Code::Config, error).remedy(
+                "type in psql: GRANT CREATE ON SCHEMA public TO .., or have another user run `greekd db migrate`",
+            )),
             Err(error @ MigrateError::NotAllowed { .. }) => {
                 Err(Failure::new(Code::Config, error).remedy("have the owner of the tables run `greekd db migrate`"))
             }
             Err(error) => Err(self.unreachable(&error)),
+        }
+    }
+
+    /// Makes sure that what is to be read is there. Our own database is brought up to date for it; in one that somebody else
+    /// runs nothing is made or changed: its name may be misspelt, and another greekd may be at work in it.
+    pub(crate) async fn ready(&self) -> Result<(), Failure> {
+        if self.server.is_some() {
+            return self.migrate().await.map(drop);
+        }
+        let refuse = |error: QueryError| self.unreachable(&error);
+        let found = Queries::new(&self.config, 1).map_err(refuse)?.check().await.map_err(refuse)?;
+        let needed = found.needed_version;
+        let place = self.place();
+        match found.schema_version {
+            Some(version) if version == needed => Ok(()),
+            Some(version) if version > needed => {
+                Err(Failure::new(Code::Config, MigrateError::Newer { found: version, known: needed }))
+            }
+            Some(version) => {
+                Err(Failure::new(Code::Config, format!("{place} has schema version {version}, {needed} is needed"))
+                    .remedy("run `greekd db migrate`"))
+            }
+            None => Err(Failure::new(Code::Unavailable, format!("{place} holds nothing of greekd"))
+                .remedy("correct the name of the database, start `greekd` once, or run `greekd db migrate`")),
         }
     }
 

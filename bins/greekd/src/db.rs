@@ -27,8 +27,8 @@ pub(crate) async fn migrate(settings: &Settings) -> Result<ExitCode, Failure> {
 pub(crate) async fn partitions(settings: &Settings) -> Result<ExitCode, Failure> {
     const COLUMNS: [Column; 4] = [("partition", true), ("month", true), ("rows", false), ("bytes", false)];
     let database = Database::open_existing(settings).await?;
-    let listed = match database.migrate().await {
-        Ok(_) => list(&database).await.map_err(|error| refused(&error)),
+    let listed = match database.ready().await {
+        Ok(()) => list(&database).await.map_err(|error| refused(&error)),
         Err(failure) => Err(failure),
     };
     stream::close(database, &mut Signals::install()?).await;
@@ -100,6 +100,10 @@ pub(crate) async fn psql(settings: &Settings, args: Vec<OsString>) -> Result<Exi
     let mut signals = Signals::install()?;
     let database = Database::open_existing(settings).await?;
     let mut command = Command::new("psql");
+    // What the database is, is settled: nothing else in the environment may lead elsewhere.
+    for name in ["PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGOPTIONS", "PGTARGETSESSIONATTRS", "PGREQUIRESSL"] {
+        command.env_remove(name);
+    }
     for (name, value) in database.config().libpq_environment() {
         // In the environment and not among the arguments, which other accounts can see.
         command.env(name, value);

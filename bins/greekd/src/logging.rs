@@ -37,10 +37,16 @@ pub(crate) fn init(log: &Log, verbose: u8, daemon: bool) -> Result<(), Failure> 
 }
 
 /// What is asked for, less what holds secrets: at `trace` the websocket library writes out every request and message,
-/// session cookies and tokens included.
+/// session cookies and tokens included, and at `debug` the database's every parameter, account numbers among them.
 fn filter(asked: &str) -> Result<EnvFilter, ParseError> {
-    let loud =
-        ["tungstenite", "tungstenite::handshake::client", "tungstenite::protocol", "tungstenite::protocol::frame"];
+    let loud = [
+        "tungstenite",
+        "tungstenite::handshake::client",
+        "tungstenite::protocol",
+        "tungstenite::protocol::frame",
+        "tokio_postgres",
+        "tokio_postgres::query",
+    ];
     loud.iter().try_fold(EnvFilter::try_new(asked)?, |filter, target| {
         Ok(filter.add_directive(format!("{target}=info").parse()?))
     })
@@ -58,12 +64,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_wish_makes_the_websocket_library_write_out_secrets() {
-        for asked in ["trace", "tungstenite=trace", "trace,tungstenite::handshake::client=trace", "debug"] {
+    fn no_wish_makes_a_library_write_out_secrets() {
+        for asked in [
+            "trace",
+            "tungstenite=trace",
+            "trace,tungstenite::handshake::client=trace",
+            "debug",
+            "tokio_postgres=debug",
+            "tokio_postgres::query=trace",
+        ] {
             let subscriber = tracing_subscriber::fmt().with_env_filter(filter(asked).unwrap()).finish();
             tracing::subscriber::with_default(subscriber, || {
                 assert!(!tracing::enabled!(target: "tungstenite::handshake::client", Level::TRACE), "{asked}");
                 assert!(!tracing::enabled!(target: "tungstenite::protocol", Level::TRACE), "{asked}");
+                assert!(!tracing::enabled!(target: "tokio_postgres::query", Level::DEBUG), "{asked}");
                 assert_eq!(tracing::enabled!(target: "hyper", Level::TRACE), asked.starts_with("trace"), "{asked}");
             });
         }

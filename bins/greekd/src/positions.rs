@@ -17,7 +17,7 @@ use crate::{out, stream};
 
 pub(crate) async fn run(settings: &Settings, args: &PositionsArgs) -> Result<ExitCode, Failure> {
     let database = Database::open_existing(settings).await?;
-    database.migrate().await?;
+    database.ready().await?;
     let rows = fetch(&database).await.map_err(|error| refused(&error));
     stream::close(database, &mut Signals::install()?).await;
     print(&rows?, args.output)?;

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use greeks_store::private::make_data_dir;
+
 use crate::exit::{Code, Failure};
-use crate::settings::{DatabaseChoice, Settings, is_root};
+use crate::settings::{DatabaseChoice, Settings};
 
 /// Stands in a data directory whose rows are invented.
 const MARK: &str = "SIMULATED";
@@ -44,12 +46,7 @@ pub(crate) fn has_database(directory: &Path) -> bool {
 
 fn mark(directory: &Path) -> Result<(), Failure> {
     let text = "The rows in this directory are simulated: greekd demo made them.\n";
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    // The account that runs PostgreSQL must get through to its part.
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, if is_root() { 0o711 } else { 0o700 });
-    let made = builder.recursive(true).create(directory);
-    made.and_then(|()| std::fs::write(directory.join(MARK), text)).map_err(|error| {
+    make_data_dir(directory).and_then(|()| std::fs::write(directory.join(MARK), text)).map_err(|error| {
         Failure::new(Code::Disk, format!("the data directory {} cannot be made: {error}", directory.display()))
             .remedy("give this account the right to write there, or choose another one with --data-dir")
     })
@@ -58,7 +55,7 @@ fn mark(directory: &Path) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Overrides;
+    use crate::settings::{Overrides, is_root};
 
     fn settings(directory: &Path) -> Settings {
         let overrides = Overrides { data_dir: Some(directory.into()), ..Overrides::default() };

@@ -17,7 +17,7 @@ use crate::{out, stream};
 
 pub(crate) async fn run(settings: &Settings, args: &SnapshotsArgs) -> Result<ExitCode, Failure> {
     let database = Database::open_existing(settings).await?;
-    database.migrate().await?;
+    database.ready().await?;
     let printed = match args.gaps {
         true => gaps::run(&database, args).await,
         false => fetch(&database, args).await.and_then(|rows| print(&rows, args.output)),

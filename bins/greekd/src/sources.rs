@@ -60,8 +60,19 @@ pub(crate) fn ibkr_refused(error: &ibkr_stream::Error) -> Failure {
 
 fn tastytrade(settings: &Tastytrade) -> Result<Box<dyn QuoteSource>, Failure> {
     let (config, tls) = tastytrade_config(settings)?;
-    let source = TastySource::new(config, tls).map_err(|error| Failure::new(Code::Config, chain(&error)))?;
-    Ok(Box::new(source))
+    Ok(Box::new(TastySource::new(config, tls).map_err(|error| tastytrade_refused(&error))?))
+}
+
+/// What a setting of tastytrade is called outside of the library.
+pub(crate) fn tastytrade_refused(error: &tasty_dxlink::Error) -> Failure {
+    let what = match error {
+        tasty_dxlink::Error::Configuration { setting: "api_url", reason } => format!("TASTYTRADE_API_URL {reason}"),
+        tasty_dxlink::Error::Configuration { setting: "streamer_url", reason } => {
+            format!("TASTYTRADE_STREAMER_URL {reason}")
+        }
+        error => chain(error),
+    };
+    Failure::new(Code::Config, what)
 }
 
 pub(crate) fn tastytrade_config(settings: &Tastytrade) -> Result<(TastyConfig, Arc<rustls::ClientConfig>), Failure> {

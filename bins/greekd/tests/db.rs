@@ -91,5 +91,14 @@ async fn partitions_are_listed_and_roles_are_made() {
     assert_eq!(refused.status.code(), Some(78), "{refused:?}");
     assert!(text(&refused.stderr).contains("does not own the tables; run this as"), "{refused:?}");
     assert!(db(home.path(), &["partitions"], &stranger).status.success());
+    // Whoever only reads makes nothing, least of all in a database whose name was misspelt.
+    server.create_database("other").await.unwrap();
+    let other = [environment[0], ("PGUSER", "greekd"), ("PGDATABASE", "other")];
+    let refused = db(home.path(), &["partitions"], &other);
+    assert_eq!(refused.status.code(), Some(69), "{refused:?}");
+    assert!(text(&refused.stderr).contains("holds nothing of greekd"), "{refused:?}");
+    let migrated = db(home.path(), &["migrate"], &other);
+    assert!(text(&migrated.stdout).contains("schema version"), "{migrated:?}");
+    assert!(db(home.path(), &["partitions"], &other).status.success());
     server.stop().await.unwrap();
 }

@@ -10,6 +10,7 @@ use greeks_model::{Clock, Record, SnapshotSink, UnixNanos};
 use greeks_processor::SystemClock;
 use greeks_processor::metrics::GAPS_TOTAL;
 use greeks_store::greeks_journal::{Error, Options};
+use greeks_store::private::make_data_dir;
 use greeks_store::{JournalLogWriter, JournalLogs, Leftover, journal_log};
 
 use crate::exit::{Code, Failure, chain};
@@ -45,7 +46,7 @@ pub(crate) async fn open(settings: &Settings) -> Result<Journal, Failure> {
 }
 
 fn open_in(data_dir: &Path, options: Options) -> Result<Journal, Failure> {
-    make_private(data_dir).map_err(|error| unusable(data_dir, &error))?;
+    make_data_dir(data_dir).map_err(|error| unusable(data_dir, &error))?;
     let mut logs = journal_log(&directory(data_dir), options).map_err(|error| refused(&error))?;
     let mut memory = Memory::default();
     for left in &logs.leftovers {
@@ -104,14 +105,6 @@ fn understood(left: &Leftover) -> Result<(), Failure> {
 fn options(settings: &JournalSettings) -> Options {
     let segment_bytes = (settings.max_bytes / SEGMENTS_OF_A_QUOTA).min(LARGEST_SEGMENT);
     Options { max_bytes: settings.max_bytes, segment_bytes, sync_window: settings.sync, ..Options::default() }
-}
-
-/// Makes a directory, and those above it, that nobody else can look into.
-pub(crate) fn make_private(directory: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(directory)
 }
 
 pub(crate) fn unusable(directory: &Path, error: &io::Error) -> Failure {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::variables::{AMBIENT, BETA, NOT_YET, OURS, VARIABLES, Variable};
@@ -115,11 +116,8 @@ impl Layers {
     }
 
     fn add_dotenv(&mut self, path: &Path) -> Result<(), Failure> {
-        if !path.is_file() {
-            return Ok(());
-        }
+        let Some(text) = read(path)? else { return Ok(()) };
         let origin = Origin::File(path.to_path_buf());
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
         refuse_substitution(&text, path)?;
         let entries = dotenvy::from_read_iter(text.as_bytes());
         let mut holds_secret = false;
@@ -139,14 +137,13 @@ impl Layers {
     }
 
     fn add_toml(&mut self, path: &Path, must_exist: bool) -> Result<(), Failure> {
-        if !path.is_file() {
+        let Some(text) = read(path)? else {
             return if must_exist {
                 Err(Failure::new(Code::Config, format!("there is no file {}", path.display())))
             } else {
                 Ok(())
             };
-        }
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        };
         let table: toml::Table = toml::from_str(&text).map_err(|error| {
             // Only the message: the rest quotes the line, which may hold a secret.
             Failure::new(Code::Config, format!("{} is not valid TOML: {}", path.display(), error.message()))
@@ -177,9 +174,12 @@ impl Layers {
         self.betas.iter().map(|(symbol, beta)| (symbol.as_str(), beta.as_str()))
     }
 
-    /// Earlier layers win.
+    /// Earlier layers win, unless they leave a value empty: that is no value, as in a compose file's `X: ${X:-}`.
     fn add(&mut self, variable: &Variable, value: String, origin: &Origin) {
-        self.values.entry(variable.name).or_insert_with(|| (value, origin.clone()));
+        let known = self.values.entry(variable.name).or_insert_with(|| (String::new(), origin.clone()));
+        if known.0.is_empty() {
+            *known = (value, origin.clone());
+        }
     }
 
     fn note_without_effect(&mut self, name: &str, origin: &Origin) {
@@ -207,6 +207,16 @@ fn refuse_substitution(text: &str, path: &Path) -> Result<(), Failure> {
 
 fn known(name: &str) -> Option<&'static Variable> {
     VARIABLES.iter().find(|variable| variable.name == name)
+}
+
+/// The text of a file, without the mark that some editors put before it; `None` where nothing has that name. A directory
+/// or a link to nowhere is an error: somebody meant a file to be there.
+fn read(path: &Path) -> Result<Option<String>, Failure> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim_start_matches('\u{feff}').to_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => Ok(None),
+        Err(error) => Err(unreadable(path, &error)),
+    }
 }
 
 fn unreadable(path: &Path, error: &dyn fmt::Display) -> Failure {
@@ -293,6 +303,35 @@ mod tests {
         assert_eq!(layers.get("TASTYTRADE_ACCOUNTS"), Some("A,B"));
         assert_eq!(layers.get("DB_HOST"), None);
         assert_eq!(layers.origin("GREEKD_DATA_DIR"), Some(&Origin::Environment));
+    }
+
+    #[test]
+    fn what_is_left_empty_hides_nothing() {
+        let directory = directory(&[(".env", "GREEKD_DATA_DIR=/b\nGREEKD_SLO_P95=\n", 0o644)]);
+        let layers = Layers::load(env(&[("GREEKD_DATA_DIR", ""), ("GREEKD_SLO_P95", "")]), directory.path(), None);
+        let layers = layers.unwrap();
+        assert_eq!(layers.get("GREEKD_DATA_DIR"), Some("/b"));
+        assert_eq!(layers.origin("GREEKD_DATA_DIR"), Some(&Origin::File(directory.path().join(".env"))));
+        assert_eq!(layers.get("GREEKD_SLO_P95"), None);
+    }
+
+    #[test]
+    fn a_mark_before_the_text_is_no_part_of_it_and_what_is_no_file_is_told() {
+        let marked = directory(&[
+            (".env", "\u{feff}GREEKD_DATA_DIR=/b\r\n", 0o644),
+            ("greekd.toml", "\u{feff}commit_rate = 7\n", 0o644),
+        ]);
+        let layers = Layers::load([], marked.path(), None).unwrap();
+        assert_eq!((layers.get("GREEKD_DATA_DIR"), layers.get("GREEKD_COMMIT_RATE")), (Some("/b"), Some("7")));
+        for name in [".env", "greekd.toml"] {
+            let place = directory(&[]);
+            assert!(Layers::load([], place.path(), None).is_ok(), "neither has to be there");
+            std::os::unix::fs::symlink("nowhere", place.path().join(name)).unwrap();
+            let failure = Layers::load([], place.path(), None).unwrap_err();
+            assert!(failure.to_string().contains(name), "{failure}");
+            std::fs::create_dir(place.path().join("nowhere")).unwrap();
+            assert_eq!(Layers::load([], place.path(), None).unwrap_err().code(), Code::Config);
+        }
     }
 
     #[test]

@@ -34,13 +34,7 @@ pub(super) struct Layout {
 impl Layout {
     /// Makes the data directory if needed and names what is in it.
     pub(super) fn new(data_dir: &Path) -> Result<Self, PrivateError> {
-        let as_root = rustix::process::geteuid().is_root();
-        let mode = if as_root { 0o711 } else { 0o700 };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(mode)
-            .create(data_dir)
-            .map_err(PrivateError::io("make the data directory", data_dir))?;
+        make_data_dir(data_dir).map_err(PrivateError::io("make the data directory", data_dir))?;
         let root = data_dir.canonicalize().map_err(PrivateError::io("find", data_dir))?;
         let pg = root.join("pg");
         let sockets = pg.join("run");
@@ -119,6 +113,26 @@ impl Layout {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(PrivateError::io("read", &path)(error)),
         }
+    }
+}
+
+/// Makes a data directory and what is missing above it, whatever the umask says: nobody else looks into them, and where
+/// another account has to run the server, which it does for root, that account passes through.
+///
+/// # Errors
+/// As the file system says.
+pub fn make_data_dir(dir: &Path) -> std::io::Result<()> {
+    let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_data_dir(parent)?;
+    }
+    match DirBuilder::new().mode(mode).create(dir) {
+        Ok(()) => fs::set_permissions(dir, Permissions::from_mode(mode)),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -31,5 +31,6 @@ mod server;
 
 pub use config::PrivateConfig;
 pub use error::PrivateError;
+pub use layout::make_data_dir;
 pub use running::running_elsewhere;
 pub use server::PrivateServer;

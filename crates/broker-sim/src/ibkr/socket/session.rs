@@ -101,10 +101,7 @@ impl Session {
     }
 
     pub(super) fn on_text(&mut self, text: &str, now: Instant) {
-        // Who leaves ends all subscriptions at once, as he should.
-        if !text.starts_with("umd+") {
-            self.count_message(now);
-        }
+        self.count_message(now);
         match self.stage {
             Stage::Live(_) => {}
             // What comes after a loss was sent before the client could know.
