@@ -17,6 +17,7 @@ use crate::database::Database;
 use crate::durable::{Durable, DurableView, Verdict};
 use crate::exit::{Code, Failure, chain};
 use crate::journal::{self, Journal};
+use crate::late::LateGaps;
 use crate::live::{BENCHMARK, Held, Live};
 use crate::memory::Memory;
 use crate::settings::Settings;
@@ -40,6 +41,8 @@ pub(crate) struct Daemon {
     backlog: Backlog,
     slo: Slo,
     live: Live,
+    /// Where the database could not be asked at the start.
+    late: Option<LateGaps>,
 }
 
 /// The durable half, at work before anything streams.
@@ -208,11 +211,15 @@ impl Daemon {
         mut live: Live,
     ) -> Result<Self, Failure> {
         let Store { durable, mut writer, mut memory, latency, clock } = store;
-        let mut held = if *verdict == Verdict::Stored { recall(database, &mut memory).await } else { Held::default() };
+        let began = clock.now();
+        let recalled = if *verdict == Verdict::Stored { recall(database, &mut memory).await } else { None };
+        let is_late = recalled.is_none();
+        let mut held = recalled.unwrap_or_default();
         // Of what is not streamed any more nobody would ever hear that it was closed.
         held.retain(|(broker, account, _), _| settings.streams(broker, account));
         // What only the database knew of a crash is in the journal as long as it lasts.
         journal::state_crashes(&mut memory, &mut writer, clock.now());
+        let late = is_late.then(|| LateGaps::new(database.config().clone(), memory.known_gaps(), began));
         let config = SupervisorConfig {
             keep_payload: settings.keep_payload,
             clock: Arc::clone(&clock),
@@ -243,7 +250,7 @@ impl Daemon {
         let view = View { clock, latency, stats, sources: handles, durable: durable.view.clone() };
         let slo = Slo::new(SloConfig { limit: settings.slo_p95, ..SloConfig::default() });
         live.show(&view);
-        Ok(Self { view, supervisor, pipeline, durable, backlog: Backlog::default(), slo, live })
+        Ok(Self { view, supervisor, pipeline, durable, backlog: Backlog::default(), slo, live, late })
     }
 
     /// Runs until `until` resolves or the data path cannot go on, calling `each_second` with what there is to see.
@@ -252,7 +259,10 @@ impl Daemon {
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         second.tick().await;
         let view = self.view.clone();
+        let late = self.late.take();
+        let mut is_late = late.is_some();
         tokio::pin! {
+            let late_gaps = async { if let Some(late) = &late { late.gaps(&view.durable).await } else { Vec::new() } };
             let refused = view.all_refused();
             let committed_last = view.durable.ended();
             let superseded = view.durable.superseded();
@@ -266,6 +276,10 @@ impl Daemon {
                 holder = &mut superseded => return Ended::Superseded(holder),
                 () = self.pipeline.ended() => return Ended::Broken,
                 () = &mut committed_last => return Ended::Broken,
+                gaps = &mut late_gaps, if is_late => {
+                    is_late = false;
+                    self.pipeline.resume_gaps(gaps);
+                }
                 _ = second.tick() => {
                     let slo = self.watch_slo();
                     let oldest = self.backlog.look(&view.durable, view.clock.now(), Instant::now());
@@ -324,16 +338,16 @@ impl Daemon {
     }
 }
 
-/// Asks the database what earlier runs have stored last, and what is held; a busy one must not hold up the stream.
-async fn recall(database: &Database, memory: &mut Memory) -> Held {
+/// Asks the database what earlier runs have stored last, and what is held; a busy one must not hold up the stream. `None`
+/// when it did not say.
+async fn recall(database: &Database, memory: &mut Memory) -> Option<Held> {
     let known = match tokio::time::timeout(RECALL, database.add_stored(memory)).await {
         Ok(known) => known.map_err(|failure| failure.to_string()),
         Err(_) => Err("it does not answer".into()),
     };
-    known.unwrap_or_else(|error| {
-        tracing::warn!(error, "what is stored is not known: values sent again may be stored again");
-        Held::default()
-    })
+    known
+        .map_err(|error| tracing::warn!(error, "what is stored is not known: values sent again may be stored again"))
+        .ok()
 }
 
 fn committer_config(settings: &Settings, database: &Database) -> CommitterConfig {

@@ -14,6 +14,7 @@ mod exit;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod journal;
+mod late;
 mod live;
 mod logging;
 mod memory;

@@ -1,16 +1,18 @@
 //! What earlier runs have left: the rows accepted last, so that they are not accepted again, and the gaps.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use greeks_model::{GapReason, GapRecord, GreekSnapshot, Record, Series, SourceId, UnixNanos};
+
+/// A gap by its source and beginning, in the microseconds in which the database knows it.
+pub(crate) type GapKey = (SourceId, i64);
 
 /// The newest row of each series and the latest word on each gap, from the journal and the database.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     rows: HashMap<Arc<Series>, GreekSnapshot>,
-    /// By source and beginning, in the microseconds in which the database knows it.
-    gaps: BTreeMap<(SourceId, i64), GapRecord>,
+    gaps: BTreeMap<GapKey, GapRecord>,
     first_received: Option<UnixNanos>,
 }
 
@@ -81,6 +83,11 @@ impl Memory {
         self.rows.insert(Arc::clone(&row.series), row);
     }
 
+    /// The gaps that are known, open or closed.
+    pub(crate) fn known_gaps(&self) -> BTreeSet<GapKey> {
+        self.gaps.keys().cloned().collect()
+    }
+
     /// The rows, and the gaps that are open.
     pub(crate) fn into_parts(self) -> (Vec<GreekSnapshot>, Vec<GapRecord>) {
         let open = self.gaps.into_values().filter(|gap| gap.to.is_none()).collect();
@@ -88,7 +95,8 @@ impl Memory {
     }
 }
 
-fn key(gap: &GapRecord) -> (SourceId, i64) {
+/// By what a gap is known.
+pub(crate) fn key(gap: &GapRecord) -> GapKey {
     (gap.source.clone(), gap.from.as_micros())
 }
 

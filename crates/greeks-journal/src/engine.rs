@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::board::{Board, Mark, Segment, State};
 use crate::failpoints::{failpoint, failpoint_io};
 use crate::format::{FRAMES_AT, MAX_RECORD_BYTES, Stamp, frame_bytes};
-use crate::fs::{retry, write_all};
+use crate::fs::{is_full, retry, write_all};
 use crate::recover::{QUARANTINED, segment_name};
 use crate::writer::{Fresh, Phase, Spare, Writer, remove_if_there};
 use crate::{Error, JournalFs, Options};
@@ -59,6 +59,10 @@ impl<F: JournalFs> Engine<F> {
         let writer = self.wait_for_syncs(writer, need)?;
         let (mut writer, roll) = self.make_room(writer, need as u64, marker)?;
         if let Err(error) = self.write(&mut writer, records, roll) {
+            // The file is as good as before, unless what is left of them cannot be taken back.
+            if is_full(&error) && writer.take_back(&*self.fs, records).is_ok() {
+                return Err(Error::NoSpace(Arc::new(error)));
+            }
             self.give_up_segment(&mut writer, error)?;
             // What was unsynced and one append fit into a new segment.
             self.write(&mut writer, records, false).map_err(|error| self.fail(&mut writer, error))?;

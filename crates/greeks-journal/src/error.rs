@@ -67,8 +67,8 @@ pub enum Error {
         /// What they may.
         limit: u64,
     },
-    /// The disk has no room for a new segment, or refuses it otherwise. Nothing was accepted.
-    #[error("no new segment can be made")]
+    /// The disk has no room for the records, or none for a new segment, or refuses that one otherwise. Nothing was accepted.
+    #[error("the disk has no room")]
     NoSpace(#[source] Arc<io::Error>),
     /// The disk failed twice in a row. No append succeeds any more; what was accepted stays readable as far as the disk
     /// permits. Whether records refused with this error reappear after a restart is not known.

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-/// A record is at most this long.
-pub const MAX_RECORD_BYTES: usize = 1 << 20;
+/// A record is at most this long. Segments of less than 16 MiB hold less: an append is at most half of one.
+pub const MAX_RECORD_BYTES: usize = 8 << 20;
 
 /// The version of the format that is written.
 pub const FORMAT_VERSION: u32 = 1;

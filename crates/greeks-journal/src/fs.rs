@@ -112,6 +112,12 @@ pub(crate) fn read_full<F: JournalFs>(fs: &F, file: &F::File, bytes: &mut [u8], 
     Ok(filled)
 }
 
+/// Whether there was no room for what was to be written, rather than the disk having failed.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    let full = [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT].map(rustix::io::Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| full.contains(&code))
+}
+
 /// Whether the medium has lost what was asked for, rather than the call having failed.
 pub(crate) fn is_lost(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())

@@ -27,9 +27,11 @@
 //! * [`Journal::append`] accepts all of its records or none, and returns when `write(2)` has. Records are numbered from 1
 //!   without holes, within an *incarnation* that is new at every start: no number is ever used twice.
 //! * A thread of the journal's own syncs in groups: 20 ms or 1 MiB after the first record that is not synced.
-//! * When a write or a sync fails the segment is given up: what was not synced is still in memory, goes to a new segment,
+//! * When a write fails otherwise, or a sync, the segment is given up: what was not synced is still in memory, goes to a new segment,
 //!   is synced there, and only then counts. When that fails too the journal has [failed](State::Failed). A failed sync is
 //!   never tried again on the same file: the kernel may have dropped the data and would report success.
+//! * That there is no room for a write (a file system that copies what it writes, a quota of the account) is no failure of the
+//!   disk: what has reached the file is overwritten with zeros, which are synced, and the records are refused.
 //! * The quota is met when a segment is made, not in the middle of a batch. At the quota or on a full disk records are
 //!   refused, none is dropped, and [markers](Journal::append_marker) still fit. (Only giving up a segment may go beyond the
 //!   quota, by one segment.)

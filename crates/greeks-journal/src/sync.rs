@@ -128,9 +128,14 @@ fn make_spare<F: JournalFs>(engine: &Engine<F>) {
     let made = engine.make_segment(number, size, markers_only);
     let mut writer = engine.lock();
     writer.spare = match made {
-        Ok(fresh) => Spare::Ready(fresh),
+        Ok(fresh) => {
+            writer.told_refusal = None;
+            Spare::Ready(fresh)
+        }
         Err(error) => {
-            tracing::warn!(%error, "no new segment can be made");
+            if writer.is_news(&error, Instant::now()) {
+                tracing::warn!(%error, "no new segment can be made");
+            }
             Spare::Refused { why: Arc::new(error), retry_at: Instant::now() + RETRY_SEGMENT }
         }
     };

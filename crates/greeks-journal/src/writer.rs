@@ -2,13 +2,16 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::failpoints::{failpoint, failpoint_io};
 use crate::format::{FRAME_HEAD, FRAMES_AT, FrameHead, OPENING_AT, STAMP_BYTES, Seal, Stamp, frame_bytes};
-use crate::fs::{retry, write_all};
+use crate::fs::{read_full, retry, write_all};
 use crate::recover::{segment_name, unfinished_name};
 use crate::{Error, JournalFs};
+
+/// A disk that stays full is told of no more often than this.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// Everything the writing side changes, behind one lock.
 pub(crate) struct Writer<F: JournalFs> {
@@ -28,6 +31,8 @@ pub(crate) struct Writer<F: JournalFs> {
     pub(crate) unsynced_files: Vec<Arc<F::File>>,
     /// Somebody waits for a sync.
     pub(crate) sync_now: bool,
+    /// Why a segment was last refused, as far as that was told, and when; none when one was made since.
+    pub(crate) told_refusal: Option<(Option<i32>, Instant)>,
     /// How often a segment was given up. A sync begun before the last time says nothing any more.
     pub(crate) given_up: u64,
 }
@@ -86,6 +91,7 @@ impl<F: JournalFs> Writer<F> {
             unsynced_since: None,
             unsynced_files: Vec::new(),
             sync_now: false,
+            told_refusal: None,
             given_up: 0,
         }
     }
@@ -139,6 +145,36 @@ impl<F: JournalFs> Writer<F> {
         }
         self.unsynced_since.get_or_insert_with(Instant::now);
         Ok(())
+    }
+
+    /// Makes sure that nothing of `records`, for which there was no room, ever passes for a record: not behind those that are
+    /// accepted in their place, and not after a power cut. On an error the file cannot be relied on.
+    pub(crate) fn take_back<R: AsRef<[u8]>>(&self, fs: &F, records: &[R]) -> io::Result<()> {
+        let Some(active) = &self.active else { return Ok(()) };
+        let file = &active.segment.file;
+        let (mut at, mut any) = (active.at, false);
+        for record in records {
+            // The file itself tells what has reached it. Where something has, there is room for zeros.
+            let mut head = [0; FRAME_HEAD];
+            read_full(fs, file, &mut head, at)?;
+            if head != [0; FRAME_HEAD] {
+                write_all(fs, file, &[0; FRAME_HEAD], at)?;
+                any = true;
+            }
+            at += frame_bytes(record.as_ref().len()) as u64;
+        }
+        if any { retry(|| fs.sync_data(file)) } else { Ok(()) }
+    }
+
+    /// Whether it is worth telling that a segment was refused: the first time, for another reason, and once in a while.
+    pub(crate) fn is_news(&mut self, refused: &io::Error, now: Instant) -> bool {
+        let news = self
+            .told_refusal
+            .is_none_or(|(code, at)| code != refused.raw_os_error() || now.saturating_duration_since(at) >= TELL_AGAIN);
+        if news {
+            self.told_refusal = Some((refused.raw_os_error(), now));
+        }
+        news
     }
 
     /// The unsynced records as frames for another segment.
@@ -211,5 +247,22 @@ pub(crate) fn remove_if_there<F: JournalFs>(fs: &F, name: &str) {
             tracing::warn!(file = name, %error, "cannot remove a file of the journal");
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::OsFs;
+
+    #[test]
+    fn a_disk_that_stays_full_is_told_once_a_minute_and_when_the_reason_changes() {
+        let (mut writer, begin) = (Writer::<OsFs>::new(1), Instant::now());
+        let told: Vec<bool> = [(0, 28), (1, 28), (2, 13), (3, 13), (61, 13), (62, 13), (121, 13), (122, 13)]
+            .map(|(second, code)| {
+                writer.is_news(&io::Error::from_raw_os_error(code), begin + Duration::from_secs(second))
+            })
+            .into();
+        assert_eq!(told, [true, false, true, false, false, true, false, true]);
     }
 }

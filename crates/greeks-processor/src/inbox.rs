@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
@@ -18,6 +19,8 @@ pub struct Inbox {
     next: usize,
     /// Where a turn is gathered before it is labelled.
     turn: Vec<SourceEvent>,
+    /// Something else than events waits for the thread.
+    nudged: Arc<AtomicBool>,
 }
 
 struct Lane {
@@ -32,7 +35,13 @@ impl Inbox {
     #[must_use]
     pub fn new(channels: Vec<(SourceId, mpsc::Receiver<SourceEvent>)>) -> Self {
         let lane = |(source, events)| Lane { source, events, ended: false };
-        Self { lanes: channels.into_iter().map(lane).collect(), next: 0, turn: Vec::with_capacity(TURN) }
+        let lanes = channels.into_iter().map(lane).collect();
+        Self { lanes, next: 0, turn: Vec::with_capacity(TURN), nudged: Arc::default() }
+    }
+
+    /// Set it and unpark the thread: [`recv_batch`](Self::recv_batch) then returns even without events.
+    pub(crate) fn nudge(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.nudged)
     }
 
     /// The sources in the order of their numbers.
@@ -50,7 +59,7 @@ impl Inbox {
         let before = out.len();
         loop {
             self.take_turns(&mut cx, out, before.saturating_add(max.max(1)));
-            if out.len() > before {
+            if out.len() > before || self.nudged.swap(false, Ordering::Acquire) {
                 return true;
             }
             if self.lanes.iter().all(|lane| lane.ended) {
@@ -102,7 +111,7 @@ impl Wake for Unpark {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use greeks_model::UnixNanos;
 

@@ -304,17 +304,20 @@ pub enum AlertKind {
     DefaultPartition,
     /// The journal is over half of what it may take.
     JournalHalfFull,
+    /// The journal has no room: new rows are given up.
+    JournalFull,
 }
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::SourceDown,
         Self::Stale,
         Self::SloBreach,
         Self::Quarantine,
         Self::DefaultPartition,
         Self::JournalHalfFull,
+        Self::JournalFull,
     ];
 
     /// The name in documents and in labels of metrics.
@@ -327,6 +330,7 @@ impl AlertKind {
             Self::Quarantine => "quarantine",
             Self::DefaultPartition => "default_partition",
             Self::JournalHalfFull => "journal_half_full",
+            Self::JournalFull => "journal_full",
         }
     }
 }

@@ -53,7 +53,7 @@ pub use database::{DatabaseConfig, DatabaseConfigError, SslMode};
 pub use failpoint::FAILPOINTS;
 /// Re-exported because its types appear in public interfaces.
 pub use greeks_journal;
-pub use journal_log::{JournalLog, JournalLogWriter, JournalLogs, JournalMonitor, Leftover, journal_log};
+pub use journal_log::{JournalFull, JournalLog, JournalLogWriter, JournalLogs, JournalMonitor, Leftover, journal_log};
 pub use memory_log::{MemoryLog, MemoryLogAbort, MemoryLogWriter, memory_log};
 pub use migrate::{MigrateError, Migrated, known_version, migrate};
 pub use month::{InvalidMonth, Month};

@@ -10,9 +10,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use greeks_model::{Seq, SnapshotSink};
+use greeks_model::{Seq, SinkError, SnapshotSink};
 use greeks_store::private::{PrivateConfig, PrivateServer};
-use greeks_store::{Committer, CommitterConfig, CommitterState, DatabaseConfig, JournalLogs, migrate};
+use greeks_store::{Committer, CommitterConfig, CommitterState, DatabaseConfig, JournalFull, JournalLogs, migrate};
 use support::{WallClock, client, open_journal, series, ticks};
 
 const CALL: &str = "AAPL  261218C00232500";
@@ -116,4 +116,27 @@ async fn a_full_disk_of_the_database_loses_and_doubles_nothing() {
     let found: Vec<i64> = (0..4).map(|column| row.get(column)).collect();
     assert_eq!(found, [i64::from(ROWS), i64::from(ROWS), i64::from(ROWS), 0]);
     server.stop().await.unwrap();
+}
+
+/// The journal's disk has no room for a single segment: what is given up cannot even be stated, and the close says so.
+#[test]
+fn a_journal_without_room_for_anything_ends_with_what_it_could_not_state() {
+    let Some(disk) = SmallDisk::new("64k") else {
+        println!("skipped: mounting a tmpfs is not allowed here");
+        return;
+    };
+    let JournalLogs { mut writer, monitor, .. } = open_journal(&disk.mount.join("journal"), 1 << 20, 8);
+    let series = series("5WT00001", CALL);
+    for at in 0..30 {
+        let given_up = writer.append(&ticks(&series, at * 10..at * 10 + 10));
+        assert!(matches!(given_up, Err(SinkError::Full { given_up }) if given_up.len() == 10));
+    }
+    assert_eq!((monitor.full(), monitor.given_up()), (Some(JournalFull::Disk), 300));
+    match Box::new(writer).close() {
+        Err(SinkError::Io(error)) => {
+            assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+            assert_eq!(error.to_string(), "no room to state that 300 records were given up");
+        }
+        other => panic!("{other:?}"),
+    }
 }

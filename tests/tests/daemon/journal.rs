@@ -68,6 +68,42 @@ async fn a_database_that_is_down_at_the_start_gets_every_row_later() {
     sim.shutdown().await;
 }
 
+/// What an orderly stop has left open ends with the first values of the next run, even if the database comes long after them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_late_learns_when_the_last_stop_has_ended() {
+    let mut cluster = Cluster::start().await;
+    let url = cluster.database("late").await.url;
+    let sim = TastySim::start(config(500.0)).await.unwrap();
+    let directory = scratch();
+    let first = start(&["run"], directory.path(), &sim, &url, &[]);
+    streams(&sim, 200, &first).await;
+    succeeded(&first.stop().await);
+    let mut daemon = None;
+    cluster
+        .restart_after(async {
+            until("the database is gone", PATIENCE, async || Cluster::is_gone(&url).await.then_some(())).await;
+            let started = start(&["run"], directory.path(), &sim, &url, &[]);
+            let waits = async || says(&started.stderr(), "rows are kept in the journal").then_some(());
+            until("it streams without a database", PATIENCE, waits).await;
+            streams(&sim, 500, &started).await;
+            daemon = Some(started);
+        })
+        .await;
+    let daemon = daemon.unwrap();
+    let database = cluster.connect("late").await;
+    let sql = "SELECT gap_from::text, gap_to::text FROM ingest_gaps WHERE reason = 'stopped' AND gap_to IS NOT NULL";
+    let ended = async || database.client.query_opt(sql, &[]).await.unwrap();
+    let gap = until("the stop has ended", PATIENCE, ended).await;
+    let (from, to): (String, String) = (gap.get(0), gap.get(1));
+    succeeded(&daemon.stop().await);
+    let sql = "SELECT min(received_at)::text FROM greek_snapshots WHERE received_at > $1::text::timestamptz";
+    let first_value: String = database.client.query_one(sql, &[&from]).await.unwrap().get(0);
+    assert_eq!(to, first_value);
+    let sql = "SELECT count(*) FROM ingest_gaps WHERE gap_to IS NULL";
+    assert_eq!(database.client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 1, "the second stop's alone");
+    sim.shutdown().await;
+}
+
 /// A stop without a database takes less than ten seconds and costs nothing: the next start stores what waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_without_a_database_leaves_everything_to_the_next_start() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use greeks_model::UnixNanos;
 use greeks_server::{Alert, AlertKind, Time};
+use greeks_store::JournalFull;
 
 /// A session that ends is mostly followed by the next within seconds.
 const DOWN_AFTER: Duration = Duration::from_secs(10);
@@ -25,6 +26,8 @@ pub(crate) struct Observed {
     pub(crate) default_rows: u64,
     /// Of the journal's quota.
     pub(crate) journal_share: f64,
+    /// Why the journal gives up new rows, if it does.
+    pub(crate) journal_full: Option<JournalFull>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,6 +95,15 @@ impl Alerts {
         if observed.journal_share > if goes_on { JOURNAL.1 } else { JOURNAL.0 } {
             let message = "the journal has used half of its quota: at its end new rows are given up".to_owned();
             found.push((AlertKind::JournalHalfFull, None, message));
+        }
+        if let Some(full) = observed.journal_full {
+            let message = match full {
+                JournalFull::Quota => {
+                    "the journal has used up its quota: new rows are given up until the database has taken what waits"
+                }
+                _ => "the disk of the journal is full: new rows are given up until there is room in the data directory",
+            };
+            found.push((AlertKind::JournalFull, None, message.to_owned()));
         }
         self.replace(found, now)
     }
@@ -189,6 +201,9 @@ mod tests {
             ("quarantine", Observed { quarantined: 1, ..quiet() }),
             ("default_partition", Observed { default_rows: 2, ..quiet() }),
             ("journal_half_full", Observed { journal_share: 0.51, ..quiet() }),
+            // Of a small part of the quota: it is the disk that is full.
+            ("journal_full", Observed { journal_share: 0.1, journal_full: Some(JournalFull::Disk), ..quiet() }),
+            ("journal_full", Observed { journal_full: Some(JournalFull::Quota), ..quiet() }),
         ];
         for (expected, observed) in cases {
             let mut alerts = Alerts::default();

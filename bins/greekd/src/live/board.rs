@@ -142,6 +142,7 @@ impl Board {
             quarantined: known.stored.quarantined,
             default_rows: known.stored.default_rows,
             journal_share: share(usage.used_bytes, usage.max_bytes),
+            journal_full: view.durable().monitor.full(),
         };
         known.alerts.look(&observed, now)
     }

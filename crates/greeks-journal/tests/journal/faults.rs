@@ -3,7 +3,7 @@
 use crate::support::disk::{Disk, Fault, FaultKind, Image, Lies};
 use crate::support::world::{Action, Crash, Ledger, Setup, World, crash, read, seed};
 use fastrand::Rng;
-use greeks_journal::{Archive, State};
+use greeks_journal::{Archive, Error, State};
 
 const LAZY: Setup = Setup { segments: 10, eager: false };
 const EAGER: Setup = Setup { eager: true, ..LAZY };
@@ -97,7 +97,8 @@ fn all<const N: usize>(kinds: [FaultKind; N]) -> impl Iterator<Item = (Setup, Fa
 
 #[test]
 fn one_failed_call_costs_nothing_that_was_promised() {
-    for (setup, kind) in all([FaultKind::Eio, FaultKind::Enospc, FaultKind::HalfThenEio]) {
+    let kinds = [FaultKind::Eio, FaultKind::Enospc, FaultKind::HalfThenEnospc, FaultKind::HalfThenEio];
+    for (setup, kind) in all(kinds) {
         for run in every_call(setup, kind, false) {
             assert_ne!(run.state, Some(State::Failed), "one failure is survived");
             assert!(run.healed || run.state.is_none());
@@ -116,10 +117,51 @@ fn interrupted_and_short_calls_go_unnoticed() {
 
 #[test]
 fn a_disk_that_stays_broken_stops_the_journal_and_costs_nothing_that_was_promised() {
-    for (setup, kind) in all([FaultKind::Eio, FaultKind::Enospc, FaultKind::HalfThenEio]) {
+    for (setup, kind) in all([FaultKind::Eio, FaultKind::HalfThenEio]) {
         let runs = every_call(setup, kind, true);
         let stopped = runs.iter().filter(|run| run.state == Some(State::Failed)).count();
         assert!(stopped > 5, "{kind:?}: {stopped} of {} runs", runs.len());
+    }
+}
+
+/// That nothing fits any more refuses records, and stops nothing: what does not need room goes on.
+#[test]
+fn a_disk_that_stays_full_costs_nothing_that_was_promised_and_is_no_broken_one() {
+    for (setup, kind) in all([FaultKind::Enospc, FaultKind::HalfThenEnospc]) {
+        for run in every_call(setup, kind, true) {
+            assert_ne!(run.state, Some(State::Failed), "{setup:?} {kind:?}");
+        }
+    }
+}
+
+/// Records that are refused leave intact frames behind, with the numbers of those that are accepted in their place.
+#[test]
+fn what_a_full_disk_has_taken_of_a_refused_batch_never_counts() {
+    let refused = [&[1_u8; 40][..], &[2; 40], &[3; 40], &[4; 600]];
+    for accepted in [&[&[7_u8; 40][..]][..], &[&[7; 200][..]], &[&[7; 10][..], &[8; 10]], &[]] {
+        let disk = Disk::empty();
+        let mut world = World::fresh(disk.clone(), LAZY);
+        world.apply(&Action::Append(vec![100]));
+        world.apply(&Action::Flush);
+        let id = world.journal.incarnation();
+        disk.fail(Some(Fault { at: disk.calls(), kind: FaultKind::HalfThenEnospc, lasting: true }));
+        assert!(matches!(world.journal.append(&refused), Err(Error::NoSpace(_))));
+        disk.fail(None);
+        let first = world.ledger.0[&id].records[&1].clone();
+        let mut expected = vec![first];
+        if !accepted.is_empty() {
+            assert_eq!(world.journal.append(accepted).unwrap(), 1 + accepted.len() as u64);
+            world.journal.flush().unwrap();
+            expected.extend(accepted.iter().map(|bytes| bytes.to_vec()));
+        }
+        assert_eq!(world.journal.handle().usage().segments_given_up, 0);
+        let log = disk.log();
+        let mut rng = Rng::with_seed(1);
+        for image in [disk.now(), Image::default().after_power_cut(&log, &mut rng)] {
+            let archive = Archive::open_in(Disk::new(image, Lies::default())).unwrap();
+            let found = read(&mut archive.cursor(id, 0).unwrap()).unwrap();
+            assert_eq!(found.into_iter().map(|item| item.bytes.unwrap()).collect::<Vec<_>>(), expected);
+        }
     }
 }
 

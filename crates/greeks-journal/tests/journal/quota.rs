@@ -113,11 +113,20 @@ fn settings_that_cannot_work_are_refused() {
         assert!(matches!(Journal::open_in(Disk::empty(), options), Err(Error::Options { .. })), "{segment_bytes}");
     }
     let (journal, _) = Journal::open_in(Disk::empty(), Options::default()).unwrap();
-    let too_long = vec![0; (1 << 20) + 1];
+    let too_long = vec![0; (8 << 20) + 1];
     assert!(matches!(journal.append(&[&too_long]), Err(Error::TooLarge { .. })));
-    assert!(matches!(journal.append(&[&too_long[1..]; 16]), Err(Error::TooLarge { .. })));
-    assert_eq!(journal.append(&[&too_long[1..]; 15]).unwrap(), 15);
-    assert_eq!(journal.append::<&[u8]>(&[]).unwrap(), 15, "nothing is accepted at once");
+    // 16 MiB are written at once, heads of frames included.
+    assert!(matches!(journal.append(&[&too_long[1..]; 2]), Err(Error::TooLarge { .. })));
+    assert_eq!(journal.append(&[&too_long[1..]]).unwrap(), 1);
+    assert_eq!(journal.append(&[&too_long[1 << 20..]; 2]).unwrap(), 3);
+    assert_eq!(journal.append::<&[u8]>(&[]).unwrap(), 3, "nothing is accepted at once");
+    let mut cursor = journal.handle().cursor(journal.incarnation(), 0).unwrap();
+    for (expected, length) in [(1, 8 << 20), (2, 7 << 20), (3, 7 << 20)] {
+        match cursor.read().unwrap() {
+            Next::Record { seq, bytes } => assert_eq!((seq, bytes.len() - bytes.len() % 2), (expected, length)),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 /// Nobody asks for a sync here and none is due for an hour: but what a power cut would take, and memory holds, has a limit.

@@ -25,6 +25,8 @@ struct Account {
     /// In the order of instruments, each once.
     held: Vec<Held>,
     refused: usize,
+    /// `held` was given; not before the first answer, nor when it was given up.
+    told: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +58,7 @@ pub(super) struct Holder {
 /// What an answer about positions led to.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Replaced {
-    /// The account's book, when it differs from the one before or is the first.
+    /// The account's book, when it differs from the one given last or is the first.
     pub(super) changed: Option<PositionsRecord>,
     /// Positions that cannot be understood: no option, no underlying, or a quantity that is not a number.
     pub(super) refused: usize,
@@ -66,6 +68,11 @@ impl Book {
     /// Who holds `instrument`.
     pub(super) fn holders(&self, instrument: InstrumentId) -> &[Holder] {
         self.holders.get(instrument.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// What was given last of an account was given up after all: its next answer counts as the first.
+    pub(super) fn forget(&mut self, account: &AccountId) {
+        self.accounts.iter_mut().filter(|known| known.id == *account).for_each(|known| known.told = false);
     }
 
     /// Replaces one account's positions.
@@ -79,7 +86,8 @@ impl Book {
         let seen = self.accounts.iter().position(|account| account.id == snapshot.account_id);
         let index = seen.unwrap_or(self.accounts.len());
         if seen.is_none() {
-            self.accounts.push(Account { id: snapshot.account_id.clone(), held: Vec::new(), refused: 0 });
+            let id = snapshot.account_id.clone();
+            self.accounts.push(Account { id, held: Vec::new(), refused: 0, told: false });
         }
         let Some(account) = self.accounts.get_mut(index) else { return Replaced::default() };
 
@@ -97,7 +105,7 @@ impl Book {
             tracing::warn!(%source, account = %account.id, refused, "positions that cannot be understood");
         }
         account.refused = refused;
-        if seen.is_some() && held.iter().map(|h| h.position).eq(account.held.iter().map(|h| h.position)) {
+        if account.told && held.iter().map(|h| h.position).eq(account.held.iter().map(|h| h.position)) {
             return Replaced { changed: None, refused };
         }
 
@@ -125,6 +133,7 @@ impl Book {
         }
         let positions = held.iter().map(|h| (Arc::clone(&h.series), h.position.quantity)).collect();
         account.held = held;
+        account.told = true;
         let changed = PositionsRecord {
             source: source.clone(),
             account_id: account.id.clone(),

@@ -14,8 +14,8 @@ mod tests;
 use std::sync::Arc;
 
 use greeks_model::{
-    Flags, GapRecord, GreekSnapshot, Instrument, InstrumentId, InstrumentTable, PositionSnapshot, QuoteUpdate, Record,
-    SourceEvent, SourceId,
+    Flags, GapRecord, GreekSnapshot, Instrument, InstrumentId, InstrumentTable, PositionSnapshot, PositionsRecord,
+    QuoteUpdate, Record, SourceEvent, SourceId,
 };
 
 pub use self::computed::PricingInputs;
@@ -42,7 +42,7 @@ use self::quotes::{Known, Quotes};
 /// - A Greek that the source has not sent in the epoch is computed, and the row flagged, where price of the underlying,
 ///   volatility and time left are known. It never replaces what the source said, be it "unknown", and has no part in
 ///   what makes a duplicate.
-/// - A gap is open from the event that reports it until the next quote.
+/// - A gap is open from the event that reports it until the next values of an option.
 #[derive(Debug)]
 pub struct Normaliser {
     source: SourceId,
@@ -134,6 +134,12 @@ impl Normaliser {
         self.memory.seed(line, row);
     }
 
+    /// Takes back positions that were given and that the sink had no room for: the next answer about the account is given
+    /// whatever it says.
+    pub fn give_up_positions(&mut self, positions: &PositionsRecord) {
+        self.book.forget(&positions.account_id);
+    }
+
     /// Takes back a row that was given and that the sink had no room for: the next one of its account and contract is
     /// stored whatever it says, and flagged as the first after a break.
     pub fn give_up(&mut self, row: &GreekSnapshot) {
@@ -143,11 +149,12 @@ impl Normaliser {
         self.memory.forget(line);
     }
 
-    /// Takes over a gap that an earlier process left open: the first values of an option close it. Closed gaps and gaps of other
+    /// Takes over a gap that an earlier process left open: the first values of an option that came, or come, in this process
+    /// close it. Where they have come already, its record with the end is appended to `out`. Closed gaps and gaps of other
     /// sources are passed over.
-    pub fn resume_gap(&mut self, gap: GapRecord) {
+    pub fn resume_gap(&mut self, gap: GapRecord, out: &mut Vec<Record>) {
         if gap.source == self.source {
-            self.gaps.resume(gap);
+            self.gaps.resume(gap, out);
         }
     }
 

@@ -3,12 +3,14 @@
 mod stats;
 #[cfg(test)]
 mod tests;
+mod untold;
 mod work;
 
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use greeks_model::{
@@ -35,7 +37,7 @@ pub struct PipelineConfig {
     /// Rows accepted by earlier processes in the order of acceptance, so that they are not stored again: the newest of
     /// each series in the database, then what a journal still holds.
     pub seeds: Vec<GreekSnapshot>,
-    /// Gaps that earlier processes left open: the source's first quote closes them.
+    /// Gaps that earlier processes left open: the source's first values of an option close them.
     pub open_gaps: Vec<GapRecord>,
     /// With what Greeks are computed that a source does not send; `None` leaves them unknown.
     pub pricing: Option<PricingInputs>,
@@ -106,7 +108,12 @@ pub struct Pipeline {
     thread: JoinHandle<Result<(), SinkError>>,
     ended: oneshot::Receiver<()>,
     stats: Arc<PipelineStats>,
+    late_gaps: LateGaps,
+    nudge: Arc<AtomicBool>,
 }
+
+/// Gaps of earlier processes that the thread has not taken over yet.
+type LateGaps = Arc<Mutex<Vec<GapRecord>>>;
 
 impl Pipeline {
     /// Starts the thread.
@@ -116,14 +123,27 @@ impl Pipeline {
     pub fn spawn(config: PipelineConfig, inbox: Inbox, sink: Box<dyn SnapshotSink>) -> Result<Self, PipelineError> {
         let stats = Arc::new(PipelineStats::new(inbox.sources()));
         let (ending, ended) = oneshot::channel::<()>();
-        let work = Work::new(config, inbox, sink, Arc::clone(&stats));
+        let (late_gaps, nudge) = (LateGaps::default(), inbox.nudge());
+        let work = Work::new(config, inbox, sink, Arc::clone(&stats), Arc::clone(&late_gaps));
         let body = move || {
             // Dropped at the end and in a panic alike: whoever waits for the end learns of both.
             let _ending = ending;
             work.run()
         };
         let thread = std::thread::Builder::new().name("pipeline".into()).spawn(body).map_err(PipelineError::Spawn)?;
-        Ok(Self { thread, ended, stats })
+        Ok(Self { thread, ended, stats, late_gaps, nudge })
+    }
+
+    /// Takes over gaps that earlier processes left open and that have become known only now. They end where they would have
+    /// ended had they been in [`PipelineConfig::open_gaps`]: at the first values of an option that their source sent, or will
+    /// send, since the start. Those known already, closed ones, and those of other sources are passed over.
+    pub fn resume_gaps(&self, gaps: Vec<GapRecord>) {
+        if gaps.is_empty() {
+            return;
+        }
+        self.late_gaps.lock().unwrap_or_else(PoisonError::into_inner).extend(gaps);
+        self.nudge.store(true, Ordering::Release);
+        self.thread.thread().unpark();
     }
 
     /// The counters of this pipeline.

@@ -210,6 +210,40 @@ fn seeds_and_open_gaps_reach_the_normaliser_of_their_source() {
 }
 
 #[tokio::test]
+async fn a_gap_learnt_of_late_ends_with_the_first_values_and_needs_no_further_event() {
+    let mut bench = bench(&["a", "b"]);
+    let (seen, mut was_seen) = mpsc::channel(16);
+    bench.config.accepted = Some(Box::new(move |records| seen.try_send(records.to_vec()).unwrap()));
+    let gap = |name: &str| GapRecord {
+        source: SourceId::new(name).unwrap(),
+        from: UnixNanos::from_millis(5),
+        to: None,
+        reason: GapReason::Stopped,
+        count: None,
+    };
+    bench.holding(0);
+    bench.quote(0, 0.1);
+    let (option, senders) = (bench.option, std::mem::take(&mut bench.senders));
+    let pipeline = Pipeline::spawn(bench.config, bench.inbox, Box::new(MemorySink::new())).unwrap();
+    assert_eq!(was_seen.recv().await.unwrap().len(), 2);
+    let mut second = quote(option, 0.2);
+    if let SourceEvent::Quote { update, .. } = &mut second {
+        update.received_at = START;
+    }
+    senders[0].send(second).await.unwrap();
+    assert_eq!(was_seen.recv().await.unwrap().len(), 1);
+    pipeline.resume_gaps(vec![gap("a"), gap("b"), gap("c")]);
+    let first = UnixNanos::from_nanos(START.as_nanos() - 500_000_000);
+    let told = tokio::time::timeout(Duration::from_secs(10), was_seen.recv()).await;
+    assert_eq!(told.unwrap().unwrap(), [Record::Gap(GapRecord { to: Some(first), ..gap("a") })]);
+    // The other source has sent nothing yet.
+    senders[1].send(quote(option, 0.3)).await.unwrap();
+    assert_eq!(was_seen.recv().await.unwrap(), [Record::Gap(GapRecord { to: Some(first), ..gap("b") })]);
+    drop(senders);
+    pipeline.join().unwrap();
+}
+
+#[tokio::test]
 async fn a_sink_that_refuses_ends_the_pipeline_and_closes_the_sources_channels() {
     let bench = bench(&["a"]);
     let sink = MemorySink::new();

@@ -1,7 +1,7 @@
 //! What the pipeline thread does.
 
 use std::error::Error as StdError;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use greeks_model::{
     Clock, Flags, GapReason, GapRecord, Instrument, InstrumentId, Record, Reference, SinkError, SnapshotSink,
@@ -9,7 +9,8 @@ use greeks_model::{
 };
 use metrics::{Counter, Histogram};
 
-use super::{AcceptedHook, PipelineConfig, PipelineStats, ReferenceHook};
+use super::untold::Untold;
+use super::{AcceptedHook, LateGaps, PipelineConfig, PipelineStats, ReferenceHook};
 use crate::clock_step::StepWatch;
 use crate::metrics::{
     DUPLICATES_SUPPRESSED_TOTAL, EVENT_LATENCY_SECONDS, GAPS_TOTAL, RECEIVE_TO_ACCEPTED, ROWS_GIVEN_UP_TOTAL,
@@ -30,6 +31,8 @@ pub(super) struct Work {
     max_batch: usize,
     duplicates: Counter,
     stats: Arc<PipelineStats>,
+    late_gaps: LateGaps,
+    untold: Untold,
 }
 
 /// One source's part.
@@ -47,12 +50,14 @@ impl Work {
         inbox: Inbox,
         sink: Box<dyn SnapshotSink>,
         stats: Arc<PipelineStats>,
+        late_gaps: LateGaps,
     ) -> Self {
+        // They are known before the first event, like any that come to be known later.
+        late_gaps.lock().unwrap_or_else(PoisonError::into_inner).extend(config.open_gaps);
         let lane = |source: &SourceId| {
             let normaliser = Normaliser::new(source.clone(), Arc::clone(&config.instruments));
             let mut normaliser = normaliser.with_pricing(config.pricing);
             config.seeds.iter().for_each(|row| normaliser.seed(row));
-            config.open_gaps.iter().for_each(|gap| normaliser.resume_gap(gap.clone()));
             Lane::new(normaliser)
         };
         Self {
@@ -69,21 +74,21 @@ impl Work {
             max_batch: config.max_batch,
             duplicates: metrics::counter!(DUPLICATES_SUPPRESSED_TOTAL),
             stats,
+            late_gaps,
+            untold: Untold::default(),
         }
     }
 
     pub(super) fn run(mut self) -> Result<(), SinkError> {
         let (mut events, mut records, mut sources) = (Vec::new(), Vec::new(), Vec::new());
         while self.inbox.recv_batch(&mut events, self.max_batch) {
+            let untold = self.untold.take();
+            tell_again(untold, &mut records, &mut sources);
+            self.resume_gaps(&mut records, &mut sources);
             self.note_clock_step(&mut records, &mut sources);
             let duplicates = self.normalise(&mut events, &mut records, &mut sources);
-            if !records.is_empty() {
-                match self.sink.append(&records) {
-                    Ok(()) => {}
-                    Err(SinkError::Full { given_up }) => self.give_up(&given_up, &mut records, &mut sources),
-                    Err(error) => return Err(self.end(error)),
-                }
-                self.observe(&records, &sources);
+            if let Err(error) = self.hand_in(&mut records, &mut sources) {
+                return Err(self.end(error));
             }
             self.duplicates.increment(duplicates);
             for (number, lane) in self.lanes.iter().enumerate() {
@@ -92,7 +97,41 @@ impl Work {
             records.clear();
             sources.clear();
         }
+        let untold = self.untold.take_all();
+        tell_again(untold, &mut records, &mut sources);
+        if let Err(error) = self.hand_in(&mut records, &mut sources) {
+            return Err(self.end(error));
+        }
         self.sink.close()
+    }
+
+    /// Gives `records` to the sink, takes those out that it has given up, and tells of the others.
+    fn hand_in(&mut self, records: &mut Vec<Record>, sources: &mut Vec<usize>) -> Result<(), SinkError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        match self.sink.append(records) {
+            Ok(()) => {
+                self.untold.note_room(true);
+                self.untold.settle(records, Vec::new());
+            }
+            Err(SinkError::Full { given_up }) => self.give_up(&given_up, records, sources),
+            Err(error) => return Err(error),
+        }
+        self.observe(records, sources);
+        Ok(())
+    }
+
+    /// Takes over what has become known of gaps that earlier processes left open.
+    fn resume_gaps(&mut self, records: &mut Vec<Record>, sources: &mut Vec<usize>) {
+        let gaps = std::mem::take(&mut *self.late_gaps.lock().unwrap_or_else(PoisonError::into_inner));
+        for gap in gaps {
+            let lanes = self.lanes.iter_mut().enumerate();
+            for (number, lane) in lanes.filter(|(_, lane)| *lane.normaliser.source() == gap.source) {
+                lane.normaliser.resume_gap(gap.clone(), records);
+                sources.resize(records.len(), number);
+            }
+        }
     }
 
     /// Turns `events` into `records` and notes beside each record the number of its source; returns how many
@@ -140,15 +179,24 @@ impl Work {
 
     /// Takes out of `records` what the sink had no room for.
     fn give_up(&mut self, places: &[usize], records: &mut Vec<Record>, sources: &mut Vec<usize>) {
+        let mut gaps = Vec::new();
         for place in places {
             let (Some(record), Some(number)) = (records.get(*place), sources.get(*place)) else { continue };
-            if let (Record::Snapshot(row), Some(lane)) = (record, self.lanes.get_mut(*number)) {
-                lane.normaliser.give_up(row);
-                lane.given_up.increment(1);
+            let Some(lane) = self.lanes.get_mut(*number) else { continue };
+            match record {
+                Record::Snapshot(row) => {
+                    lane.normaliser.give_up(row);
+                    lane.given_up.increment(1);
+                }
+                Record::Positions(positions) => lane.normaliser.give_up_positions(positions),
+                Record::Gap(gap) => gaps.push((*number, gap.clone())),
+                _ => {}
             }
         }
         take_out(records, places);
         take_out(sources, places);
+        self.untold.note_room(false);
+        self.untold.settle(records, gaps);
     }
 
     fn observe(&mut self, records: &[Record], sources: &[usize]) {
@@ -205,6 +253,14 @@ impl About {
                 Some(reference)
             }
         }
+    }
+}
+
+/// Puts gaps that were given up before what came since.
+fn tell_again(gaps: Vec<(usize, GapRecord)>, records: &mut Vec<Record>, sources: &mut Vec<usize>) {
+    for (number, gap) in gaps {
+        records.push(Record::Gap(gap));
+        sources.push(number);
     }
 }
 

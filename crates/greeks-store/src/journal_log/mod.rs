@@ -8,7 +8,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use greeks_journal::{Error, Handle, Incarnation, Journal, Options, Progress, Recovery, Usage};
@@ -70,11 +70,42 @@ pub struct JournalMonitor {
     shedding: Arc<Shedding>,
 }
 
+/// Why a journal gives up new rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JournalFull {
+    /// It has reached its quota.
+    Quota,
+    /// The disk has no room for what the quota permits.
+    Disk,
+}
+
 /// What the writer tells of records given up.
 #[derive(Debug, Default)]
 struct Shedding {
     total: AtomicU64,
-    now: AtomicBool,
+    /// Why the latest append gave up records: 0 when it did not, 1 for the quota, 2 for the disk.
+    now: AtomicU8,
+}
+
+impl Shedding {
+    /// Notes what became of an append; returns what became of the one before.
+    fn swap(&self, full: Option<JournalFull>) -> Option<JournalFull> {
+        let now = match full {
+            None => 0,
+            Some(JournalFull::Quota) => 1,
+            Some(JournalFull::Disk) => 2,
+        };
+        Self::read(self.now.swap(now, Ordering::Relaxed))
+    }
+
+    const fn read(now: u8) -> Option<JournalFull> {
+        match now {
+            0 => None,
+            1 => Some(JournalFull::Quota),
+            _ => Some(JournalFull::Disk),
+        }
+    }
 }
 
 impl JournalMonitor {
@@ -95,7 +126,12 @@ impl JournalMonitor {
 
     /// Whether the latest append had to give up records.
     pub fn is_full(&self) -> bool {
-        self.shedding.now.load(Ordering::Relaxed)
+        self.full().is_some()
+    }
+
+    /// Why the latest append had to give up records; `None` when it did not.
+    pub fn full(&self) -> Option<JournalFull> {
+        Shedding::read(self.shedding.now.load(Ordering::Relaxed))
     }
 }
 
@@ -167,7 +203,7 @@ pub fn journal_log(dir: &Path, mut options: Options) -> Result<JournalLogs, Erro
         leftovers,
         unreadable: recovery.unreadable,
         monitor: JournalMonitor { handle, shedding: Arc::clone(&shedding) },
-        writer: JournalLogWriter::new(journal, shedding, recent),
+        writer: JournalLogWriter::new(journal, dir, shedding, recent),
     })
 }
 

@@ -1,9 +1,10 @@
 -- What every line held had in each bucket. $1 and $2: the buckets' beginnings and ends; $3: of how many microseconds at its
 -- end a bucket is a picture; $4: how many microseconds before that a value may come from; $5 to $8 broker, account,
 -- contract, underlying, where NULL does not restrict.
--- The rules are those of v_portfolio_1m (migrations/V8__stored_minutes.sql), for buckets of any length.
+-- The rules are those of v_portfolio_1m (migrations/V9__sound_minutes.sql), for buckets of any length.
 WITH stretches AS MATERIALIZED (
-    SELECT s.series_id, s.broker, s.account_id, s.underlying, p.quantity * s.multiplier::double precision AS units,
+    SELECT s.series_id, s.broker, s.account_id, s.underlying, p.quantity,
+           CASE WHEN abs(p.quantity) BETWEEN 1e-15 AND 1e15 THEN p.quantity * s.multiplier::double precision END AS units,
            p.observed_at AS held_from,
            min(p.observed_at) OVER (PARTITION BY s.series_id ORDER BY p.positions_history_id DESC
                                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS held_to
@@ -13,14 +14,15 @@ WITH stretches AS MATERIALIZED (
        AND ($7::text IS NULL OR s.contract_key = $7) AND ($8::text IS NULL OR s.underlying = $8)),
 held AS MATERIALIZED (
     SELECT * FROM stretches
-     WHERE units <> 0 AND held_from < (SELECT max(until) FROM unnest($2::timestamptz[]) until)
+     WHERE quantity <> 0 AND held_from < (SELECT max(until) FROM unnest($2::timestamptz[]) until)
        AND (held_to IS NULL OR held_to >= (SELECT min(until) FROM unnest($2::timestamptz[]) until))),
 brokers AS MATERIALIZED (
     SELECT k.broker, k.first_seen, g.blind
       FROM (SELECT broker, min(held_from) AS first_seen FROM stretches GROUP BY broker) k
       LEFT JOIN LATERAL (
            SELECT range_agg(tstzrange(gap_from, gap_to)) AS blind FROM ingest_gaps
-            WHERE source IN (k.broker, 'journal') AND (gap_to IS NULL OR gap_to > gap_from)) g ON true),
+            WHERE source IN (k.broker, 'journal') AND reason <> 'clock_step'
+              AND (gap_to IS NULL OR gap_to > gap_from)) g ON true),
 buckets AS MATERIALIZED (
     SELECT b.bucket, b.until, pictured.since, pictured.since - $4::bigint * interval '1 microsecond' AS carried_since
       FROM unnest($1::timestamptz[], $2::timestamptz[]) AS b(bucket, until)
@@ -44,7 +46,14 @@ lines AS (
       JOIN held h ON h.held_from < b.until AND (h.held_to IS NULL OR h.held_to >= b.until)
       JOIN heard ON heard.bucket = b.bucket AND heard.broker = h.broker
       LEFT JOIN LATERAL (
-           SELECT k.event_time, k.delta, k.gamma, k.theta, k.vega, k.underlying_price FROM greek_ticks k
+           SELECT k.event_time,
+                  CASE WHEN abs(k.delta) BETWEEN 1e-200 AND 1e200 OR k.delta = 0 THEN k.delta END AS delta,
+                  CASE WHEN abs(k.gamma) BETWEEN 1e-200 AND 1e200 OR k.gamma = 0 THEN k.gamma END AS gamma,
+                  CASE WHEN abs(k.theta) BETWEEN 1e-200 AND 1e200 OR k.theta = 0 THEN k.theta END AS theta,
+                  CASE WHEN abs(k.vega) BETWEEN 1e-200 AND 1e200 OR k.vega = 0 THEN k.vega END AS vega,
+                  CASE WHEN abs(k.underlying_price) BETWEEN 1e-15 AND 1e15 OR k.underlying_price = 0
+                       THEN k.underlying_price END AS underlying_price
+             FROM greek_ticks k
             WHERE k.series_id = h.series_id AND k.event_time >= b.carried_since AND k.event_time < b.until
             ORDER BY k.event_time DESC, k.seq DESC
             LIMIT 1) t

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{drain, open_journal, series, tick, ticks};
+use crate::support::{Database, WallClock, drain, open_journal, series, tick, ticks};
 use greeks_model::{
-    GapReason, GapRecord, LogError, Record, Seq, SinkError, SnapshotLog, SnapshotSink, SourceId, UnixNanos,
+    AccountId, GapReason, GapRecord, LogError, PositionsRecord, Record, Seq, SinkError, SnapshotLog, SnapshotSink,
+    SourceId, UnixNanos,
 };
-use greeks_store::JournalLogs;
+use greeks_store::{Committer, CommitterConfig, JournalFull, JournalLogs};
 
 const CALL: &str = "AAPL  261218C00232500";
 const SMALL: u64 = 16 << 10;
@@ -67,7 +68,7 @@ async fn a_full_journal_gives_up_the_newest_rows_and_counts_each() {
             match writer.append(&batch) {
                 Ok(()) => accepted.extend(batch),
                 Err(SinkError::Full { given_up: places }) => {
-                    assert!(monitor.is_full());
+                    assert_eq!(monitor.full(), Some(JournalFull::Quota));
                     let kept = batch.iter().filter(|record| matches!(record, Record::Gap(_))).cloned();
                     accepted.extend(kept);
                     let rows = batch.iter().enumerate().filter(|(_, record)| matches!(record, Record::Snapshot(_)));
@@ -152,16 +153,48 @@ async fn what_is_given_up_at_the_end_is_stated_by_the_close() {
 #[tokio::test]
 async fn more_than_one_write_can_hold_is_several_and_what_never_fits_is_counted() {
     let dir = tempfile::tempdir().unwrap();
-    let JournalLogs { mut writer, mut log, .. } = open_journal(dir.path(), SMALL, 100);
+    let JournalLogs { mut writer, mut log, monitor, .. } = open_journal(dir.path(), SMALL, 100);
     let mut sent = rows(0..300);
     let mut long = tick(&series("5WT00001", CALL), 300);
-    long.source_payload = Some("x".repeat(1 << 20).into());
+    long.source_payload = Some("x".repeat(8 << 20).into());
     let with_long: Vec<Record> = sent.iter().cloned().chain([Record::Snapshot(long)]).chain(rows(301..302)).collect();
     assert!(matches!(writer.append(&with_long), Err(SinkError::Full { given_up }) if given_up == [300]));
+    assert_eq!((monitor.full(), monitor.given_up()), (None, 1), "there is room, and it is not said that there is none");
     drop(writer);
     let (_, mut records) = drain(&mut log).await;
     assert_eq!(stated(&records).into_values().collect::<Vec<_>>(), [1]);
     records.retain(|record| !matches!(record, Record::Shed(_)));
     sent.extend(rows(301..302));
     assert_eq!(records, sent);
+}
+
+/// As many positions as some hold who make markets: one record of more than a megabyte.
+#[tokio::test]
+async fn an_account_of_twenty_thousand_lines_goes_through_journal_and_store() {
+    const LINES: u32 = 20_000;
+    let (database, dir) = (Database::migrated().await, tempfile::tempdir().unwrap());
+    let JournalLogs { mut writer, log, monitor, .. } = open_journal(dir.path(), 8 << 20, 8);
+    let contract = |line: u32| format!("SPXW  26{:02}18P{:08}", 1 + line % 12, 1_000 * (1 + line / 12));
+    let held = |line: u32| (series("5WT00001", &contract(line)), f64::from(line + 1));
+    let positions = PositionsRecord {
+        source: source("tastytrade"),
+        account_id: AccountId::new("5WT00001").unwrap(),
+        observed_at: UnixNanos::from_millis(1_795_170_400_000),
+        positions: (0..LINES).map(held).collect(),
+    };
+    let record = Record::Positions(positions);
+    let mut bytes = Vec::new();
+    record.encode(&mut bytes);
+    assert!(bytes.len() > 1 << 20, "{}", bytes.len());
+    let row = Record::Snapshot(tick(&series("5WT00001", &contract(0)), 1));
+    writer.append(&[record, row]).unwrap();
+    assert_eq!(monitor.given_up(), 0);
+    Box::new(writer).close().unwrap();
+    let config = CommitterConfig::new(database.config.clone(), "test");
+    Committer::new(config, Box::new(log), Box::new(()), Arc::new(WallClock)).0.run().await.unwrap();
+    let sql = "SELECT count(*), count(DISTINCT contract_key), sum(quantity)::bigint FROM positions_history";
+    let stored = database.client().await.query_one(sql, &[]).await.unwrap();
+    let lines = i64::from(LINES);
+    let counts: [i64; 3] = [stored.get(0), stored.get(1), stored.get(2)];
+    assert_eq!(counts, [lines, lines, lines * (lines + 1) / 2]);
 }

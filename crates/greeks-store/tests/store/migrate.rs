@@ -54,3 +54,19 @@ async fn the_view_has_the_published_columns_in_their_order() {
         .await;
     assert_eq!(undocumented, 0, "every table has its comment");
 }
+
+/// As migrations/README.md promises: `\d+` shows what each column means.
+#[tokio::test]
+async fn every_column_of_every_relation_has_its_comment() {
+    let database = Database::migrated().await;
+    let sql = "SELECT c.relname || '.' || a.attname, col_description(c.oid, a.attnum) FROM pg_class c \
+               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+               WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm') \
+               AND NOT c.relispartition AND c.relname <> 'refinery_schema_history' ORDER BY c.relname, a.attnum";
+    let columns = database.client().await.query(sql, &[]).await.unwrap();
+    let columns: Vec<(String, Option<String>)> = columns.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let without: Vec<&str> =
+        columns.iter().filter(|(_, comment)| comment.is_none()).map(|(name, _)| name.as_str()).collect();
+    assert!(without.is_empty(), "{} of {} without a comment: {without:?}", without.len(), columns.len());
+    assert!(columns.len() > 150, "{}", columns.len());
+}

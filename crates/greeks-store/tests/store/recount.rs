@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::book::{CALL, INDEX, PUT, gap, held, second, series, tick};
+use crate::book::{CALL, INDEX, PUT, clock_step, gap, held, second, series, tick};
 use crate::support::Database;
-use greeks_model::{GreekSnapshot, Record, UnixNanos, jiff::Timestamp};
+use greeks_model::{GapReason, GreekSnapshot, Record, UnixNanos, jiff::Timestamp};
 use greeks_store::{HistoryFilter, HistoryPoint, Metric, Queries};
 
 pub(crate) const MINUTE: u64 = 60;
@@ -86,6 +86,9 @@ impl Book {
                 let source = ["ibkr", "tastytrade", "journal"][below(3)];
                 records.push(gap(source, from, Some(from + below(400) as u64)));
             }
+            if minute % 9 == 4 {
+                records.push(clock_step("ibkr", minute * MINUTE + 20, minute * MINUTE + 200));
+            }
         }
         records.push(gap("tastytrade", 57 * MINUTE, None));
         Self { records }
@@ -164,7 +167,9 @@ impl Book {
             .records
             .iter()
             .filter_map(|record| match record {
-                Record::Gap(gap) => Some(gap).filter(|gap| [broker, "journal"].contains(&gap.source.as_str())),
+                Record::Gap(gap) => Some(gap).filter(|gap| {
+                    [broker, "journal"].contains(&gap.source.as_str()) && gap.reason != GapReason::ClockStep
+                }),
                 _ => None,
             })
             .collect();

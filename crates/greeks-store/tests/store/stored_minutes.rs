@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::book::{CALL, gap, held, second, series, store, tick};
+use crate::book::{CALL, PUT, gap, held, second, series, store, tick};
 use crate::recount::{Book, HOUR, MINUTE, compare, compare_view, questions};
 use crate::support::{Database, WallClock, eventually};
 use greeks_model::{Clock, Record, SnapshotSink, UnixNanos};
-use greeks_store::{Committer, CommitterConfig, MemoryLogWriter, memory_log};
+use greeks_store::{Committer, CommitterConfig, HistoryFilter, MemoryLogWriter, Metric, memory_log};
 
 const HOUR_MILLIS: i64 = 3_600_000;
 
@@ -92,6 +92,68 @@ async fn what_comes_late_takes_the_minutes_it_touches_away() {
         }
         assert!((1..59).contains(&stored(&database, begin).await), "{what}");
         compare_view(&database, &Book { records }, begin, what).await;
+    }
+}
+
+/// A value that cannot be is as good as none: neither the minutes nor a question about the rest of the book may fail by it.
+#[tokio::test]
+async fn one_absurd_value_is_unknown_and_stops_nothing() {
+    const SOUND: [Option<f64>; 5] = [Some(0.5), Some(0.25), Some(-1.5), Some(2.0), Some(200.0)];
+    let with = |place: usize, value: f64| {
+        let mut values = SOUND;
+        values[place] = Some(value);
+        values
+    };
+    let tiny = {
+        let mut values = with(1, 1e-322);
+        values[4] = Some(0.05);
+        values
+    };
+    // Which figures are known of the second line, and how many of it.
+    for (what, quantity, values, known) in [
+        ("delta", 1.0, with(0, 1e306), [false, false, true, true, true]),
+        ("gamma", 1.0, tiny, [true, true, false, true, true]),
+        ("a negative theta", 1.0, with(2, -1e308), [true, true, true, false, true]),
+        ("vega", 1.0, with(3, 1e-310), [true, true, true, true, false]),
+        ("the price", 1.0, with(4, 1e160), [true, false, false, true, true]),
+        ("the quantity", 1e300, with(0, 1e30), [false; 5]),
+        ("zero, which is sound", 1.0, with(1, 0.0), [true; 5]),
+        ("small, which is sound", 1.0, with(1, 1e-80), [true; 5]),
+    ] {
+        let (begin, by) = two_hours_ago();
+        let database = Database::migrated().await;
+        let records = vec![
+            held("ibkr", "U1", 1, &[(CALL, 1.0), (PUT, quantity)]),
+            tick(&series("ibkr", "U1", CALL), 5, SOUND),
+            tick(&series("ibkr", "U1", PUT), 6, values),
+        ];
+        let book = Book { records }.later(by);
+        let queries = store(&database, &book.records).await;
+        let sql = "SELECT delta, delta_dollars, gamma_1pct, theta, vega, lines, lines_covered FROM v_portfolio_1m \
+                   WHERE minute = $1";
+        let client = database.client().await;
+        let figures = async || {
+            let row = client.query_one(sql, &[&begin.to_timestamp()]).await.unwrap();
+            let sums: Vec<f64> = (0..5).map(|column| row.get(column)).collect();
+            (sums, row.get::<_, i64>(5), row.get::<_, i64>(6))
+        };
+        let line = |[delta, gamma, theta, vega, price]: [Option<f64>; 5]| {
+            let [delta, gamma, theta, vega, price] = [delta, gamma, theta, vega, price].map(Option::unwrap);
+            [delta, delta * price, gamma * price * price * 0.01, theta, vega].map(|value| value * 100.0)
+        };
+        let second = line(values).into_iter().zip(known).map(|(value, known)| if known { value } else { 0.0 });
+        let sums: Vec<f64> = line(SOUND).into_iter().zip(second).map(|(first, second)| first + second).collect();
+        let expected = (sums, 2, 1 + i64::from(known == [true; 5]));
+        assert_eq!(figures().await, expected, "{what}, from the rows");
+        for (metric, (sum, known)) in Metric::ALL.into_iter().zip(expected.0.iter().zip(known)) {
+            let until = begin.saturating_add(Duration::from_secs(MINUTE));
+            let filter = HistoryFilter::new(metric, begin, until, Duration::from_secs(MINUTE));
+            let point = queries.history(&filter).await.unwrap().points[0];
+            let told = (point.value, point.covered, point.held);
+            assert_eq!(told, (Some(*sum), 1 + u32::from(known), 2), "{what}: {metric}");
+        }
+        run(&database, true, async |_| all_stored(&database, &book, begin).await).await;
+        assert_eq!(figures().await, expected, "{what}, stored");
     }
 }
 

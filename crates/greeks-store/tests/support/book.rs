@@ -58,6 +58,12 @@ pub fn gap(source: &str, from: u64, to: Option<u64>) -> Record {
     })
 }
 
+/// The clock of the machine was set: no stretch in which the source was not heard.
+pub fn clock_step(source: &str, from: u64, to: u64) -> Record {
+    let Record::Gap(step) = gap(source, from, Some(to)) else { panic!("not a gap") };
+    Record::Gap(GapRecord { reason: GapReason::ClockStep, ..step })
+}
+
 pub async fn store(database: &Database, records: &[Record]) -> Queries {
     let log = Box::new(testkit::MemoryLog::new(records.to_vec()));
     let config = CommitterConfig::new(database.config.clone(), "test");

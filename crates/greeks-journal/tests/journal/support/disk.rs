@@ -75,7 +75,10 @@ pub struct Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
     Eio,
+    /// Nothing more fits: what is there can be read, synced, removed and overwritten.
     Enospc,
+    /// The same, and half of what is new is written.
+    HalfThenEnospc,
     Eintr,
     /// Half is written, and said so.
     Short,
@@ -100,6 +103,8 @@ pub enum Op {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Call {
     Write,
+    /// Needs room like a write.
+    Grow,
     Sync,
     Other,
 }
@@ -207,7 +212,8 @@ impl Disk {
         let hit = inner.fault.filter(|fault| number == fault.at || (fault.lasting && number > fault.at));
         let kind = hit.map(|fault| fault.kind).filter(|kind| match kind {
             FaultKind::Short | FaultKind::HalfThenEio => call == Call::Write,
-            _ => true,
+            FaultKind::Enospc | FaultKind::HalfThenEnospc => matches!(call, Call::Write | Call::Grow),
+            FaultKind::Eio | FaultKind::Eintr => true,
         });
         (inner, kind)
     }
@@ -223,7 +229,7 @@ impl Disk {
 impl FaultKind {
     fn error(self) -> io::Error {
         io::Error::from_raw_os_error(match self {
-            Self::Enospc => 28,
+            Self::Enospc | Self::HalfThenEnospc => 28,
             Self::Eintr => 4,
             Self::Eio | Self::Short | Self::HalfThenEio => 5,
         })
@@ -390,7 +396,7 @@ impl JournalFs for Disk {
     }
 
     fn create(&self, name: &str) -> io::Result<u64> {
-        let mut inner = self.simple(Call::Other)?;
+        let mut inner = self.simple(Call::Grow)?;
         if inner.now.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -407,7 +413,7 @@ impl JournalFs for Disk {
     }
 
     fn allocate(&self, file: &u64, length: u64) -> io::Result<()> {
-        let mut inner = self.simple(Call::Other)?;
+        let mut inner = self.simple(Call::Grow)?;
         let named = inner.now.names.values().map(|file| inner.now.files[file].len() as u64);
         if named.sum::<u64>() + length > inner.capacity {
             return Err(FaultKind::Enospc.error());
@@ -424,12 +430,15 @@ impl JournalFs for Disk {
     fn write_at(&self, file: &u64, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let (mut inner, fault) = self.enter(Call::Write);
         let half = bytes.len().div_ceil(2);
+        let place = offset as usize..offset as usize + bytes.len();
+        let is_new = inner.now.files[file].get(place).is_none_or(|there| there.iter().all(|byte| *byte == 0));
+        let fault = fault.filter(|kind| is_new || !matches!(kind, FaultKind::Enospc | FaultKind::HalfThenEnospc));
         match fault {
             None => {
                 inner.do_op(Op::Write(*file, offset, bytes.to_vec()));
                 Ok(bytes.len())
             }
-            Some(kind @ (FaultKind::Short | FaultKind::HalfThenEio)) => {
+            Some(kind @ (FaultKind::Short | FaultKind::HalfThenEio | FaultKind::HalfThenEnospc)) => {
                 inner.do_op(Op::Write(*file, offset, bytes[..half].to_vec()));
                 if kind == FaultKind::Short { Ok(half) } else { Err(kind.error()) }
             }
