@@ -81,6 +81,9 @@ pub struct TastyConfig {
     pub chunk_pause: Duration,
     /// A subscribed option without any event for this long is reported; default 30 s.
     pub silent_after: Duration,
+    /// A channel that brings no event for this long, having brought some, is asked for one; default 45 s. One that does not
+    /// answer within `step_timeout` ends the session. The time doubles, up to an hour, each time that did not help.
+    pub quiet_after: Duration,
     /// Largest message accepted from the server; default 16 MiB. A larger one ends the session.
     pub max_message_bytes: usize,
 }
@@ -113,6 +116,7 @@ impl TastyConfig {
             chunk_symbols: 500,
             chunk_pause: Duration::from_millis(50),
             silent_after: Duration::from_secs(30),
+            quiet_after: Duration::from_secs(45),
             max_message_bytes: 16 << 20,
         }
     }
@@ -134,6 +138,7 @@ impl TastyConfig {
             ("position_poll", self.position_poll),
             ("account_heartbeat", self.account_heartbeat),
             ("silent_after", self.silent_after),
+            ("quiet_after", self.quiet_after),
         ];
         if let Some((setting, _)) = positive.into_iter().find(|(_, value)| value.is_zero()) {
             return Err(Error::configuration(setting, "must be longer than zero"));

@@ -169,6 +169,12 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
+    /// A channel brought nothing for too long, though the connection lives, and did not answer when asked.
+    #[error("a channel of the streamer brought nothing for {after:?} and does not answer")]
+    Stalled {
+        /// How long.
+        after: Duration,
+    },
     /// The streamer closed the connection.
     #[error("the streamer closed the connection with code {code} ({reason})")]
     Closed {
@@ -212,6 +218,7 @@ impl Error {
                 Retry::Operator(OperatorReason::UntrustedPeer)
             }
             Self::RateLimited { retry_after: Some(delay), .. } => Retry::After(*delay),
+            Self::Stalled { .. } => Retry::Now,
             Self::RateLimited { retry_after: None, .. }
             | Self::Status { .. }
             | Self::NoAccessToken { .. }
@@ -289,6 +296,7 @@ mod tests {
             (Error::AccountStreamer { action: "connect".into(), text: "failed".into() }, Retry::Backoff),
             (Error::ChannelRefused { times: 5 }, Retry::Backoff),
             (Error::Silence { after: Duration::from_secs(65) }, Retry::Backoff),
+            (Error::Stalled { after: Duration::from_secs(56) }, Retry::Now),
             (Error::Closed { code: 1009, reason: String::new() }, Retry::Backoff),
             (Error::ConnectionLost { source: Some(io()) }, Retry::Backoff),
             (Error::MessageTooLarge { limit: 1 }, Retry::Backoff),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use broker_net::ending::{is_protocol_violation, report_gap};
+use broker_net::ending::{is_protocol_violation, report_gap, report_gap_since};
+use broker_net::stall::StallPatience;
 use broker_net::ws::{DialSettings, Socket, dial};
 use greeks_model::{AccountId, GapReason, QuoteSource, Retry, SessionEnd, SourceContext, SourceError, SourceId};
 use reqwest::Url;
@@ -48,6 +49,8 @@ pub struct TastySource {
     refused: u32,
     /// Largest subscription message, as far as learnt.
     chunk_bytes: usize,
+    /// With each channel that is quiet.
+    patience: [StallPatience; 2],
 }
 
 impl TastySource {
@@ -61,6 +64,7 @@ impl TastySource {
         Ok(Self {
             id,
             chunk_bytes: config.chunk_bytes,
+            patience: [StallPatience::new(config.quiet_after); 2],
             discoverer: Arc::new(Discoverer::new(Rest::new(&config, api, &tls)?)),
             config,
             tls,
@@ -102,7 +106,13 @@ impl TastySource {
         if authorized {
             (self.refused, self.lost) = (0, 0);
         }
-        if let Some(reason) = result.as_ref().err().filter(|_| streamed).and_then(gap_reason) {
+        let stall = driver.stall();
+        for ((i, patience), came_for) in self.patience.iter_mut().enumerate().zip(driver.data_came_for()) {
+            patience.ended(stall.is_some_and(|stall| stall.channel == i), came_for);
+        }
+        if let Some(stall) = stall.filter(|_| streamed) {
+            report_gap_since(cx, stall.since, GapReason::Silence).await;
+        } else if let Some(reason) = result.as_ref().err().filter(|_| streamed).and_then(gap_reason) {
             report_gap(cx, reason).await;
         }
         result
@@ -140,6 +150,7 @@ impl TastySource {
         let settings = Settings {
             chunk: ChunkLimits { bytes: self.chunk_bytes, symbols: self.config.chunk_symbols },
             delayed: token.level == Level::Demo,
+            quiet_after: self.patience.each_ref().map(StallPatience::next),
             uninvited: self.lost == 0,
             keep_payload: cx.keep_payload(),
             ..session_settings(&self.config, token.secret.clone())
@@ -216,6 +227,7 @@ pub(crate) fn session_settings(config: &TastyConfig, token: SecretString) -> Set
         chunk: ChunkLimits { bytes: config.chunk_bytes, symbols: config.chunk_symbols },
         chunk_pause: config.chunk_pause,
         silent_after: config.silent_after,
+        quiet_after: [config.quiet_after; 2],
         delayed: false,
         uninvited: true,
         keep_payload: false,

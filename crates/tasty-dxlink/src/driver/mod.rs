@@ -28,7 +28,7 @@ use crate::conditions::Conditions;
 use crate::discovery::{Discoverer, Findings};
 use crate::metrics::Meter;
 use crate::rest::BetaRow;
-use crate::session::Session;
+use crate::session::{Session, Stall};
 use crate::{Error, TastyConfig};
 
 use positions::Watch;
@@ -104,6 +104,16 @@ impl<'a> Driver<'a> {
     /// Whether the streamer accepted the token.
     pub(crate) fn is_authorized(&self) -> bool {
         self.session.is_authorized()
+    }
+
+    /// The channel for whose sake the session has ended, if it was one's silence.
+    pub(crate) const fn stall(&self) -> Option<Stall> {
+        self.session.stall()
+    }
+
+    /// For how long each channel has brought events of its own accord.
+    pub(crate) fn data_came_for(&self) -> [Duration; 2] {
+        self.session.data_came_for()
     }
 
     /// Runs the session to its end and closes the socket in good order if that is possible within a second.
