@@ -53,7 +53,8 @@ impl Book {
     /// Takes over what was found; gives an event for each account that could be read.
     ///
     /// # Errors
-    /// [`Error::CredentialsRejected`]: no other call will fare better. Everything else concerns one account.
+    /// [`Error::CredentialsRejected`], which the token service alone says: no other call will fare better. Everything else
+    /// concerns one account.
     pub(crate) fn update(&mut self, findings: Vec<Findings>, cx: &SourceContext) -> Result<Vec<SourceEvent>, Error> {
         let mut events = Vec::new();
         for Findings { account, result } in findings {

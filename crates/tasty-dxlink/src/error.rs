@@ -26,12 +26,23 @@ pub enum Error {
         #[source]
         source: reqwest::Error,
     },
-    /// tastytrade refused the refresh token or the client secret, or an access token fresh from them.
+    /// tastytrade refused the refresh token or the client secret.
     #[error(
         "tastytrade rejected the credentials ({reason}): create a new grant for the OAuth application at \
          my.tastytrade.com, then set the new refresh token and the application's client secret"
     )]
     CredentialsRejected {
+        /// What the API said.
+        reason: String,
+    },
+    /// tastytrade accepts the credentials, and twice, half a minute apart, has refused an access token fresh from them.
+    #[error(
+        "tastytrade refuses {call} although it accepts the credentials ({reason}): look at my.tastytrade.com whether the \
+         account is open and the grant has the scope read"
+    )]
+    AccessRefused {
+        /// What was asked.
+        call: &'static str,
         /// What the API said.
         reason: String,
     },
@@ -43,10 +54,10 @@ pub enum Error {
         /// What the API said.
         reason: String,
     },
-    /// An account of the configuration is not among the customer's open accounts.
-    #[error("account {missing} is not among the open accounts of these credentials ({known})")]
+    /// No account of the configuration is among the customer's open accounts.
+    #[error("setting accounts names {missing}, and no such account of these credentials is open ({known})")]
     UnknownAccount {
-        /// The configured account, masked.
+        /// The configured accounts, masked.
         missing: String,
         /// The accounts there are, masked.
         known: String,
@@ -211,7 +222,7 @@ impl Error {
             Self::Configuration { .. } | Self::Client { .. } | Self::UnknownAccount { .. } => {
                 Retry::Operator(OperatorReason::Configuration)
             }
-            Self::CredentialsRejected { .. } | Self::Forbidden { .. } => {
+            Self::CredentialsRejected { .. } | Self::AccessRefused { .. } | Self::Forbidden { .. } => {
                 Retry::Operator(OperatorReason::CredentialsRejected)
             }
             Self::UntrustedStreamer { .. } | Self::UntrustedPeer { .. } => {
@@ -278,6 +289,7 @@ mod tests {
                 operator(OperatorReason::Configuration),
             ),
             (Error::CredentialsRejected { reason: "x".into() }, operator(OperatorReason::CredentialsRejected)),
+            (Error::AccessRefused { call: "x", reason: "x".into() }, operator(OperatorReason::CredentialsRejected)),
             (Error::Forbidden { call: "x", reason: "x".into() }, operator(OperatorReason::CredentialsRejected)),
             (Error::UntrustedStreamer { url: "x".into(), reason: "x" }, operator(OperatorReason::UntrustedPeer)),
             (

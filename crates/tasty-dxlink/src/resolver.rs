@@ -114,7 +114,8 @@ impl Resolver {
     /// The streamer symbol of an option; `None` when there is no way to know it.
     ///
     /// # Errors
-    /// [`Error::CredentialsRejected`] alone: an API in trouble is no reason to be without a symbol.
+    /// [`Error::CredentialsRejected`] alone, which the token service says: an API in trouble is no reason to be without a
+    /// symbol.
     pub(crate) async fn option(
         &self,
         row: &PositionRow,

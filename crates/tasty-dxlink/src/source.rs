@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use broker_net::ending::{is_protocol_violation, report_gap, report_gap_since};
 use broker_net::stall::StallPatience;
 use broker_net::ws::{DialSettings, Socket, dial};
-use greeks_model::{AccountId, GapReason, QuoteSource, Retry, SessionEnd, SourceContext, SourceError, SourceId};
+use greeks_model::{GapReason, QuoteSource, Retry, SessionEnd, SourceContext, SourceError, SourceId};
 use reqwest::Url;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
 use crate::book::Book;
 use crate::config::Endpoints;
-use crate::discovery::Discoverer;
+use crate::discovery::{Accounts, Discoverer, masked};
 use crate::driver::{Driver, Tools};
 use crate::metrics::Meter;
 use crate::rest::{Level, QuoteToken, Rest};
@@ -86,6 +86,7 @@ impl TastySource {
         let Some(Ready { accounts, token, session, socket, renew_at }) = ready else {
             return Ok(SessionEnd::Cancelled);
         };
+        let missing = masked(&accounts.missing);
         let tools = Tools {
             cx,
             config: &self.config,
@@ -93,7 +94,8 @@ impl TastySource {
             tls: &self.tls,
             meter: &self.meter,
             account_streamer: self.account_streamer.as_ref(),
-            accounts,
+            accounts: accounts.ids,
+            missing_accounts: &missing,
             delayed: token.level == Level::Demo,
             renew_at,
         };
@@ -121,8 +123,8 @@ impl TastySource {
     /// Everything before the stream. `None` when nobody takes the events any more.
     async fn prepare(&mut self, cx: &SourceContext) -> Result<Option<Ready>, Error> {
         let accounts = self.discoverer.accounts(&self.config).await?;
-        self.book.keep(&accounts);
-        let findings = Arc::clone(&self.discoverer).discover(accounts.clone(), cx.clone()).await;
+        self.book.keep(&accounts.ids);
+        let findings = Arc::clone(&self.discoverer).discover(accounts.ids.clone(), cx.clone()).await;
         if !findings.is_empty() && findings.iter().all(|it| it.result.is_err()) {
             // Not one account could be read: there is nothing to stream for.
             let error = findings.into_iter().find_map(|it| it.result.err());
@@ -145,7 +147,7 @@ impl TastySource {
             within: self.config.step_timeout,
         };
         let socket = dial(&token.url, &settings, &self.tls).await?;
-        tracing::info!(host = token.url.host_str(), accounts = accounts.len(), "connected to the streamer");
+        tracing::info!(host = token.url.host_str(), accounts = accounts.ids.len(), "connected to the streamer");
         let now = Instant::now();
         let settings = Settings {
             chunk: ChunkLimits { bytes: self.chunk_bytes, symbols: self.config.chunk_symbols },
@@ -206,7 +208,7 @@ impl QuoteSource for TastySource {
 
 /// What a session begins with.
 struct Ready {
-    accounts: Vec<AccountId>,
+    accounts: Accounts,
     token: QuoteToken,
     session: Session,
     socket: Socket,

@@ -46,6 +46,8 @@ pub(crate) struct Tools<'a> {
     /// `None`: positions are only polled.
     pub(crate) account_streamer: Option<&'a Url>,
     pub(crate) accounts: Vec<AccountId>,
+    /// Configured accounts that are not open, masked.
+    pub(crate) missing_accounts: &'a str,
     pub(crate) delayed: bool,
     /// When the quote token is to be replaced.
     pub(crate) renew_at: Instant,
@@ -73,7 +75,7 @@ pub(crate) struct Driver<'a> {
     /// Each is looked at only when it has woken, so that a busy stream does not pay for them.
     jobs: FuturesUnordered<BoxFuture<'static, Job>>,
     streaming: bool,
-    conditions: Option<Conditions>,
+    conditions: Option<Conditions<'a>>,
 }
 
 impl<'a> Driver<'a> {

@@ -16,6 +16,7 @@ impl Driver<'_> {
         }
         let conditions = Conditions {
             delayed: self.tools.delayed,
+            missing_accounts: self.tools.missing_accounts,
             book: self.book.faults(),
             silent: self.session.silent_options(),
             channel_lost: self.session.has_lost_channel(),
