@@ -36,7 +36,7 @@ pub struct TastyConfig {
     /// Stocks and funds whose price is streamed too although nothing on them may be held, by their symbol; default none.
     /// A portfolio is weighted against one of them.
     pub benchmarks: Vec<String>,
-    /// Accounts to stream; default `None`: all open accounts of the customer.
+    /// Accounts to stream; default `None`: all open accounts of the customer. Those that are not open are told and left out.
     pub accounts: Option<Vec<AccountId>>,
     /// `product/version` as sent in `User-Agent`, which tastytrade requires on every call; default `greekd/<version>`.
     /// Also names the client in the DXLink SETUP.

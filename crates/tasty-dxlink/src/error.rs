@@ -215,7 +215,7 @@ impl Error {
     }
 
     /// When a new session makes sense. The one case this cannot know is a refused quote token: the source gives a fresh
-    /// token one immediate try.
+    /// token one immediate try, and further ones ever more time.
     #[must_use]
     pub const fn retry(&self) -> Retry {
         match self {

@@ -323,3 +323,21 @@ struct Answer {
     /// Whether it will say the same next time.
     settled: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_refused_credentials_are_not_tolerated() {
+        for error in [
+            Error::AccessRefused { call: "x", reason: "x".into() },
+            Error::Status { call: "x", status: 401, reason: "x".into() },
+            Error::Forbidden { call: "x", reason: "x".into() },
+        ] {
+            let answer = Resolver::tolerate("x", Err(error)).unwrap();
+            assert!(answer.found.is_none() && !answer.settled);
+        }
+        assert!(Resolver::tolerate("x", Err(Error::CredentialsRejected { reason: "x".into() })).is_err());
+    }
+}

@@ -1,6 +1,7 @@
 //! The source: dial, authenticate, discover, drive.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use broker_net::ending::{is_protocol_violation, report_gap, report_gap_since};
@@ -26,6 +27,9 @@ const SOURCE: &str = "tastytrade";
 const PROTOCOL: &str = "0.1";
 /// A token serves again after so many sessions in a row that the streamer has lost.
 const MOST_LOST: u32 = 2;
+/// After the second refusal of a quote token in a row; doubles from one to the next.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_REFUSAL_PAUSE: Duration = Duration::from_secs(900);
 /// The code of a websocket closed because a message was too big (RFC 6455, section 7.4.1).
 const MESSAGE_TOO_BIG: u16 = 1009;
 /// Subscription messages are not made smaller than this.
@@ -180,9 +184,7 @@ impl TastySource {
         }
         if matches!(error, Error::Unauthorized) {
             self.refused = self.refused.saturating_add(1);
-            if self.refused == 1 {
-                return SourceError::new(Retry::Now, error);
-            }
+            return SourceError::new(after_refusals(self.refused), error);
         }
         error.into()
     }
@@ -236,6 +238,14 @@ pub(crate) fn session_settings(config: &TastyConfig, token: SecretString) -> Set
     }
 }
 
+/// When to try again after so many quote tokens in a row were refused: the first one at once, with another. A streamer
+/// that refuses fresh ones is not asked four times a minute for ever, and each is a call of the API.
+fn after_refusals(refused: u32) -> Retry {
+    let Some(doublings) = refused.checked_sub(2) else { return Retry::Now };
+    let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
+    Retry::After(REFUSAL_PAUSE.saturating_mul(factor).min(LONGEST_REFUSAL_PAUSE))
+}
+
 /// The ends of a stream that say more than "disconnected", which its supervisor reports by itself.
 fn gap_reason(error: &Error) -> Option<GapReason> {
     match error {
@@ -245,5 +255,20 @@ fn gap_reason(error: &Error) -> Option<GapReason> {
             Some(GapReason::ProtocolViolation)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_tokens_are_tried_ever_more_rarely() {
+        let after = |seconds| Retry::After(Duration::from_secs(seconds));
+        let expected = [Retry::Now, after(60), after(120), after(240), after(480), after(900), after(900)];
+        for (refused, expected) in (1..).zip(expected) {
+            assert_eq!(after_refusals(refused), expected, "{refused}");
+        }
+        assert_eq!(after_refusals(u32::MAX), after(900));
     }
 }

@@ -108,7 +108,8 @@ async fn a_session_can_be_cancelled_before_it_begins() {
 async fn a_refused_quote_token_gets_one_immediate_successor() {
     let broker = Broker::start().await;
     let mut client = Client::new(broker.config(), 64);
-    for (attempt, expected) in [(1, Retry::Now), (2, Retry::Backoff), (3, Retry::Backoff)] {
+    let after = |seconds| Retry::After(Duration::from_secs(seconds));
+    for (attempt, expected) in [(1, Retry::Now), (2, after(60)), (3, after(120))] {
         client.start();
         let mut streamer = broker.accept().await;
         streamer.expect("SETUP").await;
