@@ -49,7 +49,8 @@ pub struct TastyConfig {
     /// progress; default 10 s.
     pub step_timeout: Duration,
     /// The longest use of one quote token; default 23 h. Tokens live for 24 h, and what the streamer does at their end is
-    /// not documented: a new session with a new token begins before. A token that says it ends sooner is left sooner.
+    /// not documented: a new session with a new token begins before. A token that says it ends sooner is left sooner. Where
+    /// no other can be had, the session goes on until two minutes before the end of its own.
     pub quote_token_use: Duration,
     /// The keepalive time-out offered to and asked of the DXLink server; default 60 s. A message goes out every third
     /// of the smallest negotiated one; the link counts as dead after the larger of ours and the server's.

@@ -45,7 +45,7 @@ pub struct TastySource {
     discoverer: Arc<Discoverer>,
     book: Book,
     meter: Meter,
-    /// A token that was not at fault when its session ended before it began.
+    /// A token that was fetched for the next session, or was not at fault when its session ended before it began.
     token: Option<QuoteToken>,
     /// Sessions lost in a row with the same token.
     lost: u32,
@@ -87,7 +87,7 @@ impl TastySource {
             () = cx.cancelled() => return Ok(SessionEnd::Cancelled),
             ready = self.prepare(cx) => ready?,
         };
-        let Some(Ready { accounts, token, session, socket, renew_at }) = ready else {
+        let Some(Ready { accounts, token, session, socket }) = ready else {
             return Ok(SessionEnd::Cancelled);
         };
         let missing = masked(&accounts.missing);
@@ -100,8 +100,7 @@ impl TastySource {
             account_streamer: self.account_streamer.as_ref(),
             accounts: accounts.ids,
             missing_accounts: &missing,
-            delayed: token.level == Level::Demo,
-            renew_at,
+            token: token.clone(),
         };
         self.token = Some(token);
         let mut driver = Driver::new(tools, session, &mut self.book);
@@ -120,6 +119,9 @@ impl TastySource {
             report_gap_since(cx, stall.since, GapReason::Silence).await;
         } else if let Some(reason) = result.as_ref().err().filter(|_| streamed).and_then(gap_reason) {
             report_gap(cx, reason).await;
+        }
+        if matches!(result, Ok(SessionEnd::Closed)) {
+            self.token = driver.take_next_token();
         }
         result
     }
@@ -140,7 +142,8 @@ impl TastySource {
                 return Ok(None);
             }
         }
-        let token = match self.token.take() {
+        let in_time = |token: &QuoteToken| Instant::now() < token.renew_at(self.config.quote_token_use);
+        let token = match self.token.take().filter(in_time) {
             Some(token) => token,
             None => self.discoverer.rest().quote_token(cx.now()).await?,
         };
@@ -152,7 +155,6 @@ impl TastySource {
         };
         let socket = dial(&token.url, &settings, &self.tls).await?;
         tracing::info!(host = token.url.host_str(), accounts = accounts.ids.len(), "connected to the streamer");
-        let now = Instant::now();
         let settings = Settings {
             chunk: ChunkLimits { bytes: self.chunk_bytes, symbols: self.config.chunk_symbols },
             delayed: token.level == Level::Demo,
@@ -161,9 +163,8 @@ impl TastySource {
             keep_payload: cx.keep_payload(),
             ..session_settings(&self.config, token.secret.clone())
         };
-        let session = Session::new(settings, now.into_std());
-        let renew_at = now + token.usable_for.min(self.config.quote_token_use);
-        Ok(Some(Ready { accounts, token, session, socket, renew_at }))
+        let session = Session::new(settings, Instant::now().into_std());
+        Ok(Some(Ready { accounts, token, session, socket }))
     }
 
     /// Draws the lessons of a failed session: smaller messages, or one immediate successor for a refused token.
@@ -199,6 +200,7 @@ impl QuoteSource for TastySource {
     async fn run_session(&mut self, cx: &SourceContext) -> Result<SessionEnd, SourceError> {
         cx.set_connecting()?;
         match self.session(cx).await {
+            Ok(SessionEnd::Closed) => Ok(SessionEnd::Closed),
             Ok(end) => {
                 self.token = None;
                 Ok(end)
@@ -214,7 +216,6 @@ struct Ready {
     token: QuoteToken,
     session: Session,
     socket: Socket,
-    renew_at: Instant,
 }
 
 /// The settings of a session with live data, whose payloads nobody keeps.

@@ -279,8 +279,38 @@ async fn f07_a_session_makes_room_for_a_new_token_before_the_old_one_ends() {
         assert!(streamer.until_closed().await, "with a good-bye");
         assert!(began.elapsed() < Duration::from_secs(2));
         assert_eq!(client.end().await.unwrap(), SessionEnd::Closed, "an ordinary end: the next session begins at once");
+        assert_eq!(broker.count("/api-quote-tokens"), tokens.len() + 1, "with its token in hand");
     }
     assert_ne!(tokens[0], tokens[1]);
+}
+
+#[tokio::test]
+async fn f07_a_session_goes_on_while_no_other_token_can_be_had() {
+    let broker = Broker::start().await;
+    let mut config = broker.config();
+    config.quote_token_use = Duration::from_millis(700);
+    let (mut client, mut streamer) = streaming(&broker, config.clone()).await;
+    broker.answer("/api-quote-tokens", Reply::status(503, "<html>"));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        streamer.say(&deltas(&[(SYMBOL_A, began.elapsed().as_secs_f64())])).await;
+        assert!(delta(&client.quote().await).is_some());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(broker.count("/api-quote-tokens"), 2, "asked again, though not at once");
+    stop(client).await;
+
+    // The customer's one token, handed out again: nothing is won by another session.
+    let broker = Broker::start().await;
+    let body = format!(r#"{{"data":{{"token":"{QUOTE}","dxlink-url":"{}","level":"api"}}}}"#, broker.streamer);
+    broker.answer("/api-quote-tokens", Reply::ok(body));
+    config.api_url = broker.config().api_url;
+    let (mut client, mut streamer) = streaming(&broker, config).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(broker.count("/api-quote-tokens"), 2);
+    streamer.say(&deltas(&[(SYMBOL_A, 0.5)])).await;
+    assert_eq!(delta(&client.quote().await), Some(0.5));
+    stop(client).await;
 }
 
 #[tokio::test]
