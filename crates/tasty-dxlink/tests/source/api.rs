@@ -152,7 +152,7 @@ async fn an_api_that_cannot_be_reached_is_tried_again() {
 #[tokio::test]
 async fn a_missing_account_is_named_and_stops_no_other() {
     let broker = Broker::start().await;
-    let accounts = |numbers: &[&str]| Some(numbers.iter().map(|it| AccountId::new(*it).unwrap()).collect::<Vec<_>>());
+    let accounts = |numbers: &[&str]| Some(numbers.iter().map(|it| AccountId::new(it).unwrap()).collect::<Vec<_>>());
     let mut config = broker.config();
     config.accounts = accounts(&["5WT00088", "5WT00001", "5WT00077"]);
     let report = tasty_dxlink::check(&config, &no_trust(), UnixNanos::EPOCH).await.unwrap();
