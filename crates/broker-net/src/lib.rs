@@ -49,6 +49,7 @@ pub mod outbound;
 pub mod plain;
 pub mod refresh;
 pub mod stall;
+mod tcp;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod text;

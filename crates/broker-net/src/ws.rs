@@ -8,10 +8,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::UrlError;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
+use crate::tcp;
 use crate::tls::is_certificate_fault;
 use crate::url::host_only;
 
@@ -30,7 +32,7 @@ pub struct DialSettings {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The largest message accepted from the other side.
     pub max_message_bytes: usize,
-    /// Limit for TCP, TLS and the upgrade together.
+    /// Limit for the look-up of the name, TCP, TLS and the upgrade together.
     pub within: Duration,
 }
 
@@ -68,7 +70,8 @@ pub enum DialError {
     },
 }
 
-/// Opens a websocket. `ws` is not encrypted: whoever made the URL has made sure that its host is this machine.
+/// Opens a websocket, at whichever address of the host answers first. `ws` is not encrypted: whoever made the URL has made
+/// sure that its host is this machine. A connection whose other end has vanished breaks within half a minute.
 ///
 /// # Errors
 /// [`DialError`].
@@ -98,7 +101,12 @@ pub async fn dial(url: &Url, settings: &DialSettings, tls: &Arc<rustls::ClientCo
         "wss" => Connector::Rustls(Arc::clone(tls)),
         _ => Connector::Plain,
     };
-    let dialled = connect_async_tls_with_config(request, Some(limits), true, Some(connector));
+    let dialled = async {
+        let name = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let port = url.port_or_known_default().ok_or(UrlError::UnsupportedUrlScheme)?;
+        let socket = tcp::connect(name, port).await?;
+        client_async_tls_with_config(request, socket, Some(limits), Some(connector)).await
+    };
     match timeout(settings.within, dialled).await {
         Ok(result) => result.map(|(socket, _)| socket).map_err(failed),
         Err(_) => Err(DialError::Timeout { host, after: settings.within }),

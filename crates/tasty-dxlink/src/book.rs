@@ -53,7 +53,8 @@ impl Book {
     /// Takes over what was found; gives an event for each account that could be read.
     ///
     /// # Errors
-    /// [`Error::CredentialsRejected`]: no other call will fare better. Everything else concerns one account.
+    /// [`Error::CredentialsRejected`], which the token service alone says: no other call will fare better. Everything else
+    /// concerns one account.
     pub(crate) fn update(&mut self, findings: Vec<Findings>, cx: &SourceContext) -> Result<Vec<SourceEvent>, Error> {
         let mut events = Vec::new();
         for Findings { account, result } in findings {
@@ -119,4 +120,27 @@ fn read(account: &AccountId, holdings: AccountHoldings, cx: &SourceContext) -> (
     }
     let observed_at = holdings.observed_at;
     (entry, PositionSnapshot { account_id: account.clone(), observed_at, positions })
+}
+
+#[cfg(test)]
+mod tests {
+    use greeks_model::testkit::context;
+
+    use super::*;
+
+    #[test]
+    fn only_refused_credentials_are_more_than_one_account() {
+        let (cx, _ends) = context(1, false);
+        let fails = |error| vec![Findings { account: AccountId::new("5WT00001").unwrap(), result: Err(error) }];
+        let mut book = Book::default();
+        for error in [
+            Error::AccessRefused { call: "x", reason: "x".into() },
+            Error::Status { call: "x", status: 401, reason: "x".into() },
+            Error::Forbidden { call: "x", reason: "x".into() },
+        ] {
+            assert!(matches!(book.update(fails(error), &cx).as_deref(), Ok([])));
+        }
+        assert_eq!(book.faults(), BookFaults { failed_accounts: 1, not_streamed: 0 });
+        assert!(book.update(fails(Error::CredentialsRejected { reason: "x".into() }), &cx).is_err());
+    }
 }

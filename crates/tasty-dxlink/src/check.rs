@@ -7,7 +7,7 @@ use broker_net::url::host_only;
 use greeks_model::{AccountId, UnixNanos};
 
 use crate::contracts;
-use crate::discovery::Discoverer;
+use crate::discovery::{Accounts, Discoverer, masked};
 use crate::rest::{Level, Rest};
 use crate::{Error, TastyConfig};
 
@@ -17,6 +17,8 @@ use crate::{Error, TastyConfig};
 pub struct CheckReport {
     /// The accounts that would be streamed.
     pub accounts: Vec<AccountId>,
+    /// Configured accounts that are not open.
+    pub missing_accounts: Vec<AccountId>,
     /// Open option positions in them.
     pub option_positions: usize,
     /// Option positions that cannot be understood.
@@ -31,9 +33,11 @@ pub struct CheckReport {
 
 impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let accounts: Vec<String> = self.accounts.iter().map(ToString::to_string).collect();
         writeln!(f, "credentials: accepted")?;
-        writeln!(f, "accounts: {}", if accounts.is_empty() { "none".into() } else { accounts.join(", ") })?;
+        writeln!(f, "accounts: {}", if self.accounts.is_empty() { "none".into() } else { masked(&self.accounts) })?;
+        if !self.missing_accounts.is_empty() {
+            writeln!(f, "configured and not open: {}", masked(&self.missing_accounts))?;
+        }
         writeln!(f, "option positions: {}, not understood: {}", self.option_positions, self.skipped_positions)?;
         writeln!(f, "quotes: {}", if self.delayed { "delayed (level demo)" } else { "live" })?;
         writeln!(f, "streamer: {}", self.streamer)?;
@@ -55,7 +59,7 @@ pub async fn check(
 ) -> Result<CheckReport, Error> {
     let endpoints = config.checked()?;
     let discoverer = Discoverer::new(Rest::new(config, endpoints.api, tls)?);
-    let accounts = discoverer.accounts(config).await?;
+    let Accounts { ids: accounts, missing: missing_accounts } = discoverer.accounts(config).await?;
     let (mut option_positions, mut skipped_positions) = (0, 0);
     for account in &accounts {
         let positions = discoverer.rest().positions(account).await?;
@@ -71,6 +75,7 @@ pub async fn check(
     let token = discoverer.rest().quote_token(now).await?;
     Ok(CheckReport {
         accounts,
+        missing_accounts,
         option_positions,
         skipped_positions,
         delayed: token.level == Level::Demo,

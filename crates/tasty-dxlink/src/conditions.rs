@@ -8,8 +8,10 @@ use crate::book::BookFaults;
 
 /// What an operator should know of a session that streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Conditions {
+pub(crate) struct Conditions<'a> {
     pub(crate) delayed: bool,
+    /// Configured accounts that are not open, masked.
+    pub(crate) missing_accounts: &'a str,
     pub(crate) book: BookFaults,
     pub(crate) silent: usize,
     pub(crate) channel_lost: bool,
@@ -18,11 +20,13 @@ pub(crate) struct Conditions {
     pub(crate) account_streamer_lost: bool,
 }
 
-impl fmt::Display for Conditions {
+impl fmt::Display for Conditions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut clauses = Clauses::new(f);
         let BookFaults { failed_accounts, not_streamed } = self.book;
         clauses.say(self.delayed, format_args!("quotes are delayed: the quote token is of level demo"))?;
+        let missing = self.missing_accounts;
+        clauses.say(!missing.is_empty(), format_args!("configured account(s) {missing} are not open"))?;
         clauses
             .say(failed_accounts > 0, format_args!("positions of {failed_accounts} account(s) could not be read"))?;
         clauses.say(not_streamed > 0, format_args!("{not_streamed} option position(s) cannot be streamed"))?;
@@ -44,6 +48,7 @@ mod tests {
     fn every_fault_is_told() {
         let none = Conditions {
             delayed: false,
+            missing_accounts: "",
             book: BookFaults::default(),
             silent: 0,
             channel_lost: false,
@@ -53,9 +58,16 @@ mod tests {
         assert_eq!(none.to_string(), "");
         assert_eq!(Conditions { silent: 2, ..none }.to_string(), "2 subscribed option(s) never had an event");
         let book = BookFaults { failed_accounts: 1, not_streamed: 3 };
-        let all =
-            Conditions { delayed: true, book, silent: 1, channel_lost: true, slow: true, account_streamer_lost: true };
+        let all = Conditions {
+            delayed: true,
+            missing_accounts: "··0077",
+            book,
+            silent: 1,
+            channel_lost: true,
+            slow: true,
+            account_streamer_lost: true,
+        };
         // Two of them have such a mark in them.
-        assert_eq!(all.to_string().split("; ").count(), 9, "{all}");
+        assert_eq!(all.to_string().split("; ").count(), 10, "{all}");
     }
 }

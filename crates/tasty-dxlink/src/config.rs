@@ -36,7 +36,7 @@ pub struct TastyConfig {
     /// Stocks and funds whose price is streamed too although nothing on them may be held, by their symbol; default none.
     /// A portfolio is weighted against one of them.
     pub benchmarks: Vec<String>,
-    /// Accounts to stream; default `None`: all open accounts of the customer.
+    /// Accounts to stream; default `None`: all open accounts of the customer. Those that are not open are told and left out.
     pub accounts: Option<Vec<AccountId>>,
     /// `product/version` as sent in `User-Agent`, which tastytrade requires on every call; default `greekd/<version>`.
     /// Also names the client in the DXLink SETUP.
@@ -49,7 +49,8 @@ pub struct TastyConfig {
     /// progress; default 10 s.
     pub step_timeout: Duration,
     /// The longest use of one quote token; default 23 h. Tokens live for 24 h, and what the streamer does at their end is
-    /// not documented: a new session with a new token begins before. A token that says it ends sooner is left sooner.
+    /// not documented: a new session with a new token begins before. A token that says it ends sooner is left sooner. Where
+    /// no other can be had, the session goes on until two minutes before the end of its own.
     pub quote_token_use: Duration,
     /// The keepalive time-out offered to and asked of the DXLink server; default 60 s. A message goes out every third
     /// of the smallest negotiated one; the link counts as dead after the larger of ours and the server's.
@@ -81,6 +82,9 @@ pub struct TastyConfig {
     pub chunk_pause: Duration,
     /// A subscribed option without any event for this long is reported; default 30 s.
     pub silent_after: Duration,
+    /// A channel that brings no event for this long, having brought some, is asked for one; default 45 s. One that does not
+    /// answer within `step_timeout` ends the session. The time doubles, up to an hour, each time that did not help.
+    pub quiet_after: Duration,
     /// Largest message accepted from the server; default 16 MiB. A larger one ends the session.
     pub max_message_bytes: usize,
 }
@@ -113,6 +117,7 @@ impl TastyConfig {
             chunk_symbols: 500,
             chunk_pause: Duration::from_millis(50),
             silent_after: Duration::from_secs(30),
+            quiet_after: Duration::from_secs(45),
             max_message_bytes: 16 << 20,
         }
     }
@@ -134,6 +139,7 @@ impl TastyConfig {
             ("position_poll", self.position_poll),
             ("account_heartbeat", self.account_heartbeat),
             ("silent_after", self.silent_after),
+            ("quiet_after", self.quiet_after),
         ];
         if let Some((setting, _)) = positive.into_iter().find(|(_, value)| value.is_zero()) {
             return Err(Error::configuration(setting, "must be longer than zero"));

@@ -42,6 +42,14 @@ pub(crate) struct AccountHoldings {
     pub(crate) skipped: usize,
 }
 
+/// Whose positions are streamed.
+#[derive(Debug)]
+pub(crate) struct Accounts {
+    pub(crate) ids: Vec<AccountId>,
+    /// Configured, and not open.
+    pub(crate) missing: Vec<AccountId>,
+}
+
 /// Finds positions and symbols by REST; remembers symbols.
 #[derive(Debug)]
 pub(crate) struct Discoverer {
@@ -61,19 +69,23 @@ impl Discoverer {
         &self.rest
     }
 
-    /// The open accounts to stream: those configured, or all. Called once per session.
-    pub(crate) async fn accounts(&self, config: &TastyConfig) -> Result<Vec<AccountId>, Error> {
+    /// The open accounts to stream: those configured, or all. One that has been closed stops no other. Called once per
+    /// session.
+    pub(crate) async fn accounts(&self, config: &TastyConfig) -> Result<Accounts, Error> {
         self.resolver.begin();
         let open = self.rest.accounts().await?;
-        let Some(chosen) = &config.accounts else { return Ok(open) };
-        match chosen.iter().find(|account| !open.contains(account)) {
-            None => Ok(chosen.clone()),
-            Some(missing) => {
-                let known: Vec<String> = open.iter().map(ToString::to_string).collect();
-                let known = if known.is_empty() { "there are none".into() } else { known.join(", ") };
-                Err(Error::UnknownAccount { missing: missing.to_string(), known })
-            }
+        let Some(chosen) = &config.accounts else { return Ok(Accounts { ids: open, missing: Vec::new() }) };
+        let (ids, missing): (Vec<_>, Vec<_>) = chosen.iter().cloned().partition(|account| open.contains(account));
+        if missing.is_empty() {
+            return Ok(Accounts { ids, missing });
         }
+        let names = masked(&missing);
+        if ids.is_empty() {
+            let known = if open.is_empty() { "there are none".into() } else { masked(&open) };
+            return Err(Error::UnknownAccount { missing: names, known });
+        }
+        tracing::warn!(missing = names, "configured accounts are not open; the others are streamed");
+        Ok(Accounts { ids, missing })
     }
 
     /// Reads the positions of all accounts, each on its own: one that fails does not hide the others.
@@ -140,4 +152,9 @@ impl Discoverer {
             tracing::warn!(symbol, why, "a position cannot be streamed");
         }
     }
+}
+
+/// Accounts by the ends of their numbers.
+pub(crate) fn masked(accounts: &[AccountId]) -> String {
+    accounts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

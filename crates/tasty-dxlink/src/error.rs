@@ -26,12 +26,23 @@ pub enum Error {
         #[source]
         source: reqwest::Error,
     },
-    /// tastytrade refused the refresh token or the client secret, or an access token fresh from them.
+    /// tastytrade refused the refresh token or the client secret.
     #[error(
         "tastytrade rejected the credentials ({reason}): create a new grant for the OAuth application at \
          my.tastytrade.com, then set the new refresh token and the application's client secret"
     )]
     CredentialsRejected {
+        /// What the API said.
+        reason: String,
+    },
+    /// tastytrade accepts the credentials, and twice, half a minute apart, has refused an access token fresh from them.
+    #[error(
+        "tastytrade refuses {call} although it accepts the credentials ({reason}): look at my.tastytrade.com whether the \
+         account is open and the grant has the scope read"
+    )]
+    AccessRefused {
+        /// What was asked.
+        call: &'static str,
         /// What the API said.
         reason: String,
     },
@@ -43,10 +54,10 @@ pub enum Error {
         /// What the API said.
         reason: String,
     },
-    /// An account of the configuration is not among the customer's open accounts.
-    #[error("account {missing} is not among the open accounts of these credentials ({known})")]
+    /// No account of the configuration is among the customer's open accounts.
+    #[error("setting accounts names {missing}, and no such account of these credentials is open ({known})")]
     UnknownAccount {
-        /// The configured account, masked.
+        /// The configured accounts, masked.
         missing: String,
         /// The accounts there are, masked.
         known: String,
@@ -169,6 +180,12 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
+    /// A channel brought nothing for too long, though the connection lives, and did not answer when asked.
+    #[error("a channel of the streamer brought nothing for {after:?} and does not answer")]
+    Stalled {
+        /// How long.
+        after: Duration,
+    },
     /// The streamer closed the connection.
     #[error("the streamer closed the connection with code {code} ({reason})")]
     Closed {
@@ -198,20 +215,21 @@ impl Error {
     }
 
     /// When a new session makes sense. The one case this cannot know is a refused quote token: the source gives a fresh
-    /// token one immediate try.
+    /// token one immediate try, and further ones ever more time.
     #[must_use]
     pub const fn retry(&self) -> Retry {
         match self {
             Self::Configuration { .. } | Self::Client { .. } | Self::UnknownAccount { .. } => {
                 Retry::Operator(OperatorReason::Configuration)
             }
-            Self::CredentialsRejected { .. } | Self::Forbidden { .. } => {
+            Self::CredentialsRejected { .. } | Self::AccessRefused { .. } | Self::Forbidden { .. } => {
                 Retry::Operator(OperatorReason::CredentialsRejected)
             }
             Self::UntrustedStreamer { .. } | Self::UntrustedPeer { .. } => {
                 Retry::Operator(OperatorReason::UntrustedPeer)
             }
             Self::RateLimited { retry_after: Some(delay), .. } => Retry::After(*delay),
+            Self::Stalled { .. } => Retry::Now,
             Self::RateLimited { retry_after: None, .. }
             | Self::Status { .. }
             | Self::NoAccessToken { .. }
@@ -271,6 +289,7 @@ mod tests {
                 operator(OperatorReason::Configuration),
             ),
             (Error::CredentialsRejected { reason: "x".into() }, operator(OperatorReason::CredentialsRejected)),
+            (Error::AccessRefused { call: "x", reason: "x".into() }, operator(OperatorReason::CredentialsRejected)),
             (Error::Forbidden { call: "x", reason: "x".into() }, operator(OperatorReason::CredentialsRejected)),
             (Error::UntrustedStreamer { url: "x".into(), reason: "x" }, operator(OperatorReason::UntrustedPeer)),
             (
@@ -289,6 +308,7 @@ mod tests {
             (Error::AccountStreamer { action: "connect".into(), text: "failed".into() }, Retry::Backoff),
             (Error::ChannelRefused { times: 5 }, Retry::Backoff),
             (Error::Silence { after: Duration::from_secs(65) }, Retry::Backoff),
+            (Error::Stalled { after: Duration::from_secs(56) }, Retry::Now),
             (Error::Closed { code: 1009, reason: String::new() }, Retry::Backoff),
             (Error::ConnectionLost { source: Some(io()) }, Retry::Backoff),
             (Error::MessageTooLarge { limit: 1 }, Retry::Backoff),

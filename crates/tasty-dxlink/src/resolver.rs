@@ -114,7 +114,8 @@ impl Resolver {
     /// The streamer symbol of an option; `None` when there is no way to know it.
     ///
     /// # Errors
-    /// [`Error::CredentialsRejected`] alone: an API in trouble is no reason to be without a symbol.
+    /// [`Error::CredentialsRejected`] alone, which the token service says: an API in trouble is no reason to be without a
+    /// symbol.
     pub(crate) async fn option(
         &self,
         row: &PositionRow,
@@ -321,4 +322,22 @@ struct Answer {
     found: Option<String>,
     /// Whether it will say the same next time.
     settled: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_refused_credentials_are_not_tolerated() {
+        for error in [
+            Error::AccessRefused { call: "x", reason: "x".into() },
+            Error::Status { call: "x", status: 401, reason: "x".into() },
+            Error::Forbidden { call: "x", reason: "x".into() },
+        ] {
+            let answer = Resolver::tolerate("x", Err(error)).unwrap();
+            assert!(answer.found.is_none() && !answer.settled);
+        }
+        assert!(Resolver::tolerate("x", Err(Error::CredentialsRejected { reason: "x".into() })).is_err());
+    }
 }

@@ -1,18 +1,20 @@
 //! The source: dial, authenticate, discover, drive.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use broker_net::ending::{is_protocol_violation, report_gap};
+use broker_net::ending::{is_protocol_violation, report_gap, report_gap_since};
+use broker_net::stall::StallPatience;
 use broker_net::ws::{DialSettings, Socket, dial};
-use greeks_model::{AccountId, GapReason, QuoteSource, Retry, SessionEnd, SourceContext, SourceError, SourceId};
+use greeks_model::{GapReason, QuoteSource, Retry, SessionEnd, SourceContext, SourceError, SourceId};
 use reqwest::Url;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
 use crate::book::Book;
 use crate::config::Endpoints;
-use crate::discovery::Discoverer;
+use crate::discovery::{Accounts, Discoverer, masked};
 use crate::driver::{Driver, Tools};
 use crate::metrics::Meter;
 use crate::rest::{Level, QuoteToken, Rest};
@@ -25,6 +27,9 @@ const SOURCE: &str = "tastytrade";
 const PROTOCOL: &str = "0.1";
 /// A token serves again after so many sessions in a row that the streamer has lost.
 const MOST_LOST: u32 = 2;
+/// After the second refusal of a quote token in a row; doubles from one to the next.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_REFUSAL_PAUSE: Duration = Duration::from_secs(900);
 /// The code of a websocket closed because a message was too big (RFC 6455, section 7.4.1).
 const MESSAGE_TOO_BIG: u16 = 1009;
 /// Subscription messages are not made smaller than this.
@@ -40,7 +45,7 @@ pub struct TastySource {
     discoverer: Arc<Discoverer>,
     book: Book,
     meter: Meter,
-    /// A token that was not at fault when its session ended before it began.
+    /// A token that was fetched for the next session, or was not at fault when its session ended before it began.
     token: Option<QuoteToken>,
     /// Sessions lost in a row with the same token.
     lost: u32,
@@ -48,6 +53,8 @@ pub struct TastySource {
     refused: u32,
     /// Largest subscription message, as far as learnt.
     chunk_bytes: usize,
+    /// With each channel that is quiet.
+    patience: [StallPatience; 2],
 }
 
 impl TastySource {
@@ -61,6 +68,7 @@ impl TastySource {
         Ok(Self {
             id,
             chunk_bytes: config.chunk_bytes,
+            patience: [StallPatience::new(config.quiet_after); 2],
             discoverer: Arc::new(Discoverer::new(Rest::new(&config, api, &tls)?)),
             config,
             tls,
@@ -79,9 +87,10 @@ impl TastySource {
             () = cx.cancelled() => return Ok(SessionEnd::Cancelled),
             ready = self.prepare(cx) => ready?,
         };
-        let Some(Ready { accounts, token, session, socket, renew_at }) = ready else {
+        let Some(Ready { accounts, token, session, socket }) = ready else {
             return Ok(SessionEnd::Cancelled);
         };
+        let missing = masked(&accounts.missing);
         let tools = Tools {
             cx,
             config: &self.config,
@@ -89,9 +98,9 @@ impl TastySource {
             tls: &self.tls,
             meter: &self.meter,
             account_streamer: self.account_streamer.as_ref(),
-            accounts,
-            delayed: token.level == Level::Demo,
-            renew_at,
+            accounts: accounts.ids,
+            missing_accounts: &missing,
+            token: token.clone(),
         };
         self.token = Some(token);
         let mut driver = Driver::new(tools, session, &mut self.book);
@@ -102,8 +111,17 @@ impl TastySource {
         if authorized {
             (self.refused, self.lost) = (0, 0);
         }
-        if let Some(reason) = result.as_ref().err().filter(|_| streamed).and_then(gap_reason) {
+        let stall = driver.stall();
+        for ((i, patience), came_for) in self.patience.iter_mut().enumerate().zip(driver.data_came_for()) {
+            patience.ended(stall.is_some_and(|stall| stall.channel == i), came_for);
+        }
+        if let Some(stall) = stall.filter(|_| streamed) {
+            report_gap_since(cx, stall.since, GapReason::Silence).await;
+        } else if let Some(reason) = result.as_ref().err().filter(|_| streamed).and_then(gap_reason) {
             report_gap(cx, reason).await;
+        }
+        if matches!(result, Ok(SessionEnd::Closed)) {
+            self.token = driver.take_next_token();
         }
         result
     }
@@ -111,8 +129,8 @@ impl TastySource {
     /// Everything before the stream. `None` when nobody takes the events any more.
     async fn prepare(&mut self, cx: &SourceContext) -> Result<Option<Ready>, Error> {
         let accounts = self.discoverer.accounts(&self.config).await?;
-        self.book.keep(&accounts);
-        let findings = Arc::clone(&self.discoverer).discover(accounts.clone(), cx.clone()).await;
+        self.book.keep(&accounts.ids);
+        let findings = Arc::clone(&self.discoverer).discover(accounts.ids.clone(), cx.clone()).await;
         if !findings.is_empty() && findings.iter().all(|it| it.result.is_err()) {
             // Not one account could be read: there is nothing to stream for.
             let error = findings.into_iter().find_map(|it| it.result.err());
@@ -124,7 +142,8 @@ impl TastySource {
                 return Ok(None);
             }
         }
-        let token = match self.token.take() {
+        let in_time = |token: &QuoteToken| Instant::now() < token.renew_at(self.config.quote_token_use);
+        let token = match self.token.take().filter(in_time) {
             Some(token) => token,
             None => self.discoverer.rest().quote_token(cx.now()).await?,
         };
@@ -135,18 +154,17 @@ impl TastySource {
             within: self.config.step_timeout,
         };
         let socket = dial(&token.url, &settings, &self.tls).await?;
-        tracing::info!(host = token.url.host_str(), accounts = accounts.len(), "connected to the streamer");
-        let now = Instant::now();
+        tracing::info!(host = token.url.host_str(), accounts = accounts.ids.len(), "connected to the streamer");
         let settings = Settings {
             chunk: ChunkLimits { bytes: self.chunk_bytes, symbols: self.config.chunk_symbols },
             delayed: token.level == Level::Demo,
+            quiet_after: self.patience.each_ref().map(StallPatience::next),
             uninvited: self.lost == 0,
             keep_payload: cx.keep_payload(),
             ..session_settings(&self.config, token.secret.clone())
         };
-        let session = Session::new(settings, now.into_std());
-        let renew_at = now + token.usable_for.min(self.config.quote_token_use);
-        Ok(Some(Ready { accounts, token, session, socket, renew_at }))
+        let session = Session::new(settings, Instant::now().into_std());
+        Ok(Some(Ready { accounts, token, session, socket }))
     }
 
     /// Draws the lessons of a failed session: smaller messages, or one immediate successor for a refused token.
@@ -167,9 +185,7 @@ impl TastySource {
         }
         if matches!(error, Error::Unauthorized) {
             self.refused = self.refused.saturating_add(1);
-            if self.refused == 1 {
-                return SourceError::new(Retry::Now, error);
-            }
+            return SourceError::new(after_refusals(self.refused), error);
         }
         error.into()
     }
@@ -184,6 +200,7 @@ impl QuoteSource for TastySource {
     async fn run_session(&mut self, cx: &SourceContext) -> Result<SessionEnd, SourceError> {
         cx.set_connecting()?;
         match self.session(cx).await {
+            Ok(SessionEnd::Closed) => Ok(SessionEnd::Closed),
             Ok(end) => {
                 self.token = None;
                 Ok(end)
@@ -195,11 +212,10 @@ impl QuoteSource for TastySource {
 
 /// What a session begins with.
 struct Ready {
-    accounts: Vec<AccountId>,
+    accounts: Accounts,
     token: QuoteToken,
     session: Session,
     socket: Socket,
-    renew_at: Instant,
 }
 
 /// The settings of a session with live data, whose payloads nobody keeps.
@@ -216,10 +232,19 @@ pub(crate) fn session_settings(config: &TastyConfig, token: SecretString) -> Set
         chunk: ChunkLimits { bytes: config.chunk_bytes, symbols: config.chunk_symbols },
         chunk_pause: config.chunk_pause,
         silent_after: config.silent_after,
+        quiet_after: [config.quiet_after; 2],
         delayed: false,
         uninvited: true,
         keep_payload: false,
     }
+}
+
+/// When to try again after so many quote tokens in a row were refused: the first one at once, with another. A streamer
+/// that refuses fresh ones is not asked four times a minute for ever, and each is a call of the API.
+fn after_refusals(refused: u32) -> Retry {
+    let Some(doublings) = refused.checked_sub(2) else { return Retry::Now };
+    let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
+    Retry::After(REFUSAL_PAUSE.saturating_mul(factor).min(LONGEST_REFUSAL_PAUSE))
 }
 
 /// The ends of a stream that say more than "disconnected", which its supervisor reports by itself.
@@ -231,5 +256,20 @@ fn gap_reason(error: &Error) -> Option<GapReason> {
             Some(GapReason::ProtocolViolation)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_tokens_are_tried_ever_more_rarely() {
+        let after = |seconds| Retry::After(Duration::from_secs(seconds));
+        let expected = [Retry::Now, after(60), after(120), after(240), after(480), after(900), after(900)];
+        for (refused, expected) in (1..).zip(expected) {
+            assert_eq!(after_refusals(refused), expected, "{refused}");
+        }
+        assert_eq!(after_refusals(u32::MAX), after(900));
     }
 }

@@ -4,6 +4,7 @@ mod betas;
 mod handover;
 mod inbound;
 mod positions;
+mod renewal;
 mod report;
 
 use std::pin::{Pin, pin};
@@ -27,11 +28,12 @@ use crate::book::Book;
 use crate::conditions::Conditions;
 use crate::discovery::{Discoverer, Findings};
 use crate::metrics::Meter;
-use crate::rest::BetaRow;
-use crate::session::Session;
+use crate::rest::{BetaRow, QuoteToken};
+use crate::session::{Session, Stall};
 use crate::{Error, TastyConfig};
 
 use positions::Watch;
+use renewal::Renewal;
 
 /// How long the last words of a session may take.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -46,9 +48,9 @@ pub(crate) struct Tools<'a> {
     /// `None`: positions are only polled.
     pub(crate) account_streamer: Option<&'a Url>,
     pub(crate) accounts: Vec<AccountId>,
-    pub(crate) delayed: bool,
-    /// When the quote token is to be replaced.
-    pub(crate) renew_at: Instant,
+    /// Configured accounts that are not open, masked.
+    pub(crate) missing_accounts: &'a str,
+    pub(crate) token: QuoteToken,
 }
 
 /// What goes on beside the stream.
@@ -59,6 +61,8 @@ enum Job {
     Signal(Box<Link>, Signal),
     /// The API has answered, or not, about the betas of these underlyings.
     Betas(Vec<String>, Result<Vec<BetaRow>, Error>),
+    /// The API has answered, or not, with a quote token for the next session.
+    Token(Box<Result<QuoteToken, Error>>),
 }
 
 /// One session from its first byte to its last.
@@ -70,10 +74,11 @@ pub(crate) struct Driver<'a> {
     outbound: Outbound,
     refresher: Refresher,
     watch: Watch,
+    renewal: Renewal,
     /// Each is looked at only when it has woken, so that a busy stream does not pay for them.
     jobs: FuturesUnordered<BoxFuture<'static, Job>>,
     streaming: bool,
-    conditions: Option<Conditions>,
+    conditions: Option<Conditions<'a>>,
 }
 
 impl<'a> Driver<'a> {
@@ -84,6 +89,7 @@ impl<'a> Driver<'a> {
         book.betas.begin(now.into_std());
         Self {
             refresher: Refresher::new(&tools.accounts, tools.config.position_poll, now.into_std()),
+            renewal: Renewal::new(&tools.token, tools.config.quote_token_use),
             handover: Handover::new(tools.cx.events()),
             outbound: Outbound::new(tools.config.step_timeout),
             tools,
@@ -104,6 +110,16 @@ impl<'a> Driver<'a> {
     /// Whether the streamer accepted the token.
     pub(crate) fn is_authorized(&self) -> bool {
         self.session.is_authorized()
+    }
+
+    /// The channel for whose sake the session has ended, if it was one's silence.
+    pub(crate) const fn stall(&self) -> Option<Stall> {
+        self.session.stall()
+    }
+
+    /// For how long each channel has brought events of its own accord.
+    pub(crate) fn data_came_for(&self) -> [Duration; 2] {
+        self.session.data_came_for()
     }
 
     /// Runs the session to its end and closes the socket in good order if that is possible within a second.
@@ -177,8 +193,7 @@ impl<'a> Driver<'a> {
 
     /// Does what is due; gives the end when the time has come for it.
     fn tick(&mut self, now: Instant) -> Result<Option<SessionEnd>, Error> {
-        if now >= self.tools.renew_at {
-            tracing::info!("the quote token is about to end; a new session takes a new one");
+        if self.renew(now) {
             return Ok(Some(SessionEnd::Closed));
         }
         if self.outbound.is_overdue(now) {
@@ -201,7 +216,7 @@ impl<'a> Driver<'a> {
     /// Sets the timer to the next thing that is due. A timer that rings too early does no harm, so that the frequent
     /// case, a frame that moves a deadline back, does not touch it.
     fn arm(&self, mut sleep: Pin<&mut Sleep>, now: Instant) {
-        let mut due = self.outbound.postpone(Instant::from_std(self.session.deadline()), now).min(self.tools.renew_at);
+        let mut due = self.outbound.postpone(Instant::from_std(self.session.deadline()), now).min(self.renewal.due());
         for other in [self.outbound.due(), self.handover.deadline(), self.positions_due(now), self.betas_due(now)]
             .into_iter()
             .flatten()

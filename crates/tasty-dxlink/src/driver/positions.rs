@@ -73,6 +73,10 @@ impl Driver<'_> {
                 self.on_betas(names, result);
                 Ok(())
             }
+            Job::Token(result) => {
+                self.on_token(*result);
+                Ok(())
+            }
         }
     }
 

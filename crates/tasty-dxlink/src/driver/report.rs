@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::Driver;
 use crate::conditions::Conditions;
+use crate::rest::Level;
 
 impl Driver<'_> {
     pub(super) fn announce(&mut self, now: Instant) {
@@ -15,7 +16,8 @@ impl Driver<'_> {
             return;
         }
         let conditions = Conditions {
-            delayed: self.tools.delayed,
+            delayed: self.tools.token.level == Level::Demo,
+            missing_accounts: self.tools.missing_accounts,
             book: self.book.faults(),
             silent: self.session.silent_options(),
             channel_lost: self.session.has_lost_channel(),

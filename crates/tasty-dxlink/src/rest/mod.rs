@@ -7,14 +7,16 @@ mod chains;
 mod instruments;
 mod oauth;
 mod quote_token;
+mod refusals;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 
 use broker_net::http::{Answer, Http, HttpConfig, HttpError};
 use broker_net::text::clean;
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::{Error, TastyConfig};
 
@@ -25,6 +27,7 @@ pub(crate) use oauth::AccessToken;
 pub(crate) use quote_token::{Level, QuoteToken};
 
 use oauth::Access;
+use refusals::Refusals;
 
 /// A client of the REST API with one access token, renewed when due. The credentials go to the configured host and
 /// nowhere else.
@@ -36,6 +39,7 @@ pub(crate) struct Rest {
     client_secret: SecretString,
     /// Held across the renewal on purpose: whoever comes second waits for the first one's token.
     access: Mutex<Access>,
+    refusals: StdMutex<Refusals>,
 }
 
 impl Rest {
@@ -54,6 +58,7 @@ impl Rest {
             refresh_token: Mutex::new(config.refresh_token.clone()),
             client_secret: config.client_secret.clone(),
             access: Mutex::default(),
+            refusals: StdMutex::default(),
         })
     }
 
@@ -61,24 +66,17 @@ impl Rest {
         &self.base
     }
 
-    /// A GET with the access token; a token refused although it is in force is renewed once. A page for people says nothing of
-    /// tokens, since a proxy shows it.
+    /// A GET with the access token; a token refused although it is in force is renewed once, unless that has just been in
+    /// vain. A page for people says nothing of tokens, since a proxy shows it.
     async fn get(&self, call: &'static str, path: &[&str], query: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
         let token = self.access_token(None).await?;
         let answer = self.get_with(&token, call, path, query).await?;
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Self::body_of(call, answer, &token);
+        if answer.status != StatusCode::UNAUTHORIZED || !self.refusals().may_renew(Instant::now()) {
+            return self.body_of(call, answer, &token);
         }
         let token = self.access_token(Some(token.number)).await?;
         let answer = self.get_with(&token, call, path, query).await?;
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Self::body_of(call, answer, &token);
-        }
-        if body::is_page(&answer.body) {
-            return Self::body_of(call, answer, &token);
-        }
-        let reason = body::reason(answer.status.as_u16(), &answer.body).text;
-        Err(Error::CredentialsRejected { reason: clean(&reason, &[token.secret.expose_secret()]) })
+        self.body_of(call, answer, &token)
     }
 
     async fn get_with(
@@ -95,11 +93,24 @@ impl Rest {
         self.send(call, request).await
     }
 
-    fn body_of(call: &'static str, answer: Answer, token: &AccessToken) -> Result<Vec<u8>, Error> {
+    fn body_of(&self, call: &'static str, answer: Answer, token: &AccessToken) -> Result<Vec<u8>, Error> {
         if answer.status.is_success() {
+            self.refusals().accepted();
             return Ok(answer.body);
         }
-        Err(failure(call, &answer, &[token.secret.expose_secret()]))
+        let error = failure(call, &answer, &[token.secret.expose_secret()]);
+        match error {
+            Error::Status { call, status: 401, reason }
+                if !body::is_page(&answer.body) && self.refusals().refused(Instant::now()) =>
+            {
+                Err(Error::AccessRefused { call, reason })
+            }
+            error => Err(error),
+        }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, Error> {

@@ -9,6 +9,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::{Rest, body};
 use crate::Error;
@@ -18,6 +19,8 @@ const CALL: &str = "GET /api-quote-tokens";
 /// tastytrade documents 24 hours.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 const RENEW_BEFORE_END: Duration = Duration::from_secs(600);
+/// A stream does without another token until then.
+const LEAVE_BEFORE_END: Duration = Duration::from_secs(120);
 
 /// What a token is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +39,27 @@ pub(crate) struct QuoteToken {
     pub(crate) level: Level,
     /// How long a session with it may last.
     pub(crate) usable_for: Duration,
+    asked_at: Instant,
+    /// How long it lives from then on.
+    life: Duration,
+}
+
+impl QuoteToken {
+    /// When to ask for another, so that no more than `most` of this one is used.
+    pub(crate) fn renew_at(&self, most: Duration) -> Instant {
+        self.asked_at + self.usable_for.min(most)
+    }
+
+    /// When to be done with it, with another in hand or without.
+    pub(crate) fn leave_at(&self) -> Instant {
+        self.asked_at + self.usable_for.max(self.life.saturating_sub(LEAVE_BEFORE_END))
+    }
 }
 
 impl Rest {
     /// Asks for a token; by `now` it is told how much of its life is left.
     pub(crate) async fn quote_token(&self, now: UnixNanos) -> Result<QuoteToken, Error> {
+        let asked_at = Instant::now();
         let answer = match self.get(CALL, &["api-quote-tokens"], &[]).await {
             // The code of a login without an opened account.
             Err(Error::Status { call, status, reason }) if reason.contains("customer_not_found") => {
@@ -49,11 +68,11 @@ impl Rest {
             }
             answer => answer?,
         };
-        read(&answer, self.base(), now)
+        read(&answer, self.base(), now, asked_at)
     }
 }
 
-fn read(answer: &[u8], api: &Url, now: UnixNanos) -> Result<QuoteToken, Error> {
+fn read(answer: &[u8], api: &Url, now: UnixNanos, asked_at: Instant) -> Result<QuoteToken, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "kebab-case")]
     struct Answer<'a> {
@@ -81,6 +100,8 @@ fn read(answer: &[u8], api: &Url, now: UnixNanos) -> Result<QuoteToken, Error> {
         url: check_streamer_url(&answer.dxlink_url, api)?,
         level: if level.trim().eq_ignore_ascii_case("demo") { Level::Demo } else { Level::Live },
         usable_for: usable_for(life),
+        asked_at,
+        life: life.min(LONGEST_LIFE),
     })
 }
 
@@ -93,6 +114,14 @@ fn usable_for(life: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl QuoteToken {
+        pub(crate) fn for_tests(asked_at: Instant, life: Duration) -> Self {
+            let url = "wss://localhost".parse().unwrap();
+            let usable_for = usable_for(life);
+            Self { secret: "canary".into(), url, level: Level::Live, usable_for, asked_at, life }
+        }
+    }
 
     #[test]
     fn tokens_are_used_until_well_before_their_end() {
@@ -117,6 +146,7 @@ mod tests {
                 format!(r#"{{"data":{{"token":"canary","dxlink-url":"{url}"{extra}}},"context":"/x"}}"#).as_bytes(),
                 &api,
                 now,
+                Instant::now(),
             )
         };
         let url = "wss://tasty-openapi-ws.dxfeed.com/realtime";

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::pulse::Pulse;
 use super::subscriptions::Subscriptions;
 use crate::Error;
 use crate::wire::EventKind;
@@ -47,12 +48,13 @@ pub(super) struct Channel {
     pub(super) number: u64,
     pub(super) state: State,
     pub(super) subscriptions: Subscriptions,
+    pub(super) pulse: Pulse,
     closures: u32,
 }
 
 impl Channel {
-    pub(super) fn new(purpose: Purpose) -> Self {
-        Self { purpose, number: 0, state: State::Idle, subscriptions: Subscriptions::default(), closures: 0 }
+    pub(super) fn new(purpose: Purpose, pulse: Pulse) -> Self {
+        Self { purpose, number: 0, state: State::Idle, subscriptions: Subscriptions::default(), pulse, closures: 0 }
     }
 
     pub(super) fn is_requested(&self, number: u64) -> bool {
@@ -76,6 +78,7 @@ impl Channel {
         }
         let pause = PAUSE_AFTER_CLOSURE * self.closures;
         self.state = State::Closed { retry_at: now + pause };
+        self.pulse.forget(&mut self.subscriptions);
         self.subscriptions.forget_sent();
         Ok(pause)
     }

@@ -10,6 +10,7 @@ mod channel;
 mod handshake;
 mod head_start;
 mod liveness;
+mod pulse;
 mod settings;
 mod silence;
 mod subscribing;
@@ -26,6 +27,7 @@ use greeks_model::{InstrumentId, SourceEvent, UnixNanos};
 use channel::{Channel, Purpose, State};
 use head_start::HeadStart;
 use liveness::Liveness;
+use pulse::Pulse;
 pub(crate) use settings::{Settings, Wanted};
 use silence::SilenceWatch;
 pub(crate) use subscriptions::ChunkLimits;
@@ -81,6 +83,16 @@ pub(crate) struct Session {
     liveness: Liveness,
     silence: SilenceWatch,
     lost_channel: Option<UnixNanos>,
+    stall: Option<Stall>,
+}
+
+/// A channel that has brought nothing for too long and did not answer when asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stall {
+    /// Its place in [`Settings::quiet_after`].
+    pub(crate) channel: usize,
+    /// When its last event came.
+    pub(crate) since: UnixNanos,
 }
 
 impl Session {
@@ -90,6 +102,7 @@ impl Session {
         let setup =
             Outgoing::Setup { version: &settings.version, keepalive: seconds, accept_keepalive: seconds }.to_text();
         let feed = Feed { keep_payload: settings.keep_payload, ..Feed::default() };
+        let [greeks, underlyings] = settings.quiet_after.map(|after| Pulse::new(after, settings.step_timeout, now));
         Self {
             feed,
             instruments: Vec::new(),
@@ -100,7 +113,7 @@ impl Session {
             auth: Auth::Unknown,
             step_due: Some(now + settings.step_timeout),
             uninvited_at: None,
-            channels: [Channel::new(Purpose::Greeks), Channel::new(Purpose::Underlyings)],
+            channels: [Channel::new(Purpose::Greeks, greeks), Channel::new(Purpose::Underlyings, underlyings)],
             next_channel: 1,
             next_chunk_at: now,
             head_start: HeadStart::new(settings.head_start),
@@ -108,6 +121,7 @@ impl Session {
             liveness: Liveness::new(settings.keepalive, settings.silence_margin, now),
             silence: SilenceWatch::new(settings.silent_after),
             lost_channel: None,
+            stall: None,
             settings,
         }
     }
@@ -137,6 +151,9 @@ impl Session {
         let [options, others] = &mut self.channels;
         options.subscriptions.want(greeks);
         others.subscriptions.want(underlyings);
+        for Channel { subscriptions, pulse, .. } in &mut self.channels {
+            pulse.wanted(now, subscriptions);
+        }
         self.answered = self.channels.iter().all(|channel| !channel.subscriptions.is_pending()) && self.answered;
         self.request_channels(now);
     }
@@ -149,6 +166,7 @@ impl Session {
             self.next_row = 0;
             self.feed.clear_rows();
         }
+        let waiting = self.feed.rows.len();
         let incoming = match wire::read(text, &mut self.feed) {
             Ok(incoming) => incoming,
             Err(defect) => return Ok(Received::Dropped(defect)),
@@ -160,6 +178,12 @@ impl Session {
                 for row in &self.feed.rows {
                     self.silence.answered(row.symbol);
                     self.head_start.heard(row.symbol);
+                }
+                let channel = self.channels.iter_mut().find(|it| it.is_live(channel));
+                if let (Some(Channel { subscriptions, pulse, .. }), Some(rows)) =
+                    (channel, self.feed.rows.get(waiting..))
+                {
+                    pulse.rows(rows, now, received_at, subscriptions);
                 }
                 return Ok(Received::Data);
             }
@@ -212,7 +236,7 @@ impl Session {
         }
         self.request_channels(now);
         self.silence.scan(now);
-        Ok(())
+        self.judge_pulses(now, reading)
     }
 
     /// The next message to send, if one may go out now. It counts as sent.
@@ -233,6 +257,7 @@ impl Session {
         let mut sooner = |other: Instant| deadline = deadline.min(other);
         self.step_due.into_iter().chain(self.uninvited_at).for_each(&mut sooner);
         self.silence.next_scan().into_iter().for_each(&mut sooner);
+        self.channels.iter().filter_map(|channel| channel.pulse.deadline()).for_each(&mut sooner);
         for channel in &self.channels {
             match channel.state {
                 State::Requested { due } => sooner(due),
@@ -304,6 +329,16 @@ impl Session {
         self.channels.iter().any(Channel::is_lost)
     }
 
+    /// The channel for whose sake the session has ended with [`Error::Stalled`].
+    pub(crate) const fn stall(&self) -> Option<Stall> {
+        self.stall
+    }
+
+    /// For how long each channel has brought events of its own accord.
+    pub(crate) fn data_came_for(&self) -> [Duration; 2] {
+        self.channels.each_ref().map(|channel| channel.pulse.came_for())
+    }
+
     /// How many instruments are subscribed.
     pub(crate) fn subscribed_instruments(&self) -> usize {
         let sent = self.channels.iter().flat_map(|channel| channel.subscriptions.sent());
@@ -330,6 +365,16 @@ impl Session {
         let [options, _] = &mut self.channels;
         options.subscriptions.repeat(silent.iter().map(|id| (EventKind::Greeks, *id)));
         silent.into_iter().map(|id| self.feed.symbols.text(id).to_owned()).collect()
+    }
+
+    fn judge_pulses(&mut self, now: Instant, reading: bool) -> Result<(), Error> {
+        for (i, Channel { subscriptions, pulse, .. }) in self.channels.iter_mut().enumerate() {
+            if let Some(after) = pulse.tick(now, reading, subscriptions) {
+                self.stall = pulse.last_at().map(|since| Stall { channel: i, since });
+                return Err(Error::Stalled { after });
+            }
+        }
+        Ok(())
     }
 
     fn pause_judgement(&mut self, now: Instant) {

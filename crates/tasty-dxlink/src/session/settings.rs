@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) chunk: ChunkLimits,
     pub(crate) chunk_pause: Duration,
     pub(crate) silent_after: Duration,
+    /// How long each channel may bring nothing before it is asked: that of Greeks, then that of underlyings.
+    pub(crate) quiet_after: [Duration; 2],
     /// Marks every update: the token is of level "demo".
     pub(crate) delayed: bool,
     pub(crate) keep_payload: bool,

@@ -76,6 +76,7 @@ impl Session {
                 self.silence.forget(self.feed.symbols.find(symbol));
             }
         }
+        channel.pulse.sent(now, &channel.subscriptions);
         self.next_chunk_at = now + self.settings.chunk_pause;
         self.answered = false;
         Some(Outgoing::FeedSubscription { channel: channel.number, chunk: &chunk }.to_text())

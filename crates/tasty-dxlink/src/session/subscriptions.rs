@@ -26,6 +26,8 @@ pub(crate) struct Subscriptions {
     sent: BTreeSet<Item>,
     /// Sent, and to be sent once more.
     again: BTreeSet<Item>,
+    /// Wanted, and taken off for a moment.
+    withheld: Option<Item>,
     remove: VecDeque<Item>,
     add: VecDeque<Item>,
 }
@@ -53,15 +55,29 @@ impl Subscriptions {
         }
     }
 
+    /// Takes one subscription off until it is withheld no more.
+    pub(crate) fn withhold(&mut self, item: Option<Item>) {
+        if self.withheld != item {
+            self.withheld = item;
+            self.plan();
+        }
+    }
+
     fn plan(&mut self) {
-        self.remove = self.sent.difference(&self.wanted).copied().collect();
+        let withheld = self.withheld;
+        let is_due = |item: &&Item| self.wanted.contains(*item) && withheld != Some(**item);
+        self.remove = self.sent.iter().filter(|item| !is_due(item)).copied().collect();
         self.again.retain(|item| self.wanted.contains(item));
         let missing = |item: &&Item| !self.sent.contains(*item) || self.again.contains(*item);
-        self.add = self.wanted.iter().filter(missing).copied().collect();
+        self.add = self.wanted.iter().filter(is_due).filter(missing).copied().collect();
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
         !self.wanted.is_empty()
+    }
+
+    pub(crate) fn wants(&self, item: Item) -> bool {
+        self.wanted.contains(&item)
     }
 
     /// Whether anything is left to send.

@@ -30,7 +30,7 @@ fn message(mut cursor: Cursor<'_>, feed: &mut Feed) -> Option<u64> {
     cursor.pass(br#"{"type":"FEED_DATA","channel":"#)?;
     let channel = u64::try_from(cursor.integer()?).ok()?;
     cursor.pass(br#","data":["#)?;
-    let Feed { symbols, channels, rows, tally, keep_payload } = feed;
+    let Feed { symbols, channels, rows, tally, keep_payload, .. } = feed;
     let layouts = channels.iter().find(|layouts| layouts.number == channel)?;
     let mut defect = None;
     let mut reader = Reader { layouts, symbols, rows, tally, defect: &mut defect, keep_payload: *keep_payload };

@@ -83,7 +83,7 @@ impl Reader<'_> {
     pub(super) fn finish<E: Error>(
         &mut self,
         kind: EventKind,
-        draft: Draft,
+        mut draft: Draft,
         payload: Option<Box<str>>,
     ) -> Result<(), E> {
         self.tally.odd_values += u64::from(draft.odd_values);
@@ -105,6 +105,9 @@ impl Reader<'_> {
         }
         if self.rows.len() >= MAX_ROWS {
             return Err(self.broken(Defect::TooManyRows));
+        }
+        for field in self.layouts.of(kind).lost() {
+            draft.numbers.field_mut(*field).get_or_insert(f64::NAN);
         }
         self.rows.push(Row { kind, symbol, time: draft.time, numbers: draft.numbers, payload });
         Ok(())

@@ -20,6 +20,11 @@ impl EventKind {
         }
     }
 
+    /// One bit of its own, for sets of kinds.
+    pub(crate) const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
     /// The name in metric labels.
     pub(crate) const fn label(self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rustc_hash::FxHashMap;
 use serde_json::value::RawValue;
 
-use super::event::{EventKind, Numbers};
+use super::event::{EventKind, NumberField, Numbers};
 use super::layout::{ChannelLayouts, Layout};
 
 /// The most rows one message may hold. A message of the largest accepted size holds fewer unless its rows are shorter
@@ -99,6 +99,8 @@ pub(crate) struct Tally {
 pub(crate) struct Feed {
     pub(crate) symbols: Symbols,
     pub(crate) channels: Vec<ChannelLayouts>,
+    /// The doubles that a FEED_CONFIG has ever named, on whichever channel.
+    pub(crate) negotiated: Vec<(EventKind, NumberField)>,
     pub(crate) rows: Vec<Row>,
     pub(crate) tally: Tally,
     pub(crate) keep_payload: bool,
@@ -116,8 +118,8 @@ impl Feed {
         self.channels.retain(|layouts| layouts.number != channel);
     }
 
-    /// Takes over the fields a FEED_CONFIG names; types it leaves out keep what they have. Returns how many entries
-    /// could not be used.
+    /// Takes over the fields a FEED_CONFIG names; types it leaves out keep what they have. A field that is named no more is
+    /// unknown from now on, which differs from one that never was. Returns how many entries could not be used.
     pub(crate) fn configure(&mut self, channel: u64, event_fields: &RawValue) -> u32 {
         let Some(layouts) = self.channels.iter_mut().find(|layouts| layouts.number == channel) else {
             return 0;
@@ -133,7 +135,13 @@ impl Feed {
             let Some(kind) = EventKind::from_name(&name) else { continue };
             let names: Vec<String> = serde_json::from_str(fields.get()).unwrap_or_default();
             match Layout::negotiated(names.iter().map(String::as_str)) {
-                Some(layout) => layouts.set(kind, layout),
+                Some(mut layout) => {
+                    layout.follow(self.negotiated.iter().filter(|(of, _)| *of == kind).map(|(_, field)| *field));
+                    let new = layout.numbers().map(|field| (kind, field));
+                    let new: Vec<_> = new.filter(|named| !self.negotiated.contains(named)).collect();
+                    self.negotiated.extend(new);
+                    layouts.set(kind, layout);
+                }
                 None => unusable += 1,
             }
         }
@@ -146,5 +154,63 @@ impl Feed {
         if self.rows.capacity() > KEPT_ROWS {
             self.rows.shrink_to(KEPT_ROWS);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read;
+    use super::super::tests::{bits, configure, feed};
+    use super::*;
+
+    /// A FEED_CONFIG that lists the symbol and these fields of Greeks.
+    fn list(feed: &mut Feed, channel: u64, fields: &str) {
+        let text = format!(
+            r#"{{"type":"FEED_CONFIG","channel":{channel},"eventFields":{{"Greeks":["eventSymbol"{fields}]}}}}"#
+        );
+        assert_eq!(configure(feed, &text), 0);
+    }
+
+    /// The delta, gamma and vega of the one row in `data`, by each reader.
+    fn read_row(feed: &mut Feed, channel: u64, data: &str) -> [Option<u64>; 3] {
+        let usual = format!(r#"{{"type":"FEED_DATA","channel":{channel},"data":{data}}}"#);
+        let turned = format!(r#"{{"data":{data},"channel":{channel},"type":"FEED_DATA"}}"#);
+        let mut all = Vec::new();
+        for (text, keep_payload) in [(&usual, false), (&usual, true), (&turned, false)] {
+            feed.clear_rows();
+            feed.keep_payload = keep_payload;
+            read(text, feed).unwrap();
+            let [(_, _, _, numbers)] = &bits(&feed.rows)[..] else { panic!("{:?}", feed.rows) };
+            all.push([numbers[2], numbers[3], numbers[6]]);
+        }
+        feed.keep_payload = false;
+        assert!(all.iter().all(|numbers| *numbers == all[0]), "{all:?}");
+        all[0]
+    }
+
+    #[test]
+    fn a_field_that_is_listed_no_more_is_unknown_and_one_that_never_was_is_absent() {
+        const UNKNOWN: Option<u64> = Some(u64::MAX);
+        let known = |value: f64| Some(value.to_bits());
+        let mut feed = feed();
+        list(&mut feed, 1, r#","delta","gamma""#);
+        let compact = read_row(&mut feed, 1, r#"["Greeks",[".A",0.5,0.25]]"#);
+        assert_eq!(compact, [known(0.5), known(0.25), None]);
+        list(&mut feed, 1, r#","delta""#);
+        let compact = read_row(&mut feed, 1, r#"["Greeks",[".A",0.5]]"#);
+        assert_eq!(compact, [known(0.5), UNKNOWN, None]);
+        let full = read_row(&mut feed, 1, r#"[{"eventType":"Greeks","eventSymbol":".A","delta":0.5}]"#);
+        assert_eq!(full, [known(0.5), UNKNOWN, None]);
+        // As unlisted as before, and there all the same.
+        let full = read_row(&mut feed, 1, r#"[{"eventType":"Greeks","eventSymbol":".A","delta":0.5,"gamma":0.75}]"#);
+        assert_eq!(full, [known(0.5), known(0.75), None]);
+        // The channel closes and opens again under another number.
+        feed.close(1);
+        feed.open(5);
+        list(&mut feed, 5, r#","vega""#);
+        assert_eq!(read_row(&mut feed, 5, r#"["Greeks",[".A",0.125]]"#), [UNKNOWN, UNKNOWN, known(0.125)]);
+        list(&mut feed, 5, r#","vega","gamma","delta""#);
+        let again = read_row(&mut feed, 5, r#"["Greeks",[".A",0.125,0.25,0.5]]"#);
+        assert_eq!(again, [known(0.5), known(0.25), known(0.125)]);
     }
 }

@@ -307,7 +307,7 @@ impl Envelope<'_> {
 
     /// Data whose kind and channel came first, as real servers write it.
     fn data_in_place<'de, A: MapAccess<'de>>(&mut self, channel: u64, map: &mut A) -> Result<(), A::Error> {
-        let Feed { symbols, channels, rows, tally, keep_payload } = &mut *self.feed;
+        let Feed { symbols, channels, rows, tally, keep_payload, .. } = &mut *self.feed;
         let Some(layouts) = channels.iter().find(|layouts| layouts.number == channel) else {
             tally.unknown_channels += 1;
             return map.next_value::<IgnoredAny>().map(|_| ());
@@ -319,7 +319,7 @@ impl Envelope<'_> {
     /// Data that stood before its kind or channel: the order of keys is not promised.
     fn late_data<E: Error>(&mut self, fields: &Fields<'_>) -> Result<(), E> {
         let Some(data) = fields.data.filter(|_| !fields.data_read) else { return Ok(()) };
-        let Feed { symbols, channels, rows, tally, keep_payload } = &mut *self.feed;
+        let Feed { symbols, channels, rows, tally, keep_payload, .. } = &mut *self.feed;
         let Some(layouts) = channels.iter().find(|layouts| Some(layouts.number) == fields.channel) else {
             tally.unknown_channels += 1;
             return Ok(());

@@ -6,6 +6,8 @@ use super::event::{Column, EventKind, NumberField};
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     columns: Vec<Named>,
+    /// Doubles that events of this type once had and now lack: what they said before holds no more.
+    lost: Vec<NumberField>,
 }
 
 /// A column and the text that introduces it in a payload: its name as a JSON key, with the colon.
@@ -35,7 +37,16 @@ impl Layout {
             // Writing a text as JSON cannot fail; an empty key would only spoil the payload, never a value.
             key: serde_json::to_string(name).map(|key| key + ":").unwrap_or_default().into_boxed_str(),
         };
-        Self { columns: fields.map(named).collect() }
+        Self { columns: fields.map(named).collect(), lost: Vec::new() }
+    }
+
+    /// Takes note of the doubles that events of this type had under former layouts of the session.
+    pub(crate) fn follow(&mut self, former: impl Iterator<Item = NumberField>) {
+        self.lost = former.filter(|field| self.numbers().all(|own| own != *field)).collect();
+    }
+
+    pub(crate) fn lost(&self) -> &[NumberField] {
+        &self.lost
     }
 
     pub(crate) fn columns(&self) -> &[Named] {

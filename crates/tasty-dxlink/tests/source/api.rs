@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::fake::*;
 use futures_util::StreamExt;
-use greeks_model::{AccountId, Instrument, OperatorReason, Retry, SessionEnd, SourceEvent, UnixNanos};
+use greeks_model::{AccountId, Instrument, OperatorReason, Retry, SessionEnd, SessionState, SourceEvent, UnixNanos};
 
 const ASK_A: &str = "/instruments/equity-options/AAPL%20%20261218C00232500";
 
@@ -78,7 +78,8 @@ async fn each_refusal_of_the_api_has_its_remedy() {
         ("/oauth/token", Reply::status(401, r#"{"error_code":"invalid_client"}"#), rejected.clone()),
         ("/oauth/token", Reply::status(503, "<html>"), Retry::Backoff),
         ("/oauth/token", Reply::ok("<html>"), Retry::Backoff),
-        ("/accounts", Reply::status(401, ""), rejected.clone()),
+        // The token service has just accepted the credentials.
+        ("/accounts", Reply::status(401, ""), Retry::Backoff),
         ("/accounts", Reply::status(403, r#"{"error":{"code":"insufficient_scope"}}"#), rejected),
         (
             "/accounts",
@@ -109,6 +110,35 @@ async fn each_refusal_of_the_api_has_its_remedy() {
 }
 
 #[tokio::test]
+async fn a_refused_call_never_ends_a_session_whose_credentials_are_accepted() {
+    let broker = Broker::start().await;
+    let unauthorized = || Reply::status(401, r#"{"error":{"code":"unauthorized","message":"x"}}"#);
+    // The symbol of one position is asked for, and known without an answer.
+    broker.answer("/instruments/", unauthorized());
+    broker.answer("/option-chains/", unauthorized());
+    let mut config = broker.config();
+    config.position_poll = Duration::from_millis(50);
+    let mut client = Client::new(config, 1024);
+    client.start();
+    let mut streamer = broker.subscribe().await;
+    streamer.say(CONFIG).await;
+    client.state(connected).await;
+    assert!(broker.count("/instruments/") > 0);
+    assert_eq!(broker.count("/oauth/token"), 2, "not a token for each call");
+    broker.answer("/5WT00002/positions", unauthorized());
+    let told = client.state(|state| *state != SessionState::Connected).await;
+    assert_eq!(told, SessionState::Degraded { reason: "positions of 1 account(s) could not be read".into() });
+    let polls = broker.count("/5WT00001/positions");
+    while broker.count("/5WT00001/positions") < polls + 5 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    streamer.say(&deltas(&[(SYMBOL_A, 0.5)])).await;
+    assert_eq!(delta(&client.quote().await), Some(0.5), "the stream goes on");
+    assert_eq!(broker.count("/oauth/token"), 2);
+    stop(client).await;
+}
+
+#[tokio::test]
 async fn an_api_that_cannot_be_reached_is_tried_again() {
     let broker = Broker::start().await;
     let mut config = broker.config();
@@ -120,16 +150,34 @@ async fn an_api_that_cannot_be_reached_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_missing_account_is_named() {
+async fn a_missing_account_is_named_and_stops_no_other() {
     let broker = Broker::start().await;
+    let accounts = |numbers: &[&str]| Some(numbers.iter().map(|it| AccountId::new(it).unwrap()).collect::<Vec<_>>());
     let mut config = broker.config();
-    config.accounts = Some(vec![AccountId::new("5WT00002").unwrap(), AccountId::new("5WT00077").unwrap()]);
+    config.accounts = accounts(&["5WT00088", "5WT00001", "5WT00077"]);
+    let report = tasty_dxlink::check(&config, &no_trust(), UnixNanos::EPOCH).await.unwrap();
+    assert_eq!(Some(report.missing_accounts.clone()), accounts(&["5WT00088", "5WT00077"]));
+    assert_eq!(Some(report.accounts.clone()), accounts(&["5WT00001"]));
+    let lines = report.to_string();
+    assert!(lines.contains("\naccounts: ··0001\nconfigured and not open: ··0088, ··0077\n"), "{lines}");
+    let mut client = Client::new(config.clone(), 64);
+    client.start();
+    let mut streamer = broker.subscribe().await;
+    streamer.say(CONFIG).await;
+    let told = client.state(|state| matches!(state, SessionState::Degraded { .. })).await;
+    assert_eq!(told, SessionState::Degraded { reason: "configured account(s) ··0088, ··0077 are not open".into() });
+    streamer.say(&deltas(&[(SYMBOL_A, 0.5)])).await;
+    assert_eq!(delta(&client.quote().await), Some(0.5));
+    assert_eq!(broker.count("/5WT00077/") + broker.count("/5WT00088/"), 0);
+    stop(client).await;
+
+    config.accounts = accounts(&["5WT00088", "5WT00077"]);
     let mut client = Client::new(config, 64);
     client.start();
     let error = client.failure().await;
     assert_eq!(error.retry, Retry::Operator(OperatorReason::Configuration));
     let text = error.cause.to_string();
-    assert!(text.contains("··0077") && text.contains("··0001, ··0002"), "{text}");
+    assert!(text.contains("··0088, ··0077") && text.contains("··0001, ··0002"), "{text}");
 }
 
 #[tokio::test]

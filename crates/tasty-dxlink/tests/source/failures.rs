@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::fake::*;
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use greeks_model::{GapReason, Instrument, OperatorReason, Retry, SessionEnd, SessionState, SourceEvent, UnixNanos};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
@@ -66,6 +66,45 @@ async fn f01_a_freeze_is_noticed_and_left() {
     streamer.say(&deltas(&[(SYMBOL_A, 0.5)])).await;
     assert_eq!(delta(&client.quote().await), Some(0.5));
     stop(client).await;
+}
+
+#[tokio::test]
+async fn f01_a_feed_that_stops_while_keepalive_goes_on_is_left_and_next_time_later() {
+    let broker = Broker::start().await;
+    let mut config = one_account(broker.config());
+    config.quiet_after = Duration::from_millis(400);
+    config.step_timeout = Duration::from_millis(500);
+    let mut client = Client::new(config, 64);
+    for quiet in [400, 800] {
+        client.start();
+        let mut streamer = broker.subscribe().await;
+        streamer.say(CONFIG).await;
+        streamer.say(&deltas(&[(SYMBOL_A, 0.5)])).await;
+        let SourceEvent::Quote { update, .. } = client.quote().await else { panic!() };
+        let heard = Instant::now();
+        let change = streamer.expect("FEED_SUBSCRIPTION").await;
+        assert!(change.contains("remove") && change.contains(SYMBOL_A) && !change.contains("add"), "{change}");
+        assert!(heard.elapsed() >= Duration::from_millis(quiet - 50), "{:?}", heard.elapsed());
+        let (mut sink, mut stream) = streamer.socket.split();
+        let beating = tokio::spawn(async move {
+            while sink.send(Message::text(r#"{"type":"KEEPALIVE","channel":0}"#)).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        client.ends.clock.advance(Duration::from_secs(60));
+        let Some(Ok(Message::Text(change))) = stream.next().await else { panic!() };
+        assert!(change.contains("add") && change.contains(SYMBOL_A) && !change.contains("remove"), "{change}");
+        let error = client.failure().await;
+        assert_eq!(error.retry, Retry::Now);
+        assert!(error.cause.to_string().contains("does not answer"), "{}", error.cause);
+        let SourceEvent::Gap { since, reason } = client.quote().await else { panic!() };
+        assert_eq!(
+            (since, reason),
+            (update.received_at, GapReason::Silence),
+            "since the last event, not the last beat"
+        );
+        beating.abort();
+    }
 }
 
 #[tokio::test]
@@ -240,8 +279,38 @@ async fn f07_a_session_makes_room_for_a_new_token_before_the_old_one_ends() {
         assert!(streamer.until_closed().await, "with a good-bye");
         assert!(began.elapsed() < Duration::from_secs(2));
         assert_eq!(client.end().await.unwrap(), SessionEnd::Closed, "an ordinary end: the next session begins at once");
+        assert_eq!(broker.count("/api-quote-tokens"), tokens.len() + 1, "with its token in hand");
     }
     assert_ne!(tokens[0], tokens[1]);
+}
+
+#[tokio::test]
+async fn f07_a_session_goes_on_while_no_other_token_can_be_had() {
+    let broker = Broker::start().await;
+    let mut config = broker.config();
+    config.quote_token_use = Duration::from_millis(700);
+    let (mut client, mut streamer) = streaming(&broker, config.clone()).await;
+    broker.answer("/api-quote-tokens", Reply::status(503, "<html>"));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        streamer.say(&deltas(&[(SYMBOL_A, began.elapsed().as_secs_f64())])).await;
+        assert!(delta(&client.quote().await).is_some());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(broker.count("/api-quote-tokens"), 2, "asked again, though not at once");
+    stop(client).await;
+
+    // The customer's one token, handed out again: nothing is won by another session.
+    let broker = Broker::start().await;
+    let body = format!(r#"{{"data":{{"token":"{QUOTE}","dxlink-url":"{}","level":"api"}}}}"#, broker.streamer);
+    broker.answer("/api-quote-tokens", Reply::ok(body));
+    config.api_url = broker.config().api_url;
+    let (mut client, mut streamer) = streaming(&broker, config).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(broker.count("/api-quote-tokens"), 2);
+    streamer.say(&deltas(&[(SYMBOL_A, 0.5)])).await;
+    assert_eq!(delta(&client.quote().await), Some(0.5));
+    stop(client).await;
 }
 
 #[tokio::test]

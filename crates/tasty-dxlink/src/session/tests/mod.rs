@@ -2,6 +2,7 @@
 
 mod opening;
 mod order;
+mod pulse;
 mod stream;
 
 use greeks_model::{Flags, Instrument, InstrumentTable, QuoteUpdate, Underlying};
@@ -37,6 +38,8 @@ fn settings() -> Settings {
         chunk_pause: Duration::from_millis(50),
         uninvited: true,
         silent_after: Duration::from_secs(30),
+        // No test of other rules is to see a question.
+        quiet_after: [Duration::from_secs(86_400); 2],
         delayed: false,
         keep_payload: false,
     }
