@@ -9,6 +9,7 @@ mod support;
 mod analysts;
 mod committer;
 mod exactly_once;
+mod failover;
 mod health;
 mod history;
 mod journal_exactly_once;
