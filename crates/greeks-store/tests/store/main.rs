@@ -26,6 +26,7 @@ mod queries;
 mod recount;
 mod resume;
 mod roles;
+mod servers;
 mod standby;
 mod stored_minutes;
 mod trades;
