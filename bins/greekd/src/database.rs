@@ -7,6 +7,7 @@ use std::time::Duration;
 use greeks_store::private::{PrivateConfig, PrivateError, PrivateServer, running_elsewhere};
 use greeks_store::{
     CommitterState, CommitterStatus, DatabaseConfig, MigrateError, Queries, QueryError, TlsSettings, migrate,
+    tokio_postgres,
 };
 
 use crate::exit::{Code, Failure, chain};
@@ -115,7 +116,17 @@ impl Database {
         }
     }
 
+    /// What it means that the database cannot be used, and what to do. One that has answered need not be started.
     pub(crate) fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
+        match Answer::of(error) {
+            Some(Answer::WrongLogin) if self.chosen_by != PRIVATE => return self.login_refused(error),
+            Some(Answer::NoDatabase) if self.chosen_by != PRIVATE => {
+                let (name, address) = (self.config.database(), self.config.address());
+                return Failure::new(Code::Unavailable, format!("there is no database {name} at {address}"))
+                    .remedy(format!("create it, or correct {}", self.chosen_by));
+            }
+            _ => {}
+        }
         let what = format!("the database at {} cannot be used: {}", self.config.address(), chain(error));
         let failure = Failure::new(Code::Unavailable, what);
         match self.chosen_by {
@@ -124,6 +135,17 @@ impl Database {
                 "start it, or correct {name}; without such a setting greekd runs a PostgreSQL of its own"
             )),
         }
+    }
+
+    fn login_refused(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
+        let (user, address) = (self.config.user(), self.config.address());
+        let what = format!("the database at {address} does not let the user {user} in: {}", chain(error));
+        let login = match self.chosen_by {
+            "DATABASE_URL" => "user and password in DATABASE_URL",
+            name if name.starts_with("PG") => "PGUSER and PGPASSWORD, or the password file",
+            _ => "DB_USER and DB_PASS",
+        };
+        Failure::new(Code::Credentials, what).remedy(format!("correct {login}, or let that user in at the server"))
     }
 
     /// Adds what earlier processes stored last, so that it is not stored again, and the gaps they left open; returns what
@@ -204,6 +226,32 @@ impl Database {
             Some(server) => server.stop_within(SERVER_STOP).await,
             None => Ok(()),
         }
+    }
+}
+
+/// What a database that runs has answered to somebody who wanted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// The user or the password is wrong, or a password is wanted and none is given.
+    WrongLogin,
+    NoDatabase,
+}
+
+impl Answer {
+    fn of(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        causes.filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).find_map(|refused| {
+            match refused.code().map(|code| code.code()) {
+                // Class 28 is "Invalid Authorization Specification".
+                Some(code) if code.starts_with("28") => Some(Self::WrongLogin),
+                Some("3D000") => Some(Self::NoDatabase),
+                Some(_) => None,
+                // The driver does not send what it does not have, and has no code for that.
+                None => std::error::Error::source(refused)
+                    .is_some_and(|cause| cause.to_string() == "password missing")
+                    .then_some(Self::WrongLogin),
+            }
+        })
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) enum Code {
     Unavailable = 69,
     /// The disk or the data directory refuses.
     Disk = 74,
-    /// A broker refused the credentials, or wants a person to log in.
+    /// A broker or the database refused the credentials, or a broker wants a person to log in.
     Credentials = 77,
     /// The configuration is wrong.
     Config = 78,

@@ -102,3 +102,45 @@ async fn partitions_are_listed_and_roles_are_made() {
     assert!(db(home.path(), &["partitions"], &other).status.success());
     server.stop().await.unwrap();
 }
+
+/// A server that answers and refuses is not to be started: it is the login that has to be corrected.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_is_refused_is_77_and_says_what_to_correct() {
+    let home = scratch();
+    let server = PrivateServer::start(PrivateConfig::throwaway(home.path().join("data"))).await.unwrap();
+    let cluster = home.path().join("data/pg/data");
+    let hba = std::fs::read_to_string(cluster.join("pg_hba.conf")).unwrap();
+    let hba = format!("local all stranger scram-sha-256\n{hba}");
+    std::fs::write(cluster.join("pg_hba.conf"), hba).unwrap();
+    execute(&server.config(), "CREATE ROLE stranger LOGIN PASSWORD 'right'").await;
+    execute(&server.config(), "SELECT pg_reload_conf()").await;
+    let socket = DatabaseConfig::new(server.config()).address();
+    let url = |login: &str, name: &str| format!("host={socket} user={login} dbname={name}");
+    let listed = |text: &str| {
+        let ended = db(home.path(), &["migrate"], &[("DATABASE_URL", text)]);
+        (ended.status.code(), format!("{}{}", self::text(&ended.stderr), self::text(&ended.stdout)))
+    };
+    for login in ["stranger password=canary", "stranger"] {
+        let (code, said) = listed(&url(login, "greekd"));
+        assert_eq!(code, Some(77), "{said}");
+        assert!(said.contains("correct user and password in DATABASE_URL") && said.contains("stranger"), "{said}");
+        assert!(!said.contains("start it") && !said.contains("canary"), "{said}");
+    }
+    let (code, said) = listed(&url("greekd", "nowhere"));
+    assert_eq!(code, Some(69), "{said}");
+    assert!(
+        said.contains("there is no database nowhere") && said.contains("create it, or correct DATABASE_URL"),
+        "{said}"
+    );
+    // What is asked through the pool says the same, without the pool's own words.
+    let mut check = Command::new(env!("CARGO_BIN_EXE_greekd"));
+    check.arg("check").current_dir(home.path()).env_clear().env("HOME", home.path());
+    check
+        .env("GREEKD_DATA_DIR", home.path().join("other"))
+        .env("DATABASE_URL", url("stranger password=canary", "greekd"));
+    let said = check.output().unwrap();
+    let said = text(&said.stdout);
+    assert!(said.contains("correct user and password in DATABASE_URL"), "{said}");
+    assert!(!said.contains("creating a new object") && !said.contains("canary"), "{said}");
+    server.stop().await.unwrap();
+}

@@ -1,18 +1,114 @@
-//! One connection to the database, closed when it is dropped.
+//! Connections to the database: the way to one of its servers, and one connection, closed when it is dropped.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_postgres::config::{SslMode as Driver, TargetSessionAttrs};
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, NoTls, Socket};
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::database::DatabaseConfig;
 use crate::tls::TlsSetupError;
 
-/// Dial, TLS and authentication together.
+/// Dial, TLS and authentication together, with one server.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A connection and the task that carries its bytes.
+pub(crate) type Connected = (Client, JoinHandle<()>);
+
+/// Connects to the first of the servers that will do. The last good one is tried first, and one that keeps silent last: whoever
+/// is cut off while it waits comes further the next time.
+pub(crate) struct Dialer {
+    servers: Vec<Config>,
+    tls: Option<MakeRustlsConnect>,
+    last_good: Arc<AtomicUsize>,
+    /// Of several servers one that takes writes is wanted, but another one will do.
+    prefers_writer: bool,
+}
+
+impl Dialer {
+    /// For this database; with `writer` only a server that accepts writes will do.
+    pub(crate) fn new(database: &DatabaseConfig, writer: bool) -> Result<Self, TlsSetupError> {
+        let mut servers = database.servers();
+        if writer {
+            for server in &mut servers {
+                server.target_session_attrs(TargetSessionAttrs::ReadWrite);
+            }
+        }
+        let tls = match servers.iter().all(is_plain) {
+            true => None,
+            false => Some(database.tls().ok_or(TlsSetupError::NotConfigured)?.connector(database.ssl_mode())?),
+        };
+        let any = |server: &Config| server.get_target_session_attrs() == TargetSessionAttrs::Any;
+        let prefers_writer = servers.len() > 1 && servers.iter().all(any);
+        Ok(Self { servers, tls, last_good: Arc::clone(&database.last_good), prefers_writer })
+    }
+
+    /// How long [`dial`](Self::dial) takes at most.
+    pub(crate) fn longest(&self) -> Duration {
+        CONNECT_DEADLINE.saturating_mul(u32::try_from(self.servers.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Connects.
+    pub(crate) async fn dial(&self) -> Result<Connected, ConnectError> {
+        let (count, begin) = (self.servers.len(), self.last_good.load(Ordering::Relaxed));
+        let (mut reads_only, mut failure) = (None, ConnectError::Deadline(CONNECT_DEADLINE));
+        for (place, server) in self.servers.iter().enumerate().cycle().skip(begin % count.max(1)).take(count) {
+            match timeout(CONNECT_DEADLINE, self.try_one(server)).await {
+                Ok(Ok((connected, true))) => {
+                    self.last_good.store(place, Ordering::Relaxed);
+                    return Ok(connected);
+                }
+                Ok(Ok((connected, false))) => reads_only = reads_only.or(Some(connected)),
+                Ok(Err(error)) => failure = error.into(),
+                Err(_) => {
+                    tracing::debug!(server = ?server.get_hosts(), "no answer within {} s", CONNECT_DEADLINE.as_secs());
+                    self.last_good.store(place + 1, Ordering::Relaxed);
+                }
+            }
+        }
+        reads_only.ok_or(failure)
+    }
+
+    /// Connects to this one; `false` with it when it does not take writes and others may.
+    async fn try_one(&self, server: &Config) -> Result<(Connected, bool), tokio_postgres::Error> {
+        let connected = match &self.tls {
+            Some(tls) if !is_plain(server) => connect(server, tls.clone()).await?,
+            _ => connect(server, NoTls).await?,
+        };
+        let writes = !self.prefers_writer || takes_writes(&connected.0).await?;
+        Ok((connected, writes))
+    }
+}
+
+fn is_plain(server: &Config) -> bool {
+    server.get_ssl_mode() == Driver::Disable
+}
+
+async fn takes_writes(client: &Client) -> Result<bool, tokio_postgres::Error> {
+    let answer = client.simple_query("SHOW transaction_read_only").await?;
+    Ok(answer.iter().any(|message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("off"))))
+}
+
+async fn connect<T>(config: &Config, tls: T) -> Result<Connected, tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = config.connect(tls).await?;
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            // Whoever uses the client sees the failure too.
+            tracing::debug!(%error, "database connection ended");
+        }
+    });
+    Ok((client, driver))
+}
 
 /// A client and the task that carries its bytes; dropping it closes the socket, and the server rolls back what was open.
 #[derive(Debug)]
@@ -24,31 +120,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects; with `writer` only to a server that accepts writes.
     pub(crate) async fn open(database: &DatabaseConfig, writer: bool) -> Result<Self, ConnectError> {
-        let config = database.driver_config(writer);
-        let plain = config.get_ssl_mode() == tokio_postgres::config::SslMode::Disable;
-        let connecting = async {
-            if plain {
-                return Self::with(config, NoTls).await;
-            }
-            let tls = database.tls().ok_or(TlsSetupError::NotConfigured)?.connector(database.ssl_mode())?;
-            Self::with(config, tls).await
-        };
-        timeout(CONNECT_DEADLINE, connecting).await.map_err(|_| ConnectError::Deadline(CONNECT_DEADLINE))?
-    }
-
-    /// Connects with these settings.
-    async fn with<T>(config: tokio_postgres::Config, tls: T) -> Result<Self, ConnectError>
-    where
-        T: MakeTlsConnect<Socket>,
-        T::Stream: Send + 'static,
-    {
-        let (client, connection) = config.connect(tls).await?;
-        let driver = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                // Whoever uses the client sees the failure too.
-                tracing::debug!(%error, "database connection ended");
-            }
-        });
+        let (client, driver) = Dialer::new(database, writer)?.dial().await?;
         Ok(Self { client, driver })
     }
 
@@ -61,10 +133,10 @@ impl Connection {
     }
 
     /// Connects without TLS, for the private server.
-    pub(crate) async fn plain(config: tokio_postgres::Config) -> Result<Self, ConnectError> {
-        timeout(CONNECT_DEADLINE, Self::with(config, NoTls))
-            .await
-            .map_err(|_| ConnectError::Deadline(CONNECT_DEADLINE))?
+    pub(crate) async fn plain(config: Config) -> Result<Self, ConnectError> {
+        let connected = timeout(CONNECT_DEADLINE, connect(&config, NoTls)).await;
+        let (client, driver) = connected.map_err(|_| ConnectError::Deadline(CONNECT_DEADLINE))??;
+        Ok(Self { client, driver })
     }
 }
 
@@ -98,6 +170,9 @@ pub enum ConnectError {
     /// No answer in time.
     #[error("the database did not answer within {} s", .0.as_secs())]
     Deadline(Duration),
+    /// Every connection of a pool was in use for so long.
+    #[error("no connection to the database was free for {} s", .0.as_secs())]
+    Busy(Duration),
     /// TLS could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsSetupError),
@@ -108,7 +183,7 @@ impl ConnectError {
     pub fn code(&self) -> Option<&tokio_postgres::error::SqlState> {
         match self {
             Self::Refused(error) => error.code(),
-            Self::Deadline(_) | Self::Tls(_) => None,
+            Self::Deadline(_) | Self::Busy(_) | Self::Tls(_) => None,
         }
     }
 }

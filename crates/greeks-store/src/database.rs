@@ -5,10 +5,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, TargetSessionAttrs};
+use tokio_postgres::config::Host;
 
 use crate::tls::TlsSettings;
 
@@ -85,10 +86,12 @@ impl FromStr for SslMode {
 /// A database: where, as whom, and how protected. The password shows in no `Debug` output and no error.
 #[derive(Clone)]
 pub struct DatabaseConfig {
-    config: Config,
+    pub(crate) config: Config,
     ssl_mode: SslMode,
     root_cert: Option<PathBuf>,
     tls: Option<Arc<TlsSettings>>,
+    /// The place of the host that took a connection last; copies share it.
+    pub(crate) last_good: Arc<AtomicUsize>,
 }
 
 impl DatabaseConfig {
@@ -105,8 +108,8 @@ impl DatabaseConfig {
         };
         let config: Config = split.rest.parse().map_err(|_| DatabaseConfigError::Malformed)?;
         let mut database = Self::new(config);
-        database.ssl_mode = split.ssl_mode.as_deref().map_or(Ok(SslMode::default()), SslMode::from_str)?;
-        database.root_cert = split.root_cert.filter(|path| path != "system").map(PathBuf::from);
+        let mode = split.ssl_mode.as_deref().map(SslMode::from_str).transpose()?;
+        database = database.with_tls_options(mode, split.root_cert.as_deref())?;
         if database.config.get_hosts().is_empty() && database.config.get_hostaddrs().is_empty() {
             return Err(DatabaseConfigError::NoHost);
         }
@@ -128,7 +131,27 @@ impl DatabaseConfig {
         if config.get_application_name().is_none() {
             config.application_name("greekd");
         }
-        Self { config, ssl_mode: SslMode::default(), root_cert: None, tls: None }
+        Self { config, ssl_mode: SslMode::default(), root_cert: None, tls: None, last_good: Arc::default() }
+    }
+
+    /// Sets what `sslmode` and `sslrootcert` say, as libpq understands them: `system` trusts the authorities of the system,
+    /// which give certificates to everybody, so that nothing less than `verify-full` protects, and that is what it means.
+    ///
+    /// # Errors
+    /// [`DatabaseConfigError::WeakWithSystem`] when `system` comes with another mode.
+    pub fn with_tls_options(
+        mut self,
+        mode: Option<SslMode>,
+        root_cert: Option<&str>,
+    ) -> Result<Self, DatabaseConfigError> {
+        let system = root_cert == Some("system");
+        self.ssl_mode = match mode {
+            None if system => SslMode::VerifyFull,
+            Some(mode) if system && mode != SslMode::VerifyFull => return Err(DatabaseConfigError::WeakWithSystem),
+            mode => mode.unwrap_or_default(),
+        };
+        self.root_cert = root_cert.filter(|_| !system).map(PathBuf::from);
+        Ok(self)
     }
 
     /// Sets the protection asked for.
@@ -222,31 +245,6 @@ impl DatabaseConfig {
     pub(crate) fn tls(&self) -> Option<&Arc<TlsSettings>> {
         self.tls.as_ref()
     }
-
-    /// Whether the first host is a unix socket, which needs no TLS.
-    pub(crate) fn is_local_socket(&self) -> bool {
-        #[cfg(unix)]
-        return matches!(self.config.get_hosts().first(), Some(Host::Unix(_)));
-        #[cfg(not(unix))]
-        return false;
-    }
-
-    /// The settings as the driver takes them; with `writer` only a server that accepts writes will do.
-    pub(crate) fn driver_config(&self, writer: bool) -> Config {
-        use tokio_postgres::config::SslMode as Driver;
-        let mut config = self.config.clone();
-        let plain = self.is_local_socket() || (self.ssl_mode == SslMode::Prefer && self.tls.is_none());
-        config.ssl_mode(match self.ssl_mode {
-            _ if plain => Driver::Disable,
-            SslMode::Disable => Driver::Disable,
-            SslMode::Prefer => Driver::Prefer,
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Driver::Require,
-        });
-        if writer {
-            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        }
-        config
-    }
 }
 
 impl fmt::Debug for DatabaseConfig {
@@ -273,6 +271,9 @@ pub enum DatabaseConfigError {
     /// `sslmode` has an unknown value.
     #[error("sslmode must be disable, allow, prefer, require, verify-ca or verify-full")]
     SslMode,
+    /// `sslrootcert=system` with a mode that does not verify everything.
+    #[error("sslrootcert=system needs sslmode=verify-full, which it also means where no mode is given")]
+    WeakWithSystem,
     /// An option of libpq that is not supported.
     #[error("the connection option {0} is not supported")]
     NotSupported(&'static str),
@@ -388,19 +389,15 @@ mod tests {
         assert_eq!((config.ssl_mode(), config.root_cert()), (SslMode::VerifyFull, Some(Path::new("/etc/ca.pem"))));
         assert_eq!((config.user(), config.database(), &*config.address()), ("me", "greeks", "db.example:6432"));
         assert_eq!(config.config.get_password(), Some(b"s@cret".as_slice()));
-        assert!(!config.is_local_socket());
     }
 
     #[test]
     fn reads_pairs_and_unix_sockets() {
         let config = DatabaseConfig::parse("host=/run/postgresql user=me password='a b\\'c' sslmode=require").unwrap();
-        assert!(config.is_local_socket());
         assert_eq!(config.config.get_password(), Some(b"a b'c".as_slice()));
         assert_eq!((config.ssl_mode(), config.database()), (SslMode::Require, "me"));
-        assert_eq!(config.driver_config(true).get_ssl_mode(), tokio_postgres::config::SslMode::Disable);
         for url in ["postgresql://me@%2Frun%2Fpg/greeks", "postgresql:///greeks?host=/run/pg&user=me"] {
             let config = DatabaseConfig::parse(url).unwrap();
-            assert!(config.is_local_socket());
             assert_eq!((config.user(), config.database(), &*config.address()), ("me", "greeks", "/run/pg"));
         }
     }
@@ -409,8 +406,20 @@ mod tests {
     fn require_with_a_root_file_verifies_the_authority() {
         let config = DatabaseConfig::parse("postgres://me@h/d?sslmode=require&sslrootcert=/ca").unwrap();
         assert_eq!(config.ssl_mode(), SslMode::VerifyCa);
-        let system = DatabaseConfig::parse("postgres://me@h/d?sslmode=verify-full&sslrootcert=system").unwrap();
-        assert_eq!(system.root_cert(), None);
+    }
+
+    /// As in libpq: whoever names the authorities of the system wants the server verified.
+    #[test]
+    fn the_roots_of_the_system_verify_everything_or_are_refused() {
+        let parse = |options: &str| DatabaseConfig::parse(&format!("postgres://me@h/d?{options}"));
+        for options in ["sslrootcert=system", "sslrootcert=system&sslmode=verify-full"] {
+            let config = parse(options).unwrap();
+            assert_eq!((config.ssl_mode(), config.root_cert()), (SslMode::VerifyFull, None), "{options}");
+        }
+        for mode in ["disable", "allow", "prefer", "require", "verify-ca"] {
+            let refused = parse(&format!("sslrootcert=system&sslmode={mode}")).unwrap_err();
+            assert_eq!(refused, DatabaseConfigError::WeakWithSystem, "{mode}");
+        }
     }
 
     #[test]

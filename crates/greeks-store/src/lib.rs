@@ -42,6 +42,7 @@ mod partitions;
 pub mod private;
 mod queries;
 mod roles;
+mod servers;
 mod tls;
 
 pub use commit::{

@@ -109,6 +109,10 @@ async fn each_mode_asks_for_what_it_says() {
     try_connect(&address, "sslmode=verify-ca", &ours).await.unwrap();
     let refused = try_connect(&address, "sslmode=verify-full", &ours).await.unwrap_err();
     assert!(refused.contains("not valid for name"), "{refused}");
+    // Whoever trusts the authorities of the system means the name too.
+    try_connect(named, &format!("sslrootcert=system&hostaddr={address}"), &ours).await.unwrap();
+    let refused = try_connect(&address, "sslrootcert=system", &ours).await.unwrap_err();
+    assert!(refused.contains("not valid for name"), "{refused}");
     // As in libpq: with a file of authorities `require` uses it.
     let require = format!("{}&sslrootcert={}", with("require"), stranger.display());
     assert!(try_connect(named, &require, &stranger).await.unwrap_err().contains("invalid peer certificate"));

@@ -52,15 +52,13 @@ fn from_libpq(layers: &Layers) -> Result<DatabaseConfig, Failure> {
         Some(password) => Some(password.to_owned()),
         None => from_passfile(layers, [host, &port.to_string(), database, user]),
     };
-    let mut config = DatabaseConfig::new(driver_config(host, port, database, user, password.as_deref()));
+    let config = DatabaseConfig::new(driver_config(host, port, database, user, password.as_deref()));
     let rule = "use disable, allow, prefer, require, verify-ca or verify-full";
-    if let Some(mode) = layers.parse("PGSSLMODE", rule, |text| text.parse::<SslMode>().ok())? {
-        config = config.with_ssl_mode(mode);
-    }
-    if let Some(path) = layers.get("PGSSLROOTCERT").filter(|path| *path != "system") {
-        config = config.with_root_cert(Path::new(path));
-    }
-    Ok(config)
+    let mode = layers.parse("PGSSLMODE", rule, |text| text.parse::<SslMode>().ok())?;
+    config.with_tls_options(mode, layers.get("PGSSLROOTCERT")).map_err(|error| {
+        Failure::new(Code::Config, format!("PGSSLMODE cannot be used: {}", chain(&error)))
+            .remedy("leave PGSSLMODE out, or name a file in PGSSLROOTCERT")
+    })
 }
 
 fn from_seeds(layers: &Layers) -> Result<DatabaseConfig, Failure> {
@@ -164,6 +162,20 @@ mod tests {
             ("three:5432", "portfolio", "portfolio_engine")
         );
         assert_eq!(note, None);
+    }
+
+    #[test]
+    fn the_roots_of_the_system_verify_everything_or_are_refused() {
+        let (host, roots) = (("PGHOST", "h"), ("PGSSLROOTCERT", "system"));
+        for mode in [None, Some(("PGSSLMODE", "verify-full"))] {
+            let (config, _) = external(&[host, roots].into_iter().chain(mode).collect::<Vec<_>>());
+            assert_eq!((config.ssl_mode(), config.root_cert()), (SslMode::VerifyFull, None));
+        }
+        let failure = choose(&layers(&[host, roots, ("PGSSLMODE", "require")])).unwrap_err();
+        assert_eq!(failure.code(), Code::Config);
+        assert!(failure.to_string().contains("PGSSLMODE"), "{failure}");
+        let (config, _) = external(&[host, ("PGSSLROOTCERT", "/ca"), ("PGSSLMODE", "require")]);
+        assert_eq!((config.ssl_mode(), config.root_cert()), (SslMode::VerifyCa, Some(Path::new("/ca"))));
     }
 
     #[test]

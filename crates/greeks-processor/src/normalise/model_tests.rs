@@ -105,8 +105,9 @@ impl Reference {
             }
             Op::Quote { instrument, event_time, fields } => {
                 let received = self.received();
-                let mut out: Vec<_> =
-                    self.open_gap.take().map(|from| gap(from, Some(received.max(from)))).into_iter().collect();
+                // Prices alone do not end a gap.
+                let ended = fields[..7].iter().any(Option::is_some).then(|| self.open_gap.take()).flatten();
+                let mut out: Vec<_> = ended.map(|from| gap(from, Some(received.max(from)))).into_iter().collect();
                 let greek_seen = self.this_epoch().any(|op| match op {
                     Op::Quote { instrument: i, fields, .. } => {
                         i == instrument && fields[..5].iter().flatten().any(|v| v.is_finite())

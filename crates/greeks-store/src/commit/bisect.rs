@@ -1,4 +1,4 @@
-//! Finding the one record that the database refuses.
+//! Finding the one record that the database refuses, and as many as it can store in time.
 
 /// How many of the next records to try, given what was refused before.
 #[derive(Debug)]
@@ -29,9 +29,14 @@ impl Bisect {
 
     /// `tried` records were refused. `true` when that is a single one, which is the culprit.
     pub(super) fn refused(&mut self, tried: usize) -> bool {
+        self.too_slow(tried);
+        tried <= 1
+    }
+
+    /// `tried` records took too long together: fewer are tried until they are stored.
+    pub(super) fn too_slow(&mut self, tried: usize) {
         self.suspects = tried;
         self.limit = (tried / 2).max(1);
-        tried <= 1
     }
 
     /// The server failed, be it by itself, be it because of the data. `true` when it has done so often enough for the data to

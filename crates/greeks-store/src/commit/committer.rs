@@ -56,10 +56,14 @@ pub struct Committer {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) status: watch::Sender<CommitterStatus>,
     pub(super) writer: Option<Writer>,
-    /// Everything up to here is acknowledged to the log and the observer.
+    /// Everything up to here is in the database, or the log does not have it any more. Acknowledged to the log.
     pub(super) durable: Seq,
-    /// The mark that was found at the first connection.
-    began: Option<Seq>,
+    /// The mark that was found at the first connection, or later when it had gone back.
+    pub(super) found: Option<Seq>,
+    /// Up to here the log has let go of records that the database does not have: there is no going back behind it.
+    pub(super) gone: Seq,
+    /// Everything up to here was told to the observer, or by an earlier run to its own.
+    pub(super) told: Seq,
     pacer: Pacer,
     pub(super) bisect: Bisect,
     /// The next record alone was refused: it goes to quarantine.
@@ -108,7 +112,9 @@ impl Committer {
             status,
             writer: None,
             durable: Seq::ZERO,
-            began: None,
+            found: None,
+            gone: Seq::ZERO,
+            told: Seq::ZERO,
             pacer,
             bisect: Bisect::new(),
             refusal: None,
@@ -145,26 +151,12 @@ impl Committer {
         Ok(self.durable)
     }
 
-    /// At the first connection: what an earlier run has stored of this log is not read, sent and told once more. The mark may
-    /// be beyond the end of the log, when a power cut took what the database has.
-    async fn begin(&mut self) -> Result<(), LogError> {
-        let (None, Some(writer)) = (self.began, &self.writer) else { return Ok(()) };
-        let mark = writer.stored();
-        self.began = Some(mark);
-        if mark == Seq::ZERO {
-            return Ok(());
-        }
-        tracing::info!(%mark, "an earlier run has stored records of this log: going on behind them");
-        self.durable = mark;
-        self.status.send_modify(|status| status.durable = mark);
-        self.log.release(mark).await
-    }
-
     /// Waits for records and then as long as the policy says. `None` when there was something else to do.
     async fn gather(&mut self) -> Result<Option<Batch>, LogError> {
         let policy = self.config.policy;
         let max = policy.max_records.max(1);
         self.begin().await?;
+        self.follow_mark();
         let Some(writer) = &mut self.writer else { return Ok(None) };
         let first = tokio::select! {
             biased;
@@ -186,9 +178,9 @@ impl Committer {
         let mut batch = match first {
             // The mark is older than what the log has let go; what that means is said when the batch is stored.
             Err(LogError::Released { first, .. })
-                if self.began == Some(self.durable) && first > self.durable.plus(1) =>
+                if self.found == Some(self.durable) && first > self.durable.plus(1) =>
             {
-                self.durable = Seq(first.0 - 1);
+                (self.durable, self.gone) = (Seq(first.0 - 1), Seq(first.0 - 1));
                 return Ok(None);
             }
             other => other?,
@@ -224,6 +216,10 @@ impl Committer {
                 return Ok(());
             }
             self.connect().await;
+            // The log still has what comes before, and it is stored before this.
+            if self.follow_mark() {
+                return Ok(());
+            }
             let first = batch.first.plus(done as u64);
             self.store_chunk(first, chunk).await?;
             if self.refusal.is_some() && !surveyed {
@@ -247,11 +243,7 @@ impl Committer {
             return self.acknowledge(first, known, Duration::ZERO).await;
         }
         if writer.stored().plus(1) < first {
-            tracing::error!(
-                database = writer.stored().0,
-                acknowledged = first.0 - 1,
-                "the database has lost records it had acknowledged, as after a restore from a backup"
-            );
+            return self.pass_over(first, chunk).await;
         }
         let begin = Instant::now();
         let refusal = self.refusal.clone();
@@ -280,6 +272,7 @@ impl Committer {
         }
     }
 
+    /// The records are stored: the log may let them go, and the observer learns of those it has not been told of.
     async fn acknowledge(&mut self, first: Seq, records: &[Record], took: Duration) -> Result<(), CommitError> {
         let upto = first.plus((records.len() as u64).saturating_sub(1));
         let at = self.clock.now();
@@ -288,7 +281,11 @@ impl Committer {
             status.durable = upto;
             status.last_commit_at = Some(at);
         });
-        self.observer.committed(Commit { records, upto, at, took });
+        let told = usize::try_from((self.told.0 + 1).saturating_sub(first.0)).unwrap_or(usize::MAX);
+        if let Some(records) = records.get(told..).filter(|records| !records.is_empty()) {
+            self.told = upto;
+            self.observer.committed(Commit { records, upto, at, took });
+        }
         fail_point!("db.before_release");
         self.log.release(upto).await?;
         fail_point!("db.after_release");

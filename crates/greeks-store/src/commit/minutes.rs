@@ -1,4 +1,4 @@
-//! The minutes of the book that are stored: which of them a record touches, and which are still missing.
+//! The minutes of the book that are stored, and which of them are still missing.
 //!
 //! A closed minute is worked out once (`portfolio_minutes`), and questions about days of a book are answered from it. What is
 //! stored later than that and belongs to the minute takes it away, in the same transaction: so the stored minutes never
@@ -7,12 +7,12 @@
 
 use std::time::Duration;
 
-use greeks_model::UnixNanos;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_postgres::{Client, Error};
 
 use super::rows::Parts;
+use super::touched::{self, CARRIED, MINUTE, Stretch};
 use crate::failure::chain;
 
 const STORE: &str = concat!(include_str!("../queries/lines.sql"), include_str!("minutes.sql"));
@@ -37,19 +37,22 @@ const MISSING: &str = "SELECT floor(extract(epoch FROM m) / 60)::bigint \
                        AND p.account_id = '' AND p.broker = '' LIMIT 1) stored ON true \
     WHERE stored.is_stored IS NULL LIMIT $3";
 
+/// The oldest stored minute from $1 to before $2.
+const OLDEST: &str = "SELECT floor(extract(epoch FROM min(minute)) / 60)::bigint FROM portfolio_minutes \
+    WHERE minute >= $1 AND minute < $2";
+
 const FORGET: &str = "DELETE FROM portfolio_minutes p \
     USING unnest($1::timestamptz[], $2::timestamptz[]) AS touched(since, until) \
     WHERE p.minute >= touched.since AND p.minute < touched.until";
 
-/// Seconds of a minute; and what a value counts for beside the minute it falls in, as in `v_portfolio_1m`.
-const MINUTE: i64 = 60;
-const CARRIED: i64 = 15;
 const CARRIED_MICROS: i64 = CARRIED * MINUTE * 1_000_000;
 
 /// A minute is stored when it has ended at least so many minutes ago: what comes a little late need not take it away.
 const SETTLED: i64 = 1;
 /// So many minutes are looked through at once.
 const WINDOW: i64 = 1_440;
+/// More than these are taken away before the transaction that touches them, so many at once.
+const PIECE: i64 = 240;
 /// At most so many are stored at once.
 const MOST: i64 = 64;
 /// Meanwhile no row is stored: no more at once than are likely to be done by then.
@@ -57,13 +60,6 @@ const LONG: Duration = Duration::from_millis(20);
 const EVERY: Duration = Duration::from_secs(60);
 /// After a refusal, as by a role without the right to; and so often all is looked through for what others took away.
 const SELDOM: Duration = Duration::from_secs(3600);
-
-/// A stretch of minutes since 1970, the end not in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Stretch {
-    since: i64,
-    until: i64,
-}
 
 /// What a session knows of the stored minutes.
 #[derive(Debug)]
@@ -93,31 +89,61 @@ impl Minutes {
         Self { ours, first: None, until, missing: Vec::new(), searched_at: None, at_once: 1 }
     }
 
-    /// The stored minutes that may say something else once these are stored.
-    pub(super) fn touched(&self, parts: &Parts<'_>) -> Vec<Stretch> {
-        let touches = |at: UnixNanos| !self.ours || minute(at) < self.until;
-        let carried = |since| Stretch { since, until: since + 1 + CARRIED };
-        let for_ever = |since| Stretch { since, until: i64::MAX };
-        let ticks = parts.ticks.iter().map(|(_, tick)| tick.event_time).filter(|at| touches(*at));
-        let positions = parts.positions.iter().map(|(_, record)| record.observed_at);
-        let gaps = parts.gaps.iter().map(|(_, record)| record.from);
-        let sheds = parts.shed.iter().map(|(_, record)| record.from);
-        let others = positions.chain(gaps).chain(sheds).filter(|at| touches(*at));
-        let each = ticks.map(|at| carried(minute(at))).chain(others.map(|at| for_ever(minute(at))));
-        joined(each.collect())
+    /// Whether stored minutes may say something else once these are stored.
+    pub(super) fn touches(&self, parts: &Parts<'_>) -> bool {
+        touched::earliest(parts).is_some_and(|since| self.may_have(since))
     }
 
-    /// Takes away the minutes that are touched by what the transaction under way stores.
-    pub(super) async fn forget(&self, client: &Client, touched: &[Stretch]) -> Result<(), Error> {
-        if touched.is_empty() {
-            return Ok(());
+    /// Whether a minute from this one on may be stored.
+    fn may_have(&self, since: i64) -> bool {
+        !self.ours || since < self.until
+    }
+
+    /// The stretches in which stored minutes may say something else once these are stored.
+    async fn touched(&self, client: &Client, parts: &Parts<'_>) -> Result<Vec<Stretch>, Error> {
+        if !self.touches(parts) {
+            return Ok(Vec::new());
+        }
+        let mut touched = touched::by_rows(parts);
+        touched.extend(touched::by_gaps(client, parts, |since| self.may_have(since)).await?);
+        touched.retain(|stretch| self.may_have(stretch.since));
+        Ok(joined(touched))
+    }
+
+    /// Takes away the minutes that are touched by what the transaction under way stores, and says which.
+    pub(super) async fn forget(&self, client: &Client, parts: &Parts<'_>) -> Result<Vec<Stretch>, Error> {
+        if !self.touches(parts) {
+            return Ok(Vec::new());
         }
         if !self.ours {
             client.execute("SELECT pg_advisory_xact_lock_shared($1)", &[&MINUTES_LOCK]).await?;
         }
-        let since: Vec<_> = touched.iter().map(|stretch| timestamp(stretch.since)).collect();
-        let until: Vec<_> = touched.iter().map(|stretch| timestamp(stretch.until)).collect();
-        client.execute(FORGET, &[&since, &until]).await?;
+        let touched = self.touched(client, parts).await?;
+        if !touched.is_empty() {
+            let since: Vec<_> = touched.iter().map(|stretch| timestamp(stretch.since)).collect();
+            let until: Vec<_> = touched.iter().map(|stretch| timestamp(stretch.until)).collect();
+            client.execute(FORGET, &[&since, &until]).await?;
+        }
+        Ok(touched)
+    }
+
+    /// Before a transaction that touches many minutes: takes them away in pieces, each a transaction of its own. In one
+    /// statement they could take longer than it may, for ever. Whatever comes of that transaction, they are worked out
+    /// anew; and should this be interrupted, the next try has less to do.
+    pub(super) async fn forget_many(&mut self, client: &Client, parts: &Parts<'_>) -> Result<(), Error> {
+        for stretch in self.touched(client, parts).await? {
+            let until = if self.ours { stretch.until.min(self.until) } else { stretch.until };
+            if until.saturating_sub(stretch.since) <= PIECE {
+                continue;
+            }
+            // Noted first, since what is gone must be on the list wherever this ends.
+            self.forgotten(vec![stretch]);
+            let mut since = stretch.since;
+            while let Some(oldest) = oldest(client, since, until).await? {
+                since = until.min(oldest + PIECE);
+                client.execute(FORGET, &[&vec![timestamp(oldest)], &vec![timestamp(since)]]).await?;
+            }
+        }
         Ok(())
     }
 
@@ -226,6 +252,11 @@ async fn store(client: &Client, minutes: &[i64]) -> Result<bool, Error> {
     Ok(free)
 }
 
+/// The oldest minute stored in this stretch.
+async fn oldest(client: &Client, since: i64, until: i64) -> Result<Option<i64>, Error> {
+    Ok(client.query_one(OLDEST, &[&timestamp(since), &timestamp(until)]).await?.get(0))
+}
+
 /// In the order of time, and those that meet made one.
 fn joined(mut stretches: Vec<Stretch>) -> Vec<Stretch> {
     stretches.sort_unstable();
@@ -237,10 +268,6 @@ fn joined(mut stretches: Vec<Stretch>) -> Vec<Stretch> {
         meet
     });
     stretches
-}
-
-fn minute(at: UnixNanos) -> i64 {
-    at.as_nanos().div_euclid(MINUTE * 1_000_000_000)
 }
 
 /// The beginning of a minute, or the end of time.

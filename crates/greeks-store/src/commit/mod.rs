@@ -3,6 +3,7 @@
 mod bisect;
 mod committer;
 mod extras;
+mod mark;
 mod meter;
 mod minutes;
 mod pacer;
@@ -12,6 +13,7 @@ mod series;
 mod session;
 mod status;
 mod survey;
+mod touched;
 mod trouble;
 mod writer;
 

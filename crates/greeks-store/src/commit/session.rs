@@ -12,9 +12,10 @@ use crate::connection::Connection;
 /// both live and would store what both receive.
 const WRITER_LOCK: i64 = 0x6772_6565_6b64_0004;
 
-/// What holds for every session of a writer: nothing waits for ever, and a client that vanished holds no lock for long.
+/// What holds for every session of a writer: nothing waits for ever, a client that vanished holds no lock for long, and
+/// nothing is compiled: that takes longer than any of these statements, and rows wait meanwhile.
 const SETTINGS: &str = "SET lock_timeout = '30s'; SET statement_timeout = '60s'; \
-                        SET idle_in_transaction_session_timeout = '15s'";
+                        SET idle_in_transaction_session_timeout = '15s'; SET jit = off";
 
 /// A statement under way ends with its client, and so does a session whose client's host has vanished: it would hold the
 /// lock for hours. Not every platform can do it; over a socket of the same host the last four mean nothing.

@@ -12,9 +12,10 @@ pub struct CommitterStatus {
     pub state: CommitterState,
     /// Why it is not connected, or was not last; without values and secrets.
     pub last_error: Option<String>,
-    /// Every record up to this one is stored, by this run or an earlier one.
+    /// Every record up to this one is stored, by this run or an earlier one. It goes back when the database does, as after
+    /// a failover to a server that lacked the last commits: what follows is then stored once more.
     pub durable: Seq,
-    /// Rows of `greek_ticks` stored by this committer.
+    /// Rows of `greek_ticks` stored by this committer; those that the database has lost and was given again count twice.
     pub rows_written: u64,
     /// Records the database refused, kept in `ingest_quarantine`.
     pub quarantined: u64,
@@ -58,8 +59,8 @@ pub struct Commit<'a> {
     pub took: Duration,
 }
 
-/// Learns of every commit of this run, in order and each record once; of what an earlier run has stored of the same log,
-/// nothing. Called on the committer's task: it must not block.
+/// Learns of every commit of this run, in order and each record once, even where the database lost it and was given it again;
+/// of what an earlier run has stored of the same log, nothing. Called on the committer's task: it must not block.
 pub trait CommitObserver: Send {
     /// The records are durable.
     fn committed(&mut self, commit: Commit<'_>);

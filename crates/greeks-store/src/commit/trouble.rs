@@ -23,7 +23,7 @@ impl Committer {
     pub(super) async fn connect(&mut self) {
         while self.writer.is_none() {
             sleep(self.retry.wait()).await;
-            let opening = Writer::open(&self.config, self.log.incarnation(), self.durable);
+            let opening = Writer::open(&self.config, self.log.incarnation());
             match timeout(OPEN_DEADLINE, opening).await.unwrap_or(Err(WriteError::Deadline(OPEN_DEADLINE.as_secs()))) {
                 Ok(writer) => {
                     if self.retry.yields() {
@@ -94,6 +94,9 @@ impl Committer {
     /// committed is what the next one finds out from the mark.
     pub(super) async fn failed(&mut self, error: &WriteError, tried: usize) {
         self.unproven = true;
+        if error.is_too_slow() {
+            self.bisect.too_slow(tried);
+        }
         let kind = match error.failure() {
             Failure::Internal if self.bisect.doubtful() => Failure::Data,
             kind => kind,

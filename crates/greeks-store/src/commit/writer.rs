@@ -14,13 +14,15 @@ use std::time::Duration;
 
 use futures_util::future::{join, join3};
 use futures_util::sink::SinkExt;
-use greeks_model::{Record, Seq, UnixNanos, Uuid};
+use greeks_model::jiff::Timestamp;
+use greeks_model::{GapRecord, Record, Seq, UnixNanos, Uuid};
 use tokio::time::timeout;
-use tokio_postgres::{CopyInSink, Statement};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{CopyInSink, Row, Statement};
 
 use super::committer::CommitterConfig;
 use super::extras;
-use super::minutes::{Minutes, Stretch};
+use super::minutes::Minutes;
 use super::rows::{self, Parts, UnknownSeries};
 use super::series::SeriesIds;
 use super::session;
@@ -33,7 +35,7 @@ use crate::partitions::Partitions;
 
 const ROLL_BACK_DEADLINE: Duration = Duration::from_secs(10);
 
-const REGISTER: &str = "INSERT INTO ingest_progress (incarnation, last_seq, instance) VALUES ($1, $2, $3) \
+const REGISTER: &str = "INSERT INTO ingest_progress (incarnation, last_seq, instance) VALUES ($1, 0, $2) \
                         ON CONFLICT (incarnation) DO NOTHING";
 
 const MARK: &str = "UPDATE ingest_progress SET last_seq = $3, updated_at = clock_timestamp() \
@@ -52,6 +54,8 @@ pub(super) struct Writer {
     minutes: Minutes,
     /// Everything up to here is stored, says the database.
     stored: Seq,
+    /// When it had last come further, when this connection was made.
+    stored_at: UnixNanos,
 }
 
 /// How a transaction ended.
@@ -103,6 +107,15 @@ impl WriteError {
         }
     }
 
+    /// It took longer than it may: with fewer records it may not.
+    pub(super) fn is_too_slow(&self) -> bool {
+        match self {
+            Self::Sql(error) => error.code() == Some(&SqlState::QUERY_CANCELED),
+            Self::Deadline(_) => true,
+            _ => false,
+        }
+    }
+
     pub(super) fn refusal(&self) -> Refusal {
         let code = match self {
             Self::Sql(error) => error.code().map(|code| code.code().to_owned()),
@@ -113,18 +126,19 @@ impl WriteError {
 }
 
 impl Writer {
-    /// Connects, becomes the only writer, registers the incarnation and reads its mark.
-    pub(super) async fn open(config: &CommitterConfig, incarnation: Uuid, believed: Seq) -> Result<Self, WriteError> {
+    /// Connects, becomes the only writer, registers the incarnation and reads its mark. A database that does not know the
+    /// incarnation has nothing of it, whatever another one had.
+    pub(super) async fn open(config: &CommitterConfig, incarnation: Uuid) -> Result<Self, WriteError> {
         let connection = session::open(config, incarnation).await?;
         let (found, known) = (migrate::version(&connection).await?.unwrap_or(0), migrate::known_version());
         if found != known {
             return Err(WriteError::Schema { found, known });
         }
         session::check_columns(&connection).await?;
-        let (stream, stored) = match read_mark(&connection, incarnation).await? {
+        let (stream, stored, stored_at) = match read_mark(&connection, incarnation).await? {
             Some(registered) => registered,
             None => {
-                connection.execute(REGISTER, &[&incarnation, &to_i64(believed), &config.instance]).await?;
+                connection.execute(REGISTER, &[&incarnation, &config.instance]).await?;
                 read_mark(&connection, incarnation).await?.ok_or(WriteError::NoMark)?
             }
         };
@@ -133,12 +147,17 @@ impl Writer {
         let partitions = Partitions::load(&connection).await?;
         let minutes = Minutes::load(&connection, config.exclusive).await?;
         let series = SeriesIds::default();
-        Ok(Self { connection, incarnation, stream, mark, copy, series, partitions, minutes, stored })
+        Ok(Self { connection, incarnation, stream, mark, copy, series, partitions, minutes, stored, stored_at })
     }
 
     /// The mark as this connection knows it.
     pub(super) fn stored(&self) -> Seq {
         self.stored
+    }
+
+    /// When the mark had last moved, as found with the connection; `None` when nothing is stored.
+    pub(super) fn stored_at(&self) -> Option<UnixNanos> {
+        (self.stored > Seq::ZERO).then_some(self.stored_at)
     }
 
     /// Resolves when the connection has ended.
@@ -178,16 +197,19 @@ impl Writer {
             return self.write_refused(first, record, refusal).await;
         }
         let (parts, ticks, chunks) = self.prepare(first, records).await?;
-        let touched = self.minutes.touched(&parts);
-        let moved = if parts.is_plain() && touched.is_empty() {
+        let moved = if parts.is_plain() && !self.minutes.touches(&parts) {
             self.write_ticks(last, ticks, chunks).await?
         } else {
-            self.write_mixed(last, &parts, ticks, chunks, &touched).await?
+            self.write_mixed(last, &parts, ticks, chunks).await?
         };
-        if moved {
-            self.minutes.forgotten(touched);
-        }
         self.outcome(moved, last, ticks).await
+    }
+
+    /// Moves the mark to `last`, though what is between is not there to be stored; `gap` says so.
+    pub(super) async fn pass_over(&mut self, last: Seq, gap: Option<&GapRecord>) -> Result<Written, WriteError> {
+        let parts = Parts { gaps: gap.map(|gap| (last.0, gap)).into_iter().collect(), ..Parts::default() };
+        let moved = self.write_mixed(last, &parts, 0, Vec::new()).await?;
+        self.outcome(moved, last, 0).await
     }
 
     /// Whether the database would take the records: they are sent and rolled back. An error as of [`write`](Self::write).
@@ -226,7 +248,8 @@ impl Writer {
             return Ok(Written::Stored { ticks });
         }
         self.connection.batch_execute("ROLLBACK").await?;
-        (_, self.stored) = read_mark(&self.connection, self.incarnation).await?.ok_or(WriteError::NoMark)?;
+        (_, self.stored, self.stored_at) =
+            read_mark(&self.connection, self.incarnation).await?.ok_or(WriteError::NoMark)?;
         Ok(Written::Moved)
     }
 
@@ -257,23 +280,24 @@ impl Writer {
 
     /// A batch with anything beside ticks of the present, statement by statement.
     async fn write_mixed(
-        &self,
+        &mut self,
         last: Seq,
         parts: &Parts<'_>,
         ticks: u64,
         chunks: Vec<Vec<u8>>,
-        touched: &[Stretch],
     ) -> Result<bool, WriteError> {
+        self.minutes.forget_many(&self.connection, parts).await?;
         let client = &self.connection;
         client.batch_execute("BEGIN").await?;
         fail_point!("db.mixed.after_begin");
         if !self.move_mark(last).await? {
             return Ok(false);
         }
-        self.minutes.forget(client, touched).await?;
+        let touched = self.minutes.forget(client, parts).await?;
         self.fill(parts, ticks, chunks).await?;
         fail_point!("db.mixed.before_commit");
         client.batch_execute("COMMIT").await?;
+        self.minutes.forgotten(touched);
         Ok(true)
     }
 
@@ -341,14 +365,15 @@ async fn send_and(
     Ok(stored)
 }
 
-/// The stream's number and the mark of an incarnation, if it is registered.
+/// The stream's number and the mark of an incarnation, and when it last moved, if it is registered.
 async fn read_mark(
     client: &tokio_postgres::Client,
     incarnation: Uuid,
-) -> Result<Option<(i32, Seq)>, tokio_postgres::Error> {
-    let sql = "SELECT stream, last_seq FROM ingest_progress WHERE incarnation = $1";
+) -> Result<Option<(i32, Seq, UnixNanos)>, tokio_postgres::Error> {
+    let sql = "SELECT stream, last_seq, updated_at FROM ingest_progress WHERE incarnation = $1";
     let row = client.query_opt(sql, &[&incarnation]).await?;
-    Ok(row.map(|row| (row.get(0), Seq(row.get::<_, i64>(1).unsigned_abs()))))
+    let mark = |row: &Row| Seq(row.get::<_, i64>(1).unsigned_abs());
+    Ok(row.map(|row| (row.get(0), mark(&row), UnixNanos::from_timestamp(row.get::<_, Timestamp>(2)))))
 }
 
 fn to_i64(seq: Seq) -> i64 {

@@ -21,8 +21,8 @@ pub use writer::JournalLogWriter;
 use desk::Desk;
 use recent::Recent;
 
-/// The name under which a gap is stated that damage has made: whose records they were cannot be read any more.
-const JOURNAL: &str = "journal";
+/// The name under which a gap is stated where accepted records are lost: whose they were cannot be read any more.
+pub(crate) const JOURNAL: &str = "journal";
 
 /// What [`journal_log`] opens.
 #[derive(Debug)]
@@ -233,7 +233,7 @@ fn corrupt(from: UnixNanos, to: Option<UnixNanos>, count: Option<u64>) -> Option
 }
 
 /// The time a record speaks of, the later one of two.
-fn moment(record: &Record) -> Option<UnixNanos> {
+pub(crate) fn moment(record: &Record) -> Option<UnixNanos> {
     match record {
         Record::Snapshot(row) => Some(row.received_at),
         Record::Positions(positions) => Some(positions.observed_at),

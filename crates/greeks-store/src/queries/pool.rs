@@ -1,16 +1,20 @@
 //! The connections that questions are asked through.
 
 use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
+};
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{NoTls, Row};
+use tokio_postgres::{Config, Row};
 
 use super::history::InvalidHistory;
 use super::new_trade::InvalidTrade;
+use crate::connection::{ConnectError, Connected, Dialer};
 use crate::database::DatabaseConfig;
 use crate::tls::TlsSetupError;
 
@@ -39,8 +43,8 @@ impl fmt::Debug for Queries {
 #[non_exhaustive]
 pub enum QueryError {
     /// No connection could be had.
-    #[error("cannot connect to the database")]
-    Connect(#[source] Box<PoolError>),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// TLS could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsSetupError),
@@ -94,18 +98,15 @@ impl Queries {
         deadline: Duration,
     ) -> Result<Self, QueryError> {
         let deadline = deadline.max(Duration::from_secs(1));
-        let config = database.driver_config(false);
+        // Trades are written through it, and what is asked at a start must not be older than what was stored.
+        let dialer = Dialer::new(database, false)?;
+        let longest = dialer.longest();
         let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = if config.get_ssl_mode() == tokio_postgres::config::SslMode::Disable {
-            Manager::from_config(config, NoTls, recycle)
-        } else {
-            let tls = database.tls().ok_or(TlsSetupError::NotConfigured)?.connector(database.ssl_mode())?;
-            Manager::from_config(config, tls, recycle)
-        };
+        let manager = Manager::from_connect(Config::new(), dialer, recycle);
         let pool = Pool::builder(manager)
             .max_size(connections.max(1))
             .runtime(Runtime::Tokio1)
-            .create_timeout(Some(WAIT))
+            .create_timeout(Some(longest))
             .wait_timeout(Some(WAIT))
             .recycle_timeout(Some(WAIT))
             .post_create(limits(deadline))
@@ -122,7 +123,7 @@ impl Queries {
     pub(super) async fn rows(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, QueryError> {
         let mut retried = false;
         loop {
-            let client = self.pool.get().await.map_err(|error| QueryError::Connect(Box::new(error)))?;
+            let client = self.pool.get().await.map_err(not_connected)?;
             let client = Busy(Some(client));
             let Some(asked) = client.0.as_ref() else { continue };
             let answer = async {
@@ -151,6 +152,32 @@ impl Queries {
                 }
             }
         }
+    }
+}
+
+impl Connect for Dialer {
+    fn connect(
+        &self,
+        _: &Config,
+    ) -> Pin<Box<dyn Future<Output = Result<Connected, tokio_postgres::Error>> + Send + '_>> {
+        Box::pin(async move {
+            match self.dial().await {
+                Ok(connected) => Ok(connected),
+                Err(ConnectError::Refused(error)) => Err(error),
+                // No error of the driver says so; the pool's own deadline, which has come too, does.
+                Err(_) => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// What kept the pool from handing out a connection, without the pool's own words.
+fn not_connected(error: PoolError) -> ConnectError {
+    match error {
+        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => error.into(),
+        PoolError::Timeout(TimeoutType::Wait) => ConnectError::Busy(WAIT),
+        // Nothing else comes about: the pool is never closed, and its hook has no words of its own.
+        _ => ConnectError::Deadline(WAIT),
     }
 }
 
@@ -192,7 +219,7 @@ fn limits(deadline: Duration) -> Hook {
     })
 }
 
-/// The server has just ended this connection (57P01 to 57P03).
+/// The server has just ended this connection (57P01 to 57P03), or takes no writes any more: another one does by now.
 fn ended(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| code.code().starts_with("57P"))
+    error.code().is_some_and(|code| code.code().starts_with("57P") || *code == SqlState::READ_ONLY_SQL_TRANSACTION)
 }

@@ -206,3 +206,17 @@ async fn a_column_of_another_type_is_named() {
         stop(run).await;
     }
 }
+
+/// What takes too long together is stored in parts, and no row of it goes to quarantine.
+#[tokio::test]
+async fn too_many_rows_for_one_statement_are_halved() {
+    let database = Database::migrated().await;
+    // The eleventh row of a transaction is one too many.
+    let count = "set_config('test.rows', (coalesce(nullif(current_setting('test.rows', true), ''), '0')::int + 1)::text, \
+                 true)::int > 10";
+    refuse(&database, count, "57014").await;
+    let (run, _) = start(&database, testkit::MemoryLog::new(rows(0..100)), |_| {});
+    let ended = tokio::time::timeout(Duration::from_secs(30), run).await.expect("stored in parts");
+    assert_eq!(ended.unwrap().unwrap(), Seq(100));
+    assert_once(&database, 100, 0).await;
+}

@@ -64,12 +64,14 @@ async fn what_comes_late_takes_the_minutes_it_touches_away() {
         gap("ibkr", 41 * MINUTE, None),
     ];
     let other = [Some(0.125), Some(0.5), Some(-1.0), Some(1.0), Some(100.0)];
-    for (what, late) in [
-        ("a value, carried into the last minute that it can be", tick(&line, 10 * MINUTE, other)),
-        ("a gap of some minutes that ended long ago", gap("ibkr", 33 * MINUTE, Some(36 * MINUTE))),
-        ("the end of a gap", gap("ibkr", 41 * MINUTE, Some(43 * MINUTE))),
-        ("another quantity", held("ibkr", "U1", 12 * MINUTE, &[(CALL, -2.0)])),
-        ("a close", held("ibkr", "U1", 12 * MINUTE, &[])),
+    // Of the minutes from the second on, so many are touched.
+    for (what, late, touched) in [
+        ("a value, carried into the last minute that it can be", tick(&line, 10 * MINUTE, other), 16),
+        ("a gap of some minutes that ended long ago", gap("ibkr", 33 * MINUTE, Some(36 * MINUTE + 1)), 4),
+        ("the end of a gap", gap("ibkr", 41 * MINUTE, Some(43 * MINUTE)), 17),
+        ("a gap that is open, as is known", gap("ibkr", 41 * MINUTE, None), 0),
+        ("another quantity", held("ibkr", "U1", 12 * MINUTE, &[(CALL, -2.0)]), 48),
+        ("a close", held("ibkr", "U1", 12 * MINUTE, &[]), 48),
     ] {
         let (begin, by) = two_hours_ago();
         let database = Database::migrated().await;
@@ -90,7 +92,7 @@ async fn what_comes_late_takes_the_minutes_it_touches_away() {
             }
             _ => records.extend(late),
         }
-        assert!((1..59).contains(&stored(&database, begin).await), "{what}");
+        assert_eq!(stored(&database, begin).await, 59 - touched, "{what}");
         compare_view(&database, &Book { records }, begin, what).await;
     }
 }
@@ -198,4 +200,34 @@ async fn stored_minutes_say_what_the_rows_say() {
         }
         compare_view(&database, &book, begin, &whole).await;
     }
+}
+
+/// A change from long ago takes all minutes since away: not in one statement, which might take longer than it may, and
+/// never with the rows.
+#[tokio::test]
+async fn many_minutes_are_taken_away_in_pieces() {
+    const MINUTES: i64 = 1_000;
+    let database = Database::migrated().await;
+    let client = database.client().await;
+    let stored = "INSERT INTO portfolio_minutes (minute, broker, account_id, underlying, lines, lines_covered, lines_delta, \
+            lines_delta_dollars, lines_gamma_1pct, lines_theta, lines_vega) \
+        SELECT timestamptz '2018-03-01 00:00Z' + n * interval '1 minute', '', '', '', 0, 0, 0, 0, 0, 0, 0 \
+          FROM generate_series(0, $1::int - 1) n";
+    client.execute(stored, &[&i32::try_from(MINUTES).unwrap()]).await.unwrap();
+    let watch = "CREATE TABLE taken (transaction bigint NOT NULL); \
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS \
+        'BEGIN INSERT INTO taken VALUES (txid_current()); RETURN OLD; END'; \
+        CREATE TRIGGER note BEFORE DELETE ON portfolio_minutes FOR EACH ROW EXECUTE FUNCTION note(); \
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+        'BEGIN IF EXISTS (SELECT FROM taken WHERE transaction = txid_current()) THEN \
+           RAISE EXCEPTION USING ERRCODE = ''57014''; END IF; RETURN NEW; END'; \
+        CREATE TRIGGER refuse BEFORE INSERT ON positions_history FOR EACH ROW EXECUTE FUNCTION refuse()";
+    client.batch_execute(watch).await.unwrap();
+    let change = held("ibkr", "U1", 30 * MINUTE, &[(CALL, 1.0)]);
+    tokio::time::timeout(Duration::from_secs(30), store(&database, &[change])).await.expect("stored");
+    assert_eq!(database.count("SELECT count(*) FROM positions_history").await, 1);
+    assert_eq!(database.count("SELECT count(*) FROM portfolio_minutes").await, 0);
+    let most = "SELECT max(of_one) FROM (SELECT count(*) AS of_one FROM taken GROUP BY transaction) each";
+    assert!((1..=240).contains(&database.count(most).await));
+    assert_eq!(database.count("SELECT count(*) FROM taken").await, MINUTES);
 }

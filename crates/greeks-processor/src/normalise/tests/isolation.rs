@@ -51,7 +51,7 @@ fn the_same_account_number_at_two_sources_is_two_accounts() {
     let row = one(one_source.quote(|u| u.vega = Some(1.0)));
     assert_eq!((row.quantity, row.delta, row.underlying_price), (1.0, Some(0.1), Some(6_700.0)));
     assert_eq!(row.flags, Flags::NONE);
-    other.underlying_after_a_gap();
+    other.option_after_a_gap();
     assert_eq!(other.quote(|u| u.delta = Some(0.2)), []);
 }
 
@@ -66,7 +66,7 @@ fn a_failed_poll_changes_nothing() {
         bench.push(SourceEvent::Gap { since: at(10), reason: GapReason::Disconnected });
         bench.reconnect();
         assert_eq!(bench.hold("A2", 2.0), []);
-        bench.underlying_after_a_gap();
+        bench.option_after_a_gap();
         let rows = bench.quote(|u| (u.event_time, u.delta) = (Some(at(200 + round)), Some(0.5)));
         assert_eq!(held(&rows), [("A1", 1.0), ("A2", 2.0)], "round {round}");
     }
@@ -77,10 +77,10 @@ fn a_failed_poll_changes_nothing() {
 }
 
 impl Bench {
-    /// The first quote after a gap, which closes it.
-    fn underlying_after_a_gap(&mut self) {
-        let mut update = QuoteUpdate::new(self.underlying, at(95));
-        update.last_price = Some(6_700.0);
+    /// The first values of an option after a gap, which close it. A price alone gives no row.
+    fn option_after_a_gap(&mut self) {
+        let mut update = QuoteUpdate::new(self.option, at(95));
+        update.option_price = Some(1.5);
         let records = self.push(SourceEvent::Quote { update, payload: None });
         assert!(matches!(records.as_slice(), [Record::Gap(gap)] if gap.to.is_some()), "{records:?}");
     }

@@ -354,14 +354,18 @@ fn the_payload_goes_with_every_row() {
 }
 
 #[test]
-fn a_gap_is_recorded_open_and_closed_by_the_next_quote() {
+fn a_gap_is_recorded_open_and_closed_by_the_next_values_of_an_option() {
     let mut bench = bench();
     let gap = |to| {
         Record::Gap(GapRecord { source: source(), from: at(10), to, reason: GapReason::Disconnected, count: None })
     };
     assert_eq!(bench.push(SourceEvent::Gap { since: at(10), reason: GapReason::Disconnected }), [gap(None)]);
     bench.reconnect();
-    let update = QuoteUpdate::new(bench.underlying, at(100));
+    let mut price = QuoteUpdate::new(bench.underlying, at(99));
+    price.last_price = Some(6_700.0);
+    assert_eq!(bench.push(SourceEvent::Quote { update: price, payload: None }), [], "prices come ahead of the Greeks");
+    let mut update = QuoteUpdate::new(bench.option, at(100));
+    update.option_price = Some(1.5);
     assert_eq!(bench.push(SourceEvent::Quote { update, payload: None }), [gap(Some(at(100)))]);
     assert_eq!(bench.push(SourceEvent::Quote { update, payload: None }), []);
     assert_eq!(bench.normaliser.counts().gaps, 1);
