@@ -73,11 +73,6 @@ DELETE FROM portfolio_minutes m
  USING ingest_gaps g
  WHERE g.reason = 'clock_step' AND m.minute > g.gap_from - interval '1 minute' AND m.minute < g.gap_to;
 
--- Minutes that were stored while a clock that was set counted as silence are worked out anew.
-DELETE FROM portfolio_minutes m
- USING ingest_gaps g
- WHERE g.reason = 'clock_step' AND m.minute > g.gap_from - interval '1 minute' AND m.minute < g.gap_to;
-
 -- What `\d+` shows. Values and units are those of greek_ticks and series.
 COMMENT ON COLUMN greek_snapshots.event_time IS 'The broker''s time of the value';
 COMMENT ON COLUMN greek_snapshots.received_at IS 'When the frame was read from the socket';
