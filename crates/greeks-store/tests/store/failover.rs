@@ -64,8 +64,7 @@ impl Work {
         assert_eq!(self.run.await.unwrap().unwrap(), Seq(u64::from(AFTER)));
         let status = self.status.borrow().clone();
         assert_eq!((status.state, status.durable), (CommitterState::Finished, Seq(u64::from(AFTER))));
-        let told = self.told.lock().unwrap().clone();
-        told
+        self.told.lock().unwrap().clone()
     }
 }
 
