@@ -3,6 +3,7 @@
 
 mod account;
 mod api;
+mod credentials;
 mod failures;
 mod fake;
 mod session;

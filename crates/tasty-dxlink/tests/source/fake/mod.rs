@@ -174,6 +174,16 @@ impl Broker {
         }
         streamer
     }
+
+    /// A client whose session streams, and its streamer.
+    pub(crate) async fn streaming(&self, config: TastyConfig) -> (Client, Streamer) {
+        let mut client = Client::new(config, 64);
+        client.start();
+        let mut streamer = self.subscribe().await;
+        streamer.say(CONFIG).await;
+        client.state(connected).await;
+        (client, streamer)
+    }
 }
 
 /// The account streamer's consent to a message of the client.
