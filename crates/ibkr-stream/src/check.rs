@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::book::Book;
 use crate::brokerage::{self, Opened};
-use crate::conditions::{ACCOUNTS_MISSING, NOT_ACKNOWLEDGED};
+use crate::conditions::{ACCOUNTS_NOT_TOLD, NOT_ACKNOWLEDGED};
 use crate::config::Endpoints;
 use crate::dial::dial;
-use crate::discovery::{Discoverer, Findings};
-use crate::rest::{Accounts, Rest};
+use crate::discovery::{Chosen, Discoverer, Findings, Shortfall, masked};
+use crate::rest::Rest;
 use crate::session::{Report, Role, Session, Wanted};
 use crate::source::session_settings;
 use crate::{Error, IbkrConfig};
@@ -42,8 +42,10 @@ pub struct CheckReport {
     pub brokerage: Brokerage,
     /// The accounts that would be streamed.
     pub accounts: Vec<AccountId>,
-    /// Whether these are all: an advisor's sub-accounts are not always told.
-    pub accounts_complete: bool,
+    /// Whether an advisor has others, which the gateway does not tell.
+    pub accounts_not_told: bool,
+    /// Configured accounts that are not among those of the login.
+    pub accounts_not_found: Vec<AccountId>,
     /// Open option positions in them.
     pub option_positions: usize,
     /// Option positions that cannot be understood.
@@ -118,12 +120,14 @@ impl fmt::Display for Brokerage {
 
 impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let accounts: Vec<String> = self.accounts.iter().map(ToString::to_string).collect();
         writeln!(f, "gateway: {}, logged in", self.gateway)?;
         writeln!(f, "brokerage session: {}", self.brokerage)?;
-        writeln!(f, "accounts: {}", if accounts.is_empty() { "none".into() } else { accounts.join(", ") })?;
-        if !self.accounts_complete {
-            writeln!(f, "accounts missing: {ACCOUNTS_MISSING}")?;
+        writeln!(f, "accounts: {}", if self.accounts.is_empty() { "none".into() } else { masked(&self.accounts) })?;
+        if self.accounts_not_told {
+            writeln!(f, "accounts missing: {ACCOUNTS_NOT_TOLD}")?;
+        }
+        if !self.accounts_not_found.is_empty() {
+            writeln!(f, "accounts missing: {} are not among those of this login", masked(&self.accounts_not_found))?;
         }
         writeln!(f, "option positions: {}, not understood: {}", self.option_positions, self.skipped_positions)?;
         write!(f, "market data: {}", self.market_data.words())
@@ -156,7 +160,7 @@ pub async fn check(config: &IbkrConfig, tls: &Arc<rustls::ClientConfig>, now: Un
         Err(Error::Competing { reason }) if config.compete => (None, Brokerage::InUseElsewhere { reason }),
         Err(error) => return Err(error),
     };
-    let Accounts { ids: accounts, complete: accounts_complete } = discoverer.accounts(&config).await?;
+    let Chosen { ids: accounts, shortfall } = discoverer.accounts(&config).await?;
     let cx = context(now);
     let (mut book, mut option_positions, mut skipped_positions) = (Book::default(), 0, 0);
     for account in &accounts {
@@ -178,7 +182,11 @@ pub async fn check(config: &IbkrConfig, tls: &Arc<rustls::ClientConfig>, now: Un
         gateway,
         brokerage,
         accounts,
-        accounts_complete,
+        accounts_not_told: shortfall == Shortfall::NotTold,
+        accounts_not_found: match shortfall {
+            Shortfall::NotFound(accounts) => accounts,
+            Shortfall::None | Shortfall::NotTold => Vec::new(),
+        },
         option_positions,
         skipped_positions,
         market_data,

@@ -8,7 +8,7 @@ use crate::book::BookFaults;
 use crate::session::Counts;
 
 /// What it means that not all accounts were told.
-pub(crate) const ACCOUNTS_MISSING: &str =
+pub(crate) const ACCOUNTS_NOT_TOLD: &str =
     "the gateway does not tell all sub-accounts of the advisor: name the accounts to stream in the configuration";
 
 /// What field 6509 means when it begins with O.
@@ -23,7 +23,9 @@ pub(crate) const NOT_ACKNOWLEDGED: &str = "IBKR gives this user no market data o
 pub(crate) struct Conditions {
     pub(crate) book: BookFaults,
     /// Sub-accounts of an advisor.
-    pub(crate) accounts_missing: bool,
+    pub(crate) accounts_not_told: bool,
+    /// Configured.
+    pub(crate) accounts_not_found: usize,
     /// No permission for the data of so many options and underlyings.
     pub(crate) not_permitted: Pair,
     /// The user has not agreed to the terms of API market data.
@@ -70,7 +72,8 @@ impl Conditions {
     pub(crate) const fn of(options: &Counts, underlyings: &Counts) -> Self {
         Self {
             book: BookFaults { failed_accounts: 0, not_streamed: 0 },
-            accounts_missing: false,
+            accounts_not_told: false,
+            accounts_not_found: 0,
             not_permitted: Pair::new(options.not_permitted, underlyings.not_permitted),
             not_acknowledged: options.not_acknowledged + underlyings.not_acknowledged > 0,
             over_budget: options.over_budget + underlyings.over_budget,
@@ -88,7 +91,11 @@ impl fmt::Display for Conditions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut clauses = Clauses::new(f);
         let BookFaults { failed_accounts, not_streamed } = self.book;
-        clauses.say(self.accounts_missing, format_args!("{ACCOUNTS_MISSING}"))?;
+        clauses.say(self.accounts_not_told, format_args!("{ACCOUNTS_NOT_TOLD}"))?;
+        clauses.say(
+            self.accounts_not_found > 0,
+            format_args!("{} configured account(s) are not among those of this login", self.accounts_not_found),
+        )?;
         clauses
             .say(failed_accounts > 0, format_args!("positions of {failed_accounts} account(s) could not be read"))?;
         clauses.say(not_streamed > 0, format_args!("{not_streamed} option position(s) are not understood"))?;
@@ -132,7 +139,8 @@ mod tests {
         assert_eq!(Conditions { silent: Pair::new(0, 1), ..none }.to_string(), "1 underlying(s) give no data");
         let all = Conditions {
             book: BookFaults { failed_accounts: 1, not_streamed: 3 },
-            accounts_missing: true,
+            accounts_not_told: true,
+            accounts_not_found: 2,
             not_permitted: Pair::new(1, 1),
             not_acknowledged: true,
             over_budget: 7,
@@ -143,7 +151,7 @@ mod tests {
             rest_limited: true,
             slow: true,
         };
-        assert_eq!(all.to_string().split("; ").count(), 12, "{all}");
+        assert_eq!(all.to_string().split("; ").count(), 13, "{all}");
     }
 
     #[test]

@@ -87,10 +87,10 @@ pub enum Error {
     /// The login has no account, as happens for a moment after it.
     #[error("the gateway tells of no account of this login; asking again")]
     NoAccounts,
-    /// An account of the configuration is not among the user's accounts.
-    #[error("account {missing} is not among the accounts of this login ({known})")]
+    /// No account of the configuration is among the user's accounts.
+    #[error("account(s) {missing} are not among the accounts of this login ({known}): check the list of accounts")]
     UnknownAccount {
-        /// The configured account, masked.
+        /// The configured accounts, masked.
         missing: String,
         /// The accounts there are, masked.
         known: String,

@@ -17,10 +17,10 @@ use crate::book::Book;
 use crate::brokerage::{self, Identity};
 use crate::config::Endpoints;
 use crate::dial::dial;
-use crate::discovery::{Discoverer, Findings};
+use crate::discovery::{Chosen, Discoverer, Findings, Shortfall, masked};
 use crate::driver::{Driver, Tools};
 use crate::metrics::Meter;
-use crate::rest::{Accounts, Rest};
+use crate::rest::Rest;
 use crate::session::{Counts, Session, Settings};
 use crate::{Error, IbkrConfig};
 
@@ -81,9 +81,9 @@ impl IbkrSource {
         let Some(Ready { accounts, held, identity, session, socket }) = ready else {
             return Ok(SessionEnd::Cancelled);
         };
-        let Accounts { ids: accounts, complete: accounts_complete } = accounts;
+        let Chosen { ids: accounts, shortfall } = accounts;
         let discoverer = &self.discoverer;
-        let tools = Tools { cx, config: &self.config, discoverer, meter: &self.meter, accounts, accounts_complete };
+        let tools = Tools { cx, config: &self.config, discoverer, meter: &self.meter, accounts, shortfall };
         let mut driver = Driver::new(tools, identity, session, &mut self.book, &held);
         let result = driver.run(socket).await;
         // They went with the connection.
@@ -113,6 +113,10 @@ impl IbkrSource {
         let rest = self.discoverer.rest();
         let opened = brokerage::open(rest, &self.config, self.config.compete).await?;
         let accounts = self.discoverer.accounts(&self.config).await?;
+        if let Shortfall::NotFound(missing) = &accounts.shortfall {
+            let missing = masked(missing);
+            tracing::warn!(missing, "configured accounts are not among those of this login; the others are streamed");
+        }
         self.book.keep(&accounts.ids);
         let Some(held) = self.read_positions(&accounts.ids, cx).await? else { return Ok(None) };
         let identity = brokerage::identify(self.discoverer.rest(), &opened, self.config.compete).await?;
@@ -211,7 +215,7 @@ impl QuoteSource for IbkrSource {
 
 /// What a session begins with.
 struct Ready {
-    accounts: Accounts,
+    accounts: Chosen,
     held: Vec<PositionSnapshot>,
     identity: Identity,
     session: Session,

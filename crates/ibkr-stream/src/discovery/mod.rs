@@ -50,6 +50,23 @@ pub(crate) struct AccountHoldings {
     pub(crate) skipped: usize,
 }
 
+/// Whose positions are streamed.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) ids: Vec<AccountId>,
+    pub(crate) shortfall: Shortfall,
+}
+
+/// Which accounts that were to be streamed are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Shortfall {
+    None,
+    /// Sub-accounts of an advisor, which the gateway does not tell.
+    NotTold,
+    /// They are configured, and not among those of the login: closed, or just after a login.
+    NotFound(Vec<AccountId>),
+}
+
 /// Finds positions and contracts by REST; remembers what contracts are.
 #[derive(Debug)]
 pub(crate) struct Discoverer {
@@ -69,13 +86,13 @@ impl Discoverer {
         &self.rest
     }
 
-    /// The accounts to stream: those configured, or all.
-    pub(crate) async fn accounts(&self, config: &IbkrConfig) -> Result<Accounts, Error> {
+    /// The accounts to stream: those configured, or all. One that is not there stops no other.
+    pub(crate) async fn accounts(&self, config: &IbkrConfig) -> Result<Chosen, Error> {
         chosen(self.rest.portfolio_accounts().await?, config)
     }
 
     /// The same once they are said to have changed.
-    pub(crate) async fn accounts_anew(&self, config: &IbkrConfig) -> Result<Accounts, Error> {
+    pub(crate) async fn accounts_anew(&self, config: &IbkrConfig) -> Result<Chosen, Error> {
         chosen(self.rest.portfolio_accounts_anew().await?, config)
     }
 
@@ -143,19 +160,27 @@ impl Discoverer {
 }
 
 /// Of all accounts those that are configured, or all.
-fn chosen(all: Accounts, config: &IbkrConfig) -> Result<Accounts, Error> {
+fn chosen(all: Accounts, config: &IbkrConfig) -> Result<Chosen, Error> {
     if all.ids.is_empty() {
         return Err(Error::NoAccounts);
     }
-    let Some(chosen) = &config.accounts else { return Ok(all) };
+    let Some(chosen) = &config.accounts else {
+        let shortfall = if all.complete { Shortfall::None } else { Shortfall::NotTold };
+        return Ok(Chosen { ids: all.ids, shortfall });
+    };
     // Where not all are told, one that is not may exist: its positions will show.
-    match chosen.iter().find(|account| all.complete && !all.ids.contains(account)) {
-        None => Ok(Accounts { ids: chosen.clone(), complete: true }),
-        Some(missing) => {
-            let known: Vec<String> = all.ids.iter().map(ToString::to_string).collect();
-            Err(Error::UnknownAccount { missing: missing.to_string(), known: known.join(", ") })
-        }
+    let (ids, missing): (Vec<_>, Vec<_>) =
+        chosen.iter().cloned().partition(|account| !all.complete || all.ids.contains(account));
+    if ids.is_empty() {
+        return Err(Error::UnknownAccount { missing: masked(&missing), known: masked(&all.ids) });
     }
+    let shortfall = if missing.is_empty() { Shortfall::None } else { Shortfall::NotFound(missing) };
+    Ok(Chosen { ids, shortfall })
+}
+
+/// Accounts for people, who know them by their last digits.
+pub(crate) fn masked(accounts: &[AccountId]) -> String {
+    accounts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -431,9 +431,18 @@ async fn configured_accounts_have_to_exist() {
     fixture.gateway.config.accounts = Some(vec![AccountId::new("U7654321").unwrap()]);
     let chosen = fixture.discoverer.accounts(&fixture.gateway.config).await.unwrap();
     assert_eq!(chosen.ids.iter().map(AccountId::as_str).collect::<Vec<_>>(), ["U7654321"]);
-    fixture.gateway.config.accounts = Some(vec![AccountId::new("U0000000").unwrap()]);
+    assert_eq!(chosen.shortfall, Shortfall::None);
+    // One that is not there stops no other.
+    let closed = AccountId::new("U0000000").unwrap();
+    fixture.gateway.config.accounts = Some(vec![closed.clone(), AccountId::new("U7654321").unwrap()]);
+    let chosen = fixture.discoverer.accounts(&fixture.gateway.config).await.unwrap();
+    assert_eq!(chosen.ids.iter().map(AccountId::as_str).collect::<Vec<_>>(), ["U7654321"]);
+    assert_eq!(chosen.shortfall, Shortfall::NotFound(vec![closed.clone()]));
+    fixture.gateway.config.accounts = Some(vec![closed]);
     let error = fixture.discoverer.accounts(&fixture.gateway.config).await.unwrap_err();
-    assert_eq!(error.to_string(), "account ··0000 is not among the accounts of this login (··4567, ··4321)");
+    let expected =
+        "account(s) ··0000 are not among the accounts of this login (··4567, ··4321): check the list of accounts";
+    assert_eq!(error.to_string(), expected);
 }
 
 #[tokio::test]

@@ -24,9 +24,9 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::book::Book;
 use crate::brokerage::Identity;
-use crate::discovery::{Discoverer, Findings};
+use crate::discovery::{Chosen, Discoverer, Findings, Shortfall};
 use crate::metrics::Meter;
-use crate::rest::{Accounts, Tickle};
+use crate::rest::Tickle;
 use crate::session::Session;
 use crate::{Error, IbkrConfig};
 
@@ -44,15 +44,15 @@ pub(crate) struct Tools<'a> {
     pub(crate) discoverer: &'a Arc<Discoverer>,
     pub(crate) meter: &'a Meter,
     pub(crate) accounts: Vec<AccountId>,
-    /// Whether these are all that were to be streamed.
-    pub(crate) accounts_complete: bool,
+    /// Which others were to be streamed.
+    pub(crate) shortfall: Shortfall,
 }
 
 /// What goes on beside the stream.
 enum Job {
     Read(Findings),
     Tickled(Result<Tickle, Error>),
-    Accounts(Result<Accounts, Error>),
+    Accounts(Result<Chosen, Error>),
 }
 
 /// One session from its first byte to its last.

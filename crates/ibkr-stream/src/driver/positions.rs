@@ -9,13 +9,12 @@ use tokio::time::Instant;
 
 use super::{Driver, Job};
 use crate::Error;
-use crate::discovery::Findings;
-use crate::rest::Accounts;
+use crate::discovery::{Chosen, Findings, Shortfall};
 
 impl Driver<'_> {
     /// Starts the reads that are due. While events wait for room none starts: its events would have to wait as well.
     pub(super) fn start_reads(&mut self, now: Instant) {
-        if !self.tools.accounts_complete && now >= self.list_again_at {
+        if self.is_short() && now >= self.list_again_at {
             self.list_accounts(now);
         }
         while let Some(account) = self.executions.take_due(now) {
@@ -33,10 +32,15 @@ impl Driver<'_> {
         }
     }
 
+    /// Whether accounts that were to be streamed are not.
+    fn is_short(&self) -> bool {
+        self.tools.shortfall != Shortfall::None
+    }
+
     /// When [`Driver::start_reads`] is due.
     pub(super) fn positions_due(&self) -> Option<Instant> {
         let read = self.refresher.deadline().filter(|_| !self.handover.has_own()).map(Instant::from_std);
-        let list = (!self.tools.accounts_complete && !self.listing).then_some(self.list_again_at);
+        let list = (self.is_short() && !self.listing).then_some(self.list_again_at);
         read.into_iter().chain(self.executions.deadline()).chain(list).min()
     }
 
@@ -71,11 +75,11 @@ impl Driver<'_> {
         self.jobs.push(async move { Job::Accounts(discoverer.accounts_anew(&config).await) }.boxed());
     }
 
-    pub(super) fn on_accounts(&mut self, outcome: Result<Accounts, Error>, now: Instant) -> Option<SessionEnd> {
+    pub(super) fn on_accounts(&mut self, outcome: Result<Chosen, Error>, now: Instant) -> Option<SessionEnd> {
         self.listing = false;
         match outcome {
             Ok(accounts) if same(&accounts.ids, &self.tools.accounts) => {
-                self.tools.accounts_complete = accounts.complete;
+                self.tools.shortfall = accounts.shortfall;
                 None
             }
             Ok(accounts) => {

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::Driver;
 use crate::conditions::Conditions;
+use crate::discovery::Shortfall;
 use crate::session::{Counts, Report};
 
 /// What was told last.
@@ -35,7 +36,11 @@ impl Driver<'_> {
         let report = self.session.report();
         let conditions = Conditions {
             book: self.book.faults(),
-            accounts_missing: !self.tools.accounts_complete,
+            accounts_not_told: self.tools.shortfall == Shortfall::NotTold,
+            accounts_not_found: match &self.tools.shortfall {
+                Shortfall::NotFound(accounts) => accounts.len(),
+                Shortfall::None | Shortfall::NotTold => 0,
+            },
             without_greeks: self.without_greeks(&report, now),
             tickle_failing: self.tickler.is_failing(),
             rest_limited: self.tickler.is_limited(now),

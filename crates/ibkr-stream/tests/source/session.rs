@@ -263,6 +263,28 @@ async fn chosen_accounts_alone_are_read() {
 }
 
 #[tokio::test]
+async fn a_chosen_account_that_is_not_there_stops_no_other() {
+    let gateway = Gateway::start().await;
+    gateway.state().accounts = vec![ACCOUNT.into()];
+    let mut config = gateway.config();
+    config.accounts = Some(vec![AccountId::new(ACCOUNT).unwrap(), AccountId::new(OTHER).unwrap()]);
+    config.position_poll = Duration::from_millis(200);
+    let mut client = Client::started(config);
+    let mut wire = gateway.stream(&ALL).await;
+    client.degraded("1 configured account(s) are not among those of this login").await;
+    assert_eq!(gateway.count(OTHER), 0);
+    // It is looked for again, as just after a login it may not be told yet.
+    gateway.change(|state| state.accounts.push(OTHER.into()));
+    wire.expect_farewell(&ALL).await;
+    assert_eq!(client.end().await.unwrap(), SessionEnd::Closed);
+    client.start();
+    let _wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    assert_ne!(gateway.count(OTHER), 0);
+    client.stop().await;
+}
+
+#[tokio::test]
 async fn a_gateway_that_does_not_run_is_told_with_what_to_do() {
     let gateway = Gateway::start().await;
     let config = gateway.config();
