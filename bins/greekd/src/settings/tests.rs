@@ -1,5 +1,7 @@
 //! Which values the settings take, and which rule a refusal states.
 
+use std::collections::BTreeSet;
+
 use secrecy::ExposeSecret;
 
 use super::*;
@@ -123,6 +125,28 @@ fn the_example_file_names_every_setting() {
     for variable in variables::VARIABLES.iter().filter(|variable| !variables::AMBIENT.contains(&variable.name)) {
         assert!(example.contains(&format!("#{}=", variable.name)), "{} is missing", variable.name);
     }
+}
+
+#[test]
+fn the_example_file_names_every_key_of_the_file() {
+    let example = include_str!("../../../../.env.example");
+    let (_, keys) = example.split_once("# greekd.toml has").expect("the list of keys");
+    let mut named = BTreeSet::new();
+    let mut table = String::new();
+    for line in keys.lines().filter_map(|line| line.strip_prefix("#   ")) {
+        let line = match line.strip_prefix('[').and_then(|line| line.split_once(']')) {
+            Some((name, keys)) => {
+                table = format!("{name}.");
+                keys
+            }
+            None => line,
+        };
+        let words = line.split(',').map(str::trim).filter(|key| !key.is_empty());
+        named.extend(words.map(|key| format!("{table}{key}")));
+    }
+    let known: BTreeSet<String> =
+        variables::VARIABLES.iter().filter_map(|variable| variable.toml).map(ToOwned::to_owned).collect();
+    assert_eq!(named, known);
 }
 
 #[test]
