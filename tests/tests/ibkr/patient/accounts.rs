@@ -82,7 +82,7 @@ async fn no_client(cluster: &Cluster) {
     let mut settings = environment(&sim);
     settings.push(("IBKR_ACCOUNTS", "U9999999".to_owned()));
     let daemon = Daemon::run_with(&database, &settings);
-    says(&daemon, "is not among the accounts of this login").await;
+    says(&daemon, "··9999 are not among the accounts of this login").await;
     assert!(
         !daemon.stderr().iter().any(|line| line.contains("U9999999")),
         "not masked:\n{}",
