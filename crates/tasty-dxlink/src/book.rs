@@ -74,6 +74,11 @@ impl Book {
         Ok(events)
     }
 
+    /// Nothing is known of what has happened since the last look.
+    pub(crate) fn doubt(&mut self) {
+        self.accounts.values_mut().for_each(|account| account.failed = true);
+    }
+
     /// Forgets accounts that are not streamed any more.
     pub(crate) fn keep(&mut self, accounts: &[AccountId]) {
         self.accounts.retain(|account, _| accounts.contains(account));

@@ -43,7 +43,7 @@ pub(crate) struct AccountHoldings {
 }
 
 /// Whose positions are streamed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Accounts {
     pub(crate) ids: Vec<AccountId>,
     /// Configured, and not open.

@@ -25,7 +25,8 @@
 //! ```
 //!
 //! Positions are followed by the account streamer, whose messages say when to read an account again, and by a poll: what
-//! the REST API says is what counts.
+//! the REST API says is what counts. While the API is away a new session streams what was held last, with the quote token
+//! of the session before as long as that lives.
 //!
 //! - A position whose quantity or multiplier cannot be read is told with a quantity of NaN, so that it never reads as
 //!   closed; one whose symbol cannot be read is left out, counted and logged once.

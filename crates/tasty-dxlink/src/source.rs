@@ -47,6 +47,8 @@ pub struct TastySource {
     meter: Meter,
     /// A token that was fetched for the next session, or was not at fault when its session ended before it began.
     token: Option<QuoteToken>,
+    /// What the last session began with, for a time when the API says nothing.
+    last: Option<Known>,
     /// Sessions lost in a row with the same token.
     lost: u32,
     /// Quote tokens refused in a row.
@@ -76,6 +78,7 @@ impl TastySource {
             book: Book::default(),
             meter: Meter::new(SOURCE),
             token: None,
+            last: None,
             lost: 0,
             refused: 0,
         })
@@ -87,9 +90,10 @@ impl TastySource {
             () = cx.cancelled() => return Ok(SessionEnd::Cancelled),
             ready = self.prepare(cx) => ready?,
         };
-        let Some(Ready { accounts, token, session, socket }) = ready else {
+        let Some(Ready { known: Known { accounts, token }, positions_are_new, session, socket }) = ready else {
             return Ok(SessionEnd::Cancelled);
         };
+        self.last = Some(Known { accounts: accounts.clone(), token: token.clone() });
         let missing = masked(&accounts.missing);
         let tools = Tools {
             cx,
@@ -100,6 +104,7 @@ impl TastySource {
             account_streamer: self.account_streamer.as_ref(),
             accounts: accounts.ids,
             missing_accounts: &missing,
+            positions_are_new,
             token: token.clone(),
         };
         self.token = Some(token);
@@ -128,24 +133,23 @@ impl TastySource {
 
     /// Everything before the stream. `None` when nobody takes the events any more.
     async fn prepare(&mut self, cx: &SourceContext) -> Result<Option<Ready>, Error> {
-        let accounts = self.discoverer.accounts(&self.config).await?;
-        self.book.keep(&accounts.ids);
-        let findings = Arc::clone(&self.discoverer).discover(accounts.ids.clone(), cx.clone()).await;
-        if !findings.is_empty() && findings.iter().all(|it| it.result.is_err()) {
-            // Not one account could be read: there is nothing to stream for.
-            let error = findings.into_iter().find_map(|it| it.result.err());
-            return error.map_or(Ok(None), Err);
-        }
-        self.book.watch(&self.config.benchmarks, cx);
-        for event in self.book.update(findings, cx)? {
-            if cx.events().send(event).await.is_err() {
-                return Ok(None);
+        let (accounts, old_token) = match self.learn(cx).await {
+            Ok(Some(accounts)) => (accounts, None),
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                let Known { accounts, token } = self.remember(error)?;
+                self.book.doubt();
+                (accounts, Some(token))
             }
-        }
+        };
+        let positions_are_new = old_token.is_none();
         let in_time = |token: &QuoteToken| Instant::now() < token.renew_at(self.config.quote_token_use);
-        let token = match self.token.take().filter(in_time) {
+        let token = match self.token.take().filter(in_time).or(old_token) {
             Some(token) => token,
-            None => self.discoverer.rest().quote_token(cx.now()).await?,
+            None => match self.discoverer.rest().quote_token(cx.now()).await {
+                Ok(token) => token,
+                Err(error) => self.remember(error)?.token,
+            },
         };
         let settings = DialSettings {
             user_agent: self.config.user_agent.clone(),
@@ -164,7 +168,40 @@ impl TastySource {
             ..session_settings(&self.config, token.secret.clone())
         };
         let session = Session::new(settings, Instant::now().into_std());
-        Ok(Some(Ready { accounts, token, session, socket }))
+        Ok(Some(Ready { known: Known { accounts, token }, positions_are_new, session, socket }))
+    }
+
+    /// Asks whose positions are streamed, and for the positions. `None` when nobody takes the events any more.
+    async fn learn(&mut self, cx: &SourceContext) -> Result<Option<Accounts>, Error> {
+        let accounts = self.discoverer.accounts(&self.config).await?;
+        self.book.keep(&accounts.ids);
+        let findings = Arc::clone(&self.discoverer).discover(accounts.ids.clone(), cx.clone()).await;
+        if !findings.is_empty() && findings.iter().all(|it| it.result.is_err()) {
+            // Not one account could be read: there is nothing to stream for.
+            let error = findings.into_iter().find_map(|it| it.result.err());
+            return error.map_or(Ok(None), Err);
+        }
+        self.book.watch(&self.config.benchmarks, cx);
+        for event in self.book.update(findings, cx)? {
+            if cx.events().send(event).await.is_err() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(accounts))
+    }
+
+    /// What the last session began with, when the API could not be asked and the streamer may well be there: an outage of
+    /// the one is none of the other, as long as the token lives.
+    fn remember(&self, error: Error) -> Result<Known, Error> {
+        let in_time = |known: &&Known| Instant::now() < known.token.leave_at();
+        let Some(known) = self.last.as_ref().filter(in_time).filter(|_| !error.needs_operator()) else {
+            return Err(error);
+        };
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the API cannot be asked; what it said last is streamed with"
+        );
+        Ok(known.clone())
     }
 
     /// Draws the lessons of a failed session: smaller messages, or one immediate successor for a refused token.
@@ -174,6 +211,9 @@ impl TastySource {
         if matches!(error, Error::SessionNotFound) && self.lost < MOST_LOST {
             self.lost += 1;
         } else {
+            if matches!(error, Error::Unauthorized | Error::SessionNotFound) {
+                self.last = None;
+            }
             (self.token, self.lost) = (None, 0);
         }
         if matches!(error, Error::Closed { code: MESSAGE_TOO_BIG, .. }) {
@@ -210,10 +250,18 @@ impl QuoteSource for TastySource {
     }
 }
 
-/// What a session begins with.
-struct Ready {
+/// What has to be known for a session, besides what is held.
+#[derive(Clone, Debug)]
+struct Known {
     accounts: Accounts,
     token: QuoteToken,
+}
+
+/// What a session begins with.
+struct Ready {
+    known: Known,
+    /// Whether they have just been read.
+    positions_are_new: bool,
     session: Session,
     socket: Socket,
 }

@@ -50,6 +50,8 @@ pub(crate) struct Tools<'a> {
     pub(crate) accounts: Vec<AccountId>,
     /// Configured accounts that are not open, masked.
     pub(crate) missing_accounts: &'a str,
+    /// Whether positions have been read for this session.
+    pub(crate) positions_are_new: bool,
     pub(crate) token: QuoteToken,
 }
 
@@ -87,8 +89,12 @@ impl<'a> Driver<'a> {
         session.want(&book.wanted(), now.into_std());
         book.betas.hold(book.beta_names(), now.into_std());
         book.betas.begin(now.into_std());
+        let mut refresher = Refresher::new(&tools.accounts, tools.config.position_poll, now.into_std());
+        if !tools.positions_are_new {
+            refresher.touch_all(now.into_std());
+        }
         Self {
-            refresher: Refresher::new(&tools.accounts, tools.config.position_poll, now.into_std()),
+            refresher,
             renewal: Renewal::new(&tools.token, tools.config.quote_token_use),
             handover: Handover::new(tools.cx.events()),
             outbound: Outbound::new(tools.config.step_timeout),

@@ -6,5 +6,6 @@ mod api;
 mod credentials;
 mod failures;
 mod fake;
+mod outages;
 mod session;
 mod tls;
