@@ -2,7 +2,7 @@
 //! `ibkr-stream` and `greeks-processor` looks like.
 //!
 //! ```sh
-//! cargo run --example ibkr_greeks                                          # twenty rows from a double
+//! cargo run --example ibkr_greeks                                          # some rows from a double, in ten seconds
 //! IBKR_GATEWAY_URL=https://localhost:5000/v1/api \
 //!     cargo run --example ibkr_greeks                                      # your accounts, until Ctrl-C
 //! ```

@@ -2,7 +2,7 @@
 //! embeds `tasty-dxlink` and `greeks-processor` looks like.
 //!
 //! ```sh
-//! cargo run --example tastytrade_greeks                                    # twenty rows from a double
+//! cargo run --example tastytrade_greeks                                    # some rows from a double, in ten seconds
 //! TASTYTRADE_REFRESH_TOKEN=.. TASTYTRADE_CLIENT_SECRET=.. \
 //!     cargo run --example tastytrade_greeks -- live                        # your account, until Ctrl-C
 //! ```

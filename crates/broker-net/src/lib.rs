@@ -5,7 +5,7 @@
 //!   [`ending`]: how a stream broke; [`stall`]: when one that brings nothing is left;
 //! - [`refresh`]: when to read the positions of which account;
 //! - [`plain`]: JSON as servers write it, read fast;
-//! - [`url`], [`tls`], [`json`], [`text`]: small questions that come up everywhere.
+//! - [`url`], [`tls`], [`json`], [`text`], [`bounds`]: small questions that come up everywhere.
 //!
 //! With the feature `testkit` there are small servers too, for the tests of a client.
 //!
@@ -41,6 +41,7 @@
 //! # }
 //! ```
 
+pub mod bounds;
 pub mod ending;
 pub mod handover;
 pub mod http;

@@ -45,14 +45,14 @@ impl fmt::Debug for SourceId {
 pub struct AccountId(Arc<str>);
 
 impl AccountId {
-    /// Takes the account number as the broker writes it, 1 to 64 visible characters.
+    /// Takes the account number as the broker writes it, 1 to 64 bytes of visible characters.
     ///
     /// # Errors
     /// [`InvalidId`] when the number is empty, longer, or holds blanks or control characters.
     pub fn new(number: &str) -> Result<Self, InvalidId> {
         if number.is_empty() || number.len() > 64 || number.chars().any(|c| c.is_control() || c.is_whitespace()) {
             // The number itself has no place in an error, which ends up in logs.
-            return Err(InvalidId { what: "account", text: format!("{} characters", number.chars().count()) });
+            return Err(InvalidId { what: "account", text: format!("{} bytes", number.len()) });
         }
         Ok(Self(number.into()))
     }

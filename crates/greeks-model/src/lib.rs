@@ -53,6 +53,8 @@ pub use store::{Batch, LogError, Seq, SinkError, SnapshotLog, SnapshotSink};
 pub use time::UnixNanos;
 pub use update::QuoteUpdate;
 
+/// Re-exported for those who implement [`QuoteSource`].
+pub use async_trait::async_trait;
 /// Re-exported because they appear in public types.
 pub use jiff;
 /// Re-exported because it appears in public types.

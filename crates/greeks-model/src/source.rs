@@ -15,6 +15,63 @@ use crate::{
 };
 
 /// A broker's stream of quotes.
+///
+/// # What a session says of itself
+///
+/// Whoever runs a session sees nothing of its events, which go straight to the pipeline. By the state and the activity it
+/// tells a stream from a failed attempt: the gap after a lost stream, the end of the backoff and the status that people see
+/// all depend on them. So a session
+///
+/// - announces [`SessionState::Connected`] as soon as it streams, and [`SessionState::Degraded`] while something is wrong;
+/// - counts every message with data by [`SourceActivity::message`] and every other sign of life by
+///   [`SourceActivity::heartbeat`]: a gap begins at the last of them;
+/// - sends [`SourceEvent::Positions`] before the quotes of what is held, and again whenever that has changed.
+///
+/// [`SessionState::Connecting`], the begin of an epoch and the gap after its end are the supervisor's to tell.
+///
+/// ```
+/// use greeks_model::{
+///     async_trait, AccountId, Decimal, Instrument, Position, PositionSnapshot, QuoteSource, QuoteUpdate, SessionEnd,
+///     SessionState, SourceContext, SourceError, SourceEvent, SourceId, Underlying,
+/// };
+///
+/// /// One option, whose delta is told once a second.
+/// struct Ticker {
+///     id: SourceId,
+/// }
+///
+/// #[async_trait]
+/// impl QuoteSource for Ticker {
+///     fn id(&self) -> &SourceId {
+///         &self.id
+///     }
+///
+///     async fn run_session(&mut self, cx: &SourceContext) -> Result<SessionEnd, SourceError> {
+///         let contract = "SPXW  261124P06650000".parse().expect("an OSI symbol");
+///         let instrument = cx.instrument(&Instrument::Option(contract));
+///         let underlying = cx.instrument(&Instrument::Underlying(Underlying::new("SPX")));
+///         let held = Position { instrument, underlying, quantity: 1.0, multiplier: Decimal::ONE_HUNDRED };
+///         let account_id = AccountId::new("A1").expect("an account");
+///         let positions = PositionSnapshot { account_id, observed_at: cx.now(), positions: vec![held] };
+///         let mut event = SourceEvent::Positions(positions);
+///         cx.set_state(SessionState::Connected)?;
+///         loop {
+///             tokio::select! {
+///                 () = cx.cancelled() => return Ok(SessionEnd::Cancelled),
+///                 sent = cx.events().send(event) => if sent.is_err() {
+///                     return Ok(SessionEnd::Cancelled);
+///                 },
+///             }
+///             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+///             let now = cx.now();
+///             cx.activity().message(now);
+///             let mut update = QuoteUpdate::new(instrument, now);
+///             update.delta = Some(-0.25);
+///             event = SourceEvent::Quote { update, payload: None };
+///         }
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait QuoteSource: Send {
     /// The source's name.

@@ -41,14 +41,15 @@ impl BlackScholes {
         let dividend_factor = libm::exp(-self.dividend_yield * self.years);
 
         let decay = 0.5 * (legs.asset * parts.peak * volatility * volatility);
-        let carry = self.dividend_yield * legs.asset * parts.asset_weight - self.rate * legs.cash * parts.cash_weight;
+        let carry =
+            self.dividend_yield * (legs.asset * parts.asset_weight) - self.rate * (legs.cash * parts.cash_weight);
         Greeks {
             price: parts.price,
             delta: dividend_factor * parts.asset_weight,
             gamma: dividend_factor * parts.peak / self.spot,
             theta: (carry - decay) / DAYS_PER_YEAR,
             vega: legs.asset * parts.density * root / POINTS,
-            rho: self.years * legs.cash * parts.cash_weight / POINTS,
+            rho: self.years * (legs.cash * parts.cash_weight) / POINTS,
         }
     }
 

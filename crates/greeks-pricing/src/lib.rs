@@ -1,7 +1,7 @@
 //! Closed-form prices, Greeks and implied volatility of European options.
 //!
 //! - [`BlackScholes`]: an option on a spot price with a continuous dividend yield (Black and Scholes 1973, Merton 1973).
-//! - [`Black76`]: an option on a forward or future, paid at expiry (Black 1976).
+//! - [`Black76`]: an option on a forward or future, its premium paid up front (Black 1976).
 //!
 //! Both are plain structs of what the market says; the volatility is an argument, and `implied_volatility` is the way
 //! back from a price.

@@ -175,3 +175,15 @@ fn no_volatility_is_implied_without_time() {
     assert_eq!(BlackScholes { years: 0.0, ..OPTION }.implied_volatility(Call, 11.0), None);
     assert_eq!(Black76 { years: 0.0, ..FUTURE }.implied_volatility(Call, 11.0), None);
 }
+
+#[test]
+fn absurd_input_gives_no_nan() {
+    let far = BlackScholes { spot: 1.0, strike: 1e300, rate: -0.06, dividend_yield: 0.0, years: 285.0 };
+    let rich = BlackScholes { dividend_yield: 1e300, years: 0.0, ..OPTION };
+    for option in [far, rich] {
+        for kind in [Call, Put] {
+            let greeks = option.greeks(kind, 0.2);
+            assert!(!figures(greeks).into_iter().any(f64::is_nan), "{option:?} {greeks:?}");
+        }
+    }
+}

@@ -61,7 +61,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(api: Api, limits: Limits, stop: CancellationToken) -> Arc<Self> {
         let hub = Hub::new(&api, &limits);
-        let streams = Arc::new(Semaphore::new(limits.streams));
+        let streams = Arc::new(Semaphore::new(limits.streams.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self { api, limits, hub, streams, stop, failures: Failures::default() })
     }
 

@@ -86,6 +86,12 @@ pub enum ServerError {
         /// How many it must have.
         least: usize,
     },
+    /// A limit cannot work.
+    #[error("the limit {limit} must be longer than zero")]
+    Limit {
+        /// The field of [`Limits`].
+        limit: &'static str,
+    },
     /// The system refused.
     #[error("cannot listen on {address}")]
     Listen {
@@ -130,6 +136,11 @@ impl Server {
                 return Err(ServerError::WeakToken { least: TOKEN_LEAST });
             }
             _ => {}
+        }
+        for (limit, value) in [("tick", limits.tick), ("ping", limits.ping)] {
+            if value.is_zero() {
+                return Err(ServerError::Limit { limit });
+            }
         }
         let listener = listen(address, &limits).map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => ServerError::Occupied { address },

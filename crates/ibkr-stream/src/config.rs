@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use broker_net::bounds::objection;
 use broker_net::url::{host_only, is_loopback};
 use greeks_model::AccountId;
 use reqwest::Url;
@@ -146,8 +147,18 @@ impl IbkrConfig {
             ("stalled_after", self.stalled_after),
             ("position_poll", self.position_poll),
         ];
-        if let Some((setting, _)) = positive.into_iter().find(|(_, value)| value.is_zero()) {
-            return Err(Error::configuration(setting, "must be longer than zero"));
+        let others = [
+            ("rest_spacing", self.rest_spacing),
+            ("tickle_spacing", self.tickle_spacing),
+            ("account_list_spacing", self.account_list_spacing),
+            ("subscription_life", self.subscription_life),
+            ("subscribe_spacing", self.subscribe_spacing),
+            ("execution_recheck", self.execution_recheck),
+        ];
+        let objections = positive.iter().map(|(setting, value)| (setting, objection(*value, false)));
+        let objections = objections.chain(others.iter().map(|(setting, value)| (setting, objection(*value, true))));
+        if let Some((setting, why)) = objections.into_iter().find_map(|(setting, why)| Some((setting, why?))) {
+            return Err(Error::configuration(setting, why));
         }
         if self.renew_after >= self.subscription_life {
             return Err(Error::configuration("renew_after", "must be shorter than subscription_life"));
@@ -270,6 +281,8 @@ mod tests {
             ("user_agent", IbkrConfig { user_agent: "greekd/1\r\nX: y".into(), ..config() }),
             ("tickle_every", IbkrConfig { tickle_every: Duration::ZERO, ..config() }),
             ("penalty", IbkrConfig { penalty: Duration::ZERO, ..config() }),
+            ("quiet_after", IbkrConfig { quiet_after: Duration::MAX, ..config() }),
+            ("subscribe_spacing", IbkrConfig { subscribe_spacing: Duration::MAX, ..config() }),
             ("maintenance_pause", IbkrConfig { maintenance_pause: Duration::ZERO, ..config() }),
             ("renew_after", IbkrConfig { renew_after: Duration::from_secs(600), ..config() }),
             ("market_data_lines", IbkrConfig { market_data_lines: Some(0), ..config() }),

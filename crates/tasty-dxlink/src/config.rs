@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use broker_net::bounds::objection;
 use broker_net::url::{host_only, is_loopback};
 use greeks_model::AccountId;
 use reqwest::Url;
@@ -141,8 +142,19 @@ impl TastyConfig {
             ("silent_after", self.silent_after),
             ("quiet_after", self.quiet_after),
         ];
-        if let Some((setting, _)) = positive.into_iter().find(|(_, value)| value.is_zero()) {
-            return Err(Error::configuration(setting, "must be longer than zero"));
+        let others = [
+            ("rest_spacing", self.rest_spacing),
+            ("silence_margin", self.silence_margin),
+            ("account_outage_after", self.account_outage_after),
+            ("greeks_aggregation", self.greeks_aggregation),
+            ("underlying_aggregation", self.underlying_aggregation),
+            ("head_start", self.head_start),
+            ("chunk_pause", self.chunk_pause),
+        ];
+        let objections = positive.iter().map(|(setting, value)| (setting, objection(*value, false)));
+        let objections = objections.chain(others.iter().map(|(setting, value)| (setting, objection(*value, true))));
+        if let Some((setting, why)) = objections.into_iter().find_map(|(setting, why)| Some((setting, why?))) {
+            return Err(Error::configuration(setting, why));
         }
         let counts = [
             ("chunk_bytes", self.chunk_bytes),
@@ -296,6 +308,8 @@ mod tests {
             ("user_agent", TastyConfig { user_agent: "greekd".into(), ..config() }),
             ("user_agent", TastyConfig { user_agent: "greekd/1\r\nX: y".into(), ..config() }),
             ("step_timeout", TastyConfig { step_timeout: Duration::ZERO, ..config() }),
+            ("quiet_after", TastyConfig { quiet_after: Duration::MAX, ..config() }),
+            ("rest_spacing", TastyConfig { rest_spacing: Duration::MAX, ..config() }),
             ("chunk_symbols", TastyConfig { chunk_symbols: 0, ..config() }),
         ] {
             let error = config.checked().unwrap_err().to_string();

@@ -71,6 +71,14 @@ pub(crate) fn checked_rate(rate: f64) -> Result<f64, crate::SimError> {
     }
 }
 
+pub(crate) fn checked_underlying_rate(rate: f64) -> Result<f64, crate::SimError> {
+    if rate.is_finite() && (0.0..=200_000.0).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err(crate::SimError::Config(format!("{rate} quotes of underlyings/s: that rate lies between 0 and 200000")))
+    }
+}
+
 /// `Duration` of seconds that may be fractional, negative or absurd.
 pub(crate) fn seconds(value: f64) -> Duration {
     Duration::try_from_secs_f64(value.max(0.0)).unwrap_or(Duration::MAX)

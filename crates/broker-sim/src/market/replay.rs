@@ -12,7 +12,7 @@ use super::calendar::{CLOSE, OPEN, millis, new_york};
 use super::chain::{Chain, Quoted, days_between, years};
 use super::event::{Body, Event, GreekValues, Kind, Stamp, SymbolId};
 use super::listing::Listing;
-use super::{Due, Hub, Market, checked_rate, seconds};
+use super::{Due, Hub, Market, checked_rate, checked_underlying_rate, seconds};
 use crate::SimError;
 use crate::config::ChainMarket;
 
@@ -61,10 +61,9 @@ impl Replay {
     /// The replay and the book: every contract of the file, spread over the accounts.
     pub(crate) fn new(config: &ChainMarket, hub: &Hub) -> Result<(Self, Book), SimError> {
         let rate = checked_rate(config.rate)?;
-        if config.day.is_zero() || !(config.underlying_rate.is_finite() && config.underlying_rate >= 0.0) {
-            return Err(SimError::Config(
-                "a trading day must last and the rate of underlying quotes be 0 or more".to_owned(),
-            ));
+        let underlying_rate = checked_underlying_rate(config.underlying_rate)?;
+        if config.day.is_zero() {
+            return Err(SimError::Config("a trading day must last".to_owned()));
         }
         let chain = Chain::read(&config.path, config.carry)?;
         let full = || SimError::Config("the chain has too many contracts".to_owned());
@@ -91,7 +90,7 @@ impl Replay {
             zone: new_york(),
             rng,
             rate,
-            underlying_rate: config.underlying_rate,
+            underlying_rate,
             day: config.day,
             night: config.night,
             today: 0,

@@ -14,7 +14,7 @@ use super::event::{Body, Event, GreekValues, Stamp, SymbolId};
 use super::filling::fill;
 use super::listing::Listing;
 use super::universe::{ASSETS, RATE, SPX, class_of, strike, underlying_streamer};
-use super::{Due, Hub, Market, checked_rate, seconds};
+use super::{Due, Hub, Market, checked_rate, checked_underlying_rate, seconds};
 use crate::config::SimulatedMarket;
 use crate::{SimError, market::Kind};
 
@@ -94,9 +94,7 @@ impl Simulated {
     /// The market and the book of its one customer.
     pub(crate) fn new(config: &SimulatedMarket, hub: &Hub) -> Result<(Self, Book), SimError> {
         let rate = checked_rate(config.rate)?;
-        if !(config.underlying_rate.is_finite() && config.underlying_rate >= 0.0) {
-            return Err(SimError::Config("the rate of underlying quotes must be a number, 0 or more".to_owned()));
-        }
+        let underlying_rate = checked_underlying_rate(config.underlying_rate)?;
         let zone = new_york();
         let opened = config.opened.unwrap_or_else(|| {
             let today = Timestamp::now().to_zoned(zone.clone()).date();
@@ -118,7 +116,7 @@ impl Simulated {
             date,
             clock,
             rate,
-            underlying_rate: config.underlying_rate,
+            underlying_rate,
             elapsed: Duration::ZERO,
             credit: 0.0,
             underlying_credit: 0.0,

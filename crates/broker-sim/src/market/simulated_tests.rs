@@ -84,6 +84,10 @@ fn large_books_are_distinct_and_impossible_ones_are_refused() {
     }
     let hub = Hub::new();
     assert!(matches!(Simulated::new(&settings(1, 100_001), &hub), Err(SimError::Config(_))));
+    for underlying_rate in [-1.0, f64::NAN, 1e12] {
+        let config = SimulatedMarket { underlying_rate, ..settings(1, 1) };
+        assert!(matches!(Simulated::new(&config, &hub), Err(SimError::Config(_))));
+    }
     for rate in [0.0, -1.0, f64::NAN, 1e9] {
         assert!(matches!(Simulated::new(&SimulatedMarket { rate, ..settings(1, 1) }, &hub), Err(SimError::Config(_))));
     }

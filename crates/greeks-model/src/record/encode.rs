@@ -99,7 +99,7 @@ pub(super) fn series(value: &Series, out: &mut Vec<u8>) {
     decimal(value.multiplier, out);
 }
 
-/// Texts are symbols and names, checked to be short where they are made; a longer one is cut at a character.
+/// Texts are symbols and names; one whose length cannot be written in two bytes is cut at a character.
 fn text(value: &str, out: &mut Vec<u8>) {
     let mut end = value.len().min(usize::from(u16::MAX));
     while !value.is_char_boundary(end) {

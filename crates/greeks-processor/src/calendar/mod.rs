@@ -30,7 +30,7 @@ use greeks_model::{Contract, UnixNanos};
 use self::holidays::Day;
 use self::new_york::NewYork;
 pub use self::product::Product;
-use self::product::settles_at_the_open;
+pub(crate) use self::product::settles_at_the_open;
 
 /// What a market is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

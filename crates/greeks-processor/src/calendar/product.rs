@@ -27,11 +27,12 @@ const UNTIL_QUARTER_PAST: [&str; 48] = [
     "XLU", "XLV", "XLY", "XME", "XRT",
 ];
 
-/// Option roots that settle by the opening prices of their last day and are not traded on it.
+/// Option roots that settle by the opening prices of their last day and are not traded on it (tastytrade, "Cash-Settled
+/// Indexes Options Specifications"). Their weeklies have roots of their own.
 const SETTLED_AT_THE_OPEN: [&str; 6] = ["DJX", "NDX", "RUT", "SPX", "VIX", "VIXW"];
 
 /// Whether a contract settles by opening prices: its last trading day is the one before it expires.
-pub(super) fn settles_at_the_open(contract: &Contract) -> bool {
+pub(crate) fn settles_at_the_open(contract: &Contract) -> bool {
     contract.future().is_none() && SETTLED_AT_THE_OPEN.contains(&contract.root())
 }
 

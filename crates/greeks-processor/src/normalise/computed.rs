@@ -6,6 +6,7 @@ use greeks_model::{Contract, Flags, GreekSnapshot, OptionType, UnixNanos};
 use greeks_pricing::{Black76, BlackScholes, Greeks, OptionKind};
 
 use super::quotes::Known;
+use crate::calendar::settles_at_the_open;
 
 /// What no broker says and the formulas need.
 ///
@@ -37,9 +38,6 @@ pub(super) struct Terms {
     expires: UnixNanos,
 }
 
-/// Settled from the opening prices of the day of expiration, though not traded on it any more; all others run until the
-/// close (tastytrade, "Cash-Settled Indexes Options Specifications"). Their weeklies have roots of their own.
-const SETTLED_AT_THE_OPEN: [&str; 4] = ["SPX", "NDX", "RUT", "DJX"];
 const OPEN: Time = time(9, 30, 0, 0);
 /// Options on futures expire at hours that depend on the product; what that makes of the time left is less than a day.
 const CLOSE: Time = time(16, 0, 0, 0);
@@ -58,8 +56,7 @@ impl Terms {
         if !on_future && (adjusted || NOT_PRICED_OFF_SPOT.contains(&root)) {
             return None;
         }
-        let at_the_open = !on_future && SETTLED_AT_THE_OPEN.contains(&root);
-        let last = contract.expiration().to_datetime(if at_the_open { OPEN } else { CLOSE });
+        let last = contract.expiration().to_datetime(if settles_at_the_open(contract) { OPEN } else { CLOSE });
         Some(Self {
             kind: match contract.option_type() {
                 OptionType::Call => OptionKind::Call,

@@ -21,6 +21,9 @@ pub use self::retry::{Probes, RetryPolicy};
 use self::runner::Runner;
 use crate::{Inbox, SystemClock};
 
+/// Longer waits than this are as good as endless; timers cannot hold the longest durations there are.
+const ENDLESS: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+
 /// What all sources of a process share.
 #[derive(Clone, Debug)]
 pub struct SupervisorConfig {
@@ -107,7 +110,8 @@ impl Supervisor {
         Ok(SourceHandle { id, status: watched, activity, first_outcome, retry_now, wanted })
     }
 
-    /// The events of all sources started since the last call, for one pipeline.
+    /// The events of all sources started since the last call, for one pipeline. A pipeline takes one inbox and ends with
+    /// it: start the sources first. What is started afterwards streams only when another pipeline takes the next inbox.
     #[must_use]
     pub fn take_inbox(&mut self) -> Inbox {
         Inbox::new(std::mem::take(&mut self.lanes))
@@ -120,7 +124,7 @@ impl Supervisor {
     /// When the future is dropped, the sources are told to stop all the same, and aborted.
     pub async fn stop(mut self, within: Duration) -> Vec<SourceId> {
         self.cancel.cancel();
-        let deadline = Instant::now() + within;
+        let deadline = Instant::now() + within.min(ENDLESS);
         while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.tasks.join_next()).await {
             if let Err(error) = ended {
                 tracing::error!(error = &error as &dyn std::error::Error, "a supervising task failed");

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::retry::{Attempts, Outcome};
-use super::{FirstOutcome, RetryPolicy};
+use super::{ENDLESS, FirstOutcome, RetryPolicy};
 use crate::metrics::{RECONNECTS_TOTAL, SOURCE_STATE};
 use crate::pipeline::panic_text;
 
@@ -80,8 +80,8 @@ impl Runner {
         Self {
             id,
             link,
-            policy,
-            grace,
+            policy: RetryPolicy { stable_after: policy.stable_after.min(ENDLESS), ..policy },
+            grace: grace.min(ENDLESS),
             first,
             retry_now,
             wanted,
@@ -264,6 +264,7 @@ impl Runner {
     fn settle(&mut self, ended: Ended) -> Pause {
         let reason = ended.outcome.label();
         let delay = self.attempts.next(&self.policy, &ended.outcome, ended.was_stable, &mut self.random);
+        let delay = delay.map(|delay| delay.min(ENDLESS));
         let error = ended.error.unwrap_or_else(|| "the session was closed in good order".to_owned());
         // A source that waits for a person fails alike every few seconds: once is enough in the log.
         if self.link.status.borrow().last_error.as_ref() == Some(&error) {
@@ -313,6 +314,20 @@ impl Runner {
 
     fn note_first(&self, outcome: FirstOutcome) {
         note_first(&self.first, outcome);
+    }
+}
+
+impl Drop for Runner {
+    /// What is said of a source whose task was aborted must not be that it streams.
+    fn drop(&mut self) {
+        let ended = SessionState::Disconnected { retry_at: None };
+        if self.link.status.borrow().state != ended {
+            self.link.activity.set_subscriptions(0);
+            self.change(|status| {
+                status.state = ended;
+                status.last_error = Some("the source was aborted".to_owned());
+            });
+        }
     }
 }
 

@@ -368,6 +368,29 @@ async fn a_session_that_does_not_end_when_told_to_is_dropped() {
     let begin = Instant::now();
     assert_eq!(supervisor.stop(Duration::from_secs(1)).await, [id("b")]);
     assert_eq!(begin.elapsed().as_secs(), 1);
+    let ended = |status: &SourceStatus| status.state == SessionState::Disconnected { retry_at: None };
+    assert_eq!(state(&handle, ended).await.last_error.as_deref(), Some("the source was aborted"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn durations_may_be_endless() {
+    let retry = RetryPolicy {
+        stable_after: Duration::MAX,
+        longest_asked: Duration::MAX,
+        probes: Probes { login_required: Some(Duration::MAX), ..Probes::default() },
+        ..RetryPolicy::default()
+    };
+    for wait in [Retry::After(Duration::MAX), Retry::Operator(OperatorReason::LoginRequired)] {
+        let mut supervisor = Supervisor::new(SupervisorConfig { retry, grace: Duration::MAX, ..config() });
+        let streaming = vec![Step::State(SessionState::Connected), failing(wait)];
+        let source = ScriptedSource::new(id("a"), [streaming, vec![Step::UntilCancelled]]);
+        let handle = supervisor.spawn(Box::new(source), 8).unwrap();
+        let _events = events(&mut supervisor);
+        state(&handle, |status| status.last_error.is_some()).await;
+        handle.retry_now();
+        state(&handle, |status| status.state == SessionState::Connecting).await;
+        assert_eq!(supervisor.stop(Duration::MAX).await, []);
+    }
 }
 
 #[tokio::test(start_paused = true)]

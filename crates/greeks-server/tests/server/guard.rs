@@ -1,5 +1,7 @@
 //! Who is let in, over raw sockets.
 
+use std::time::Duration;
+
 use crate::support::{Running, config, no_database, start};
 use greeks_processor::book::{BookConfig, LiveBook};
 use greeks_server::{Server, ServerConfig, ServerError};
@@ -231,7 +233,16 @@ async fn addresses_that_cannot_be_had_say_why() {
         let error = Server::bind(config.clone()).await.unwrap_err();
         assert!(matches!(error, ServerError::WeakToken { least: 16 }), "{error}");
     }
+    for limit in ["tick", "ping"] {
+        let mut config = ServerConfig::new("127.0.0.1:0".parse().unwrap());
+        let limits = &mut config.limits;
+        let value = if limit == "tick" { &mut limits.tick } else { &mut limits.ping };
+        *value = Duration::ZERO;
+        let error = Server::bind(config).await.unwrap_err().to_string();
+        assert!(error.contains(limit), "{error}");
+    }
     let mut config = ServerConfig::new("0.0.0.0:0".parse().unwrap());
     config.token = Some(SecretString::from(TOKEN));
+    config.limits.streams = usize::MAX;
     assert!(Server::bind(config).await.is_ok());
 }
