@@ -1,6 +1,7 @@
 //! What was accepted last for each contract in each account: tells duplicates, late rows and the first row of an epoch.
 
 use std::collections::HashMap;
+use std::mem;
 
 use greeks_model::{AccountId, Flags, GreekSnapshot, InstrumentId, UnixNanos};
 
@@ -17,11 +18,17 @@ pub(super) struct Memory {
     ids: HashMap<(AccountId, InstrumentId), LineId>,
 }
 
+/// So many rows of a line, beside the last one, are known again when they are late.
+const EARLIER: usize = 4;
+
 #[derive(Debug, Default)]
 struct Line {
-    /// What the last accepted row can be known by; `None` when the broker gave it no time: identical values without
-    /// a time are two events.
+    /// What the last accepted row that was not late can be known by; `None` when the broker gave it no time: identical
+    /// values without a time are two events.
     last: Option<Fingerprint>,
+    /// Rows before it and late ones, in the order in which they came: each takes the place of the one longest there.
+    earlier: [Option<Fingerprint>; EARLIER],
+    next_place: usize,
     /// The greatest `event_time` accepted.
     newest: Option<UnixNanos>,
     /// The epoch of the last accepted row, 0 for one of an earlier process.
@@ -78,7 +85,7 @@ impl Memory {
     /// The row accepted last was given up after all: nothing is known of the line, and its next row begins anew.
     pub(super) fn forget(&mut self, line: LineId) {
         if let Some(line) = self.lines.get_mut(line.0) {
-            (line.last, line.epoch) = (None, 0);
+            (line.last, line.earlier, line.epoch) = (None, [None; EARLIER], 0);
         }
     }
 
@@ -94,12 +101,14 @@ impl Memory {
     ) -> bool {
         let Some(line) = self.lines.get_mut(line.0) else { return false };
         let fingerprint = Fingerprint::of(row, given);
-        if let (Some(last), Some(this)) = (&line.last, &fingerprint)
-            && last.is_that_of(this, known)
-        {
+        let late = line.is_late(row.event_time);
+        let alike = |earlier: &Fingerprint| fingerprint.is_some_and(|this| earlier.is_that_of(&this, known));
+        // Values may come back at one and the same time: only what is older is sought among all that is remembered.
+        let again = if late { line.earlier.iter().flatten().any(alike) } else { line.last.as_ref().is_some_and(alike) };
+        if again {
             return false;
         }
-        if line.newest.is_some_and(|newest| row.event_time.as_micros() < newest.as_micros()) {
+        if late {
             row.flags |= Flags::LATE;
         }
         if line.epoch != epoch {
@@ -111,8 +120,19 @@ impl Memory {
 }
 
 impl Line {
+    fn is_late(&self, event_time: UnixNanos) -> bool {
+        self.newest.is_some_and(|newest| event_time.as_micros() < newest.as_micros())
+    }
+
     fn remember(&mut self, fingerprint: Option<Fingerprint>, event_time: UnixNanos, epoch: u64) {
-        self.last = fingerprint;
+        // A late row leaves the last one in its place: after a reconnect that may be told once more.
+        let moved = if self.is_late(event_time) { fingerprint } else { mem::replace(&mut self.last, fingerprint) };
+        if moved.is_some()
+            && let Some(place) = self.earlier.get_mut(self.next_place)
+        {
+            *place = moved;
+            self.next_place = (self.next_place + 1) % EARLIER;
+        }
         self.newest = self.newest.max(Some(event_time));
         self.epoch = epoch;
     }

@@ -37,8 +37,8 @@ use self::quotes::{Known, Quotes};
 /// - A new epoch begins with no quote known. Positions stay: a connection that broke says nothing about them.
 /// - A quote that came before its position is never stored after the fact: the next one gives the first row.
 /// - `underlying_price` is the last trade, else the middle of bid and ask, of the position's underlying in this epoch.
-/// - A row with the broker's time and the values of the last accepted row of its account and contract is a duplicate.
-///   Without a time of the broker there are no duplicates: identical values are two events.
+/// - A row with the broker's time and the values of the last accepted row of its account and contract is a duplicate; one
+///   that is older than the newest, also with those of one of the few before. Without a time of the broker there are no duplicates: identical values are two events.
 /// - A Greek that the source has not sent in the epoch is computed, and the row flagged, where price of the underlying,
 ///   volatility and time left are known. It never replaces what the source said, be it "unknown", and has no part in
 ///   what makes a duplicate.

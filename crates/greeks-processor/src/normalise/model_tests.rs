@@ -164,10 +164,22 @@ impl Reference {
             let excused = |i: usize| last.maybe_computed && i < 5 && raw[i].is_none();
             last.given == given && (0..7).all(|i| last.sent[i] == sent[i] || excused(i))
         };
-        if given.is_some() && series.last().is_some_and(same) {
+        let is_late = |row: &GreekSnapshot, before: &[&Accepted]| {
+            before.iter().any(|earlier| earlier.row.event_time > row.event_time)
+        };
+        let late = is_late(&row, &series);
+        // The last row in time, and all others in the order in which they were set aside.
+        let (mut last, mut earlier) = (None, Vec::new());
+        for (place, accepted) in series.iter().enumerate() {
+            let aside =
+                if is_late(&accepted.row, &series[..place]) { Some(*accepted) } else { last.replace(*accepted) };
+            earlier.extend(aside.filter(|it| it.given.is_some()));
+        }
+        let candidates = if late { earlier.into_iter().rev().take(4).collect() } else { Vec::from_iter(last) };
+        if given.is_some() && candidates.iter().any(same) {
             return None;
         }
-        if series.iter().any(|earlier| earlier.row.event_time > row.event_time) {
+        if late {
             row.flags |= Flags::LATE;
         }
         let epoch = self.history.iter().filter(|op| matches!(op, Op::Epoch | Op::Restart)).count();

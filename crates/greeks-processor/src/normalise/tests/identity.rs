@@ -66,7 +66,21 @@ fn the_same_event_twice_is_stored_once() {
 }
 
 #[test]
-fn a_duplicate_is_compared_with_the_last_row_only() {
+fn what_a_reconnect_brings_once_more_is_stored_once_in_whatever_order() {
+    let mut bench = bench();
+    bench.hold("A1", 1.0);
+    let mut stored = |millis: i64| bench.quote(|u| (u.event_time, u.delta) = (Some(at(millis)), Some(0.1))).len();
+    assert_eq!([91, 92, 93, 94, 95].map(&mut stored), [1; 5]);
+    // The last two, in order; then the last three, newest first.
+    assert_eq!([94, 95].map(&mut stored), [0; 2]);
+    assert_eq!([95, 94, 93].map(&mut stored), [0; 3]);
+    // Older than what is remembered beside the last: stored once more, late, and the last one is still known.
+    assert_eq!([90, 91, 95].map(&mut stored), [1, 1, 0]);
+    assert_eq!([90, 96, 96, 95].map(&mut stored), [0, 1, 0, 0]);
+}
+
+#[test]
+fn a_value_that_comes_back_at_the_same_time_is_another_event() {
     let mut bench = bench();
     bench.hold("A1", 1.0);
     bench.quote(|u| u.delta = Some(0.1));
