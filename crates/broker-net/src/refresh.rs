@@ -12,6 +12,9 @@ const LEAST_GAP: Duration = Duration::from_millis(250);
 /// Pause after a first failure; doubles with each in a row, up to the period.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
+/// After a notice an account is read again so long after each read: what answers may be behind what gives notice.
+const LOOKS_AGAIN: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(3)];
+
 /// How a read ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -38,6 +41,8 @@ struct Turn {
     running: bool,
     /// A notice came during the read, which may be too old to show what it tells.
     again: bool,
+    /// Reads that a notice still asks for, after the one at once.
+    looks_left: usize,
     failures: u32,
 }
 
@@ -45,9 +50,18 @@ impl Refresher {
     /// Accounts that have just been read.
     #[must_use]
     pub fn new(accounts: &[AccountId], period: Duration, now: Instant) -> Self {
-        let turn = || Turn { due: now + period, started: None, running: false, again: false, failures: 0 };
+        let turn =
+            || Turn { due: now + period, started: None, running: false, again: false, looks_left: 0, failures: 0 };
         let turns = accounts.iter().map(|account| (account.clone(), turn())).collect();
         Self { period, turns, held_until: None }
+    }
+
+    /// The positions of `account` have changed, whether the next read shows it yet or not.
+    pub fn notice(&mut self, account: &AccountId, now: Instant) {
+        if let Some(turn) = self.turns.get_mut(account) {
+            turn.looks_left = LOOKS_AGAIN.len();
+            turn.touch(now);
+        }
     }
 
     /// The positions of `account` may have changed.
@@ -85,6 +99,9 @@ impl Refresher {
                 turn.failures = 0;
                 if turn.again {
                     turn.touch(now);
+                } else if let Some(left) = turn.looks_left.checked_sub(1) {
+                    turn.looks_left = left;
+                    turn.due = turn.due.min(now + LOOKS_AGAIN.get(left).copied().unwrap_or_default());
                 }
             }
             Outcome::Failed | Outcome::Limited(_) => {
@@ -174,6 +191,25 @@ mod tests {
         assert_eq!(refresher.deadline(), Some(now + PERIOD * 2));
         refresher.touch(&account(9), now);
         assert_eq!(refresher.deadline(), Some(now + PERIOD * 2), "a stranger");
+    }
+
+    #[test]
+    fn after_a_notice_an_account_is_looked_at_three_times() {
+        let (mut refresher, now) = refresher(1);
+        let pauses = |refresher: &mut Refresher, mut now: Instant| {
+            std::array::from_fn(|_| {
+                assert_eq!(refresher.start(now), Some(account(0)));
+                refresher.done(&account(0), Outcome::Read, now);
+                let pause = refresher.deadline().unwrap() - now;
+                now += pause;
+                pause.as_secs()
+            })
+        };
+        refresher.touch(&account(0), now);
+        assert_eq!(pauses(&mut refresher, now), [60; 4], "nothing was noticed");
+        let now = now + PERIOD * 4;
+        refresher.notice(&account(0), now);
+        assert_eq!(pauses(&mut refresher, now), [3, 10, 60, 60]);
     }
 
     #[test]

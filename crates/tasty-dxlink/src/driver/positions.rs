@@ -118,8 +118,8 @@ impl Driver<'_> {
                     self.refresher.touch_all(now.into_std());
                 }
                 for account in &touched {
-                    tracing::debug!(%account, "positions may have changed");
-                    self.refresher.touch(account, now.into_std());
+                    tracing::debug!(%account, "positions have changed");
+                    self.refresher.notice(account, now.into_std());
                 }
             }
             // Refused here, refused everywhere: no use in trying again.

@@ -84,6 +84,22 @@ async fn a_new_position_streams_and_a_closed_one_is_dropped_within_two_seconds()
 }
 
 #[tokio::test]
+async fn a_change_that_the_api_shows_only_later_is_looked_for_again() {
+    let broker = Broker::start().await;
+    broker.positions(&[POSITION_A]);
+    let config = one_account(broker.config_with_accounts());
+    let (client, mut streamer, mut accounts) = streaming(&broker, config).await;
+    asked(&broker, POSITIONS, 2).await;
+    accounts.say(&notice("CurrentPosition", "5WT00001")).await;
+    asked(&broker, POSITIONS, 3).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    broker.positions(&[POSITION_A, POSITION_B]);
+    let change = streamer.expect("FEED_SUBSCRIPTION").await;
+    assert!(change.contains("add") && change.contains(SYMBOL_B), "{change}");
+    stop(client).await;
+}
+
+#[tokio::test]
 async fn notices_are_gathered_and_strangers_ignored() {
     let broker = Broker::start().await;
     let (mut client, mut streamer, mut accounts) = streaming(&broker, broker.config_with_accounts()).await;
