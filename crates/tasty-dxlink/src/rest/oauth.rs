@@ -19,10 +19,24 @@ const DEFAULT_LIFE: Duration = Duration::from_secs(900);
 const RENEW_BEFORE_END: Duration = Duration::from_secs(60);
 /// Between attempts to renew a token that is still in force.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+/// What is said of credentials that are no good (RFC 6749, sections 4.1.2.1 and 5.2; tastytrade, "Error Handling").
+const FINAL: [&str; 7] = [
+    "invalid_grant",
+    "invalid_client",
+    "invalid_credentials",
+    "unauthorized_client",
+    "access_denied",
+    "invalid_scope",
+    "unsupported_grant_type",
+];
 /// What a token service in trouble says (RFC 6749, sections 4.1.2.1 and 5.2; RFC 8628, section 3.5).
 const TRANSIENT: [&str; 3] = ["temporarily_unavailable", "server_error", "slow_down"];
 /// Refused credentials are not tried again for so long.
 const TRUST_IN_REFUSAL: Duration = Duration::from_secs(10);
+/// A refusal for another reason is believed after so many attempts, this far apart: the service has been seen to give
+/// such answers for minutes (tastyware/tastytrade, issue 351).
+const DOUBTS: u32 = 3;
+const DOUBT_PAUSE: Duration = Duration::from_secs(60);
 
 /// A token with the moments that matter, by the monotonic clock: the wall clock may jump.
 #[derive(Clone, Debug)]
@@ -38,7 +52,26 @@ pub(crate) struct AccessToken {
 #[derive(Debug, Default)]
 pub(super) struct Access {
     token: Option<AccessToken>,
-    failure: Option<(Instant, Error)>,
+    failure: Option<Failure>,
+    /// Refusals in a row that need not be final.
+    doubts: u32,
+}
+
+#[derive(Debug)]
+struct Failure {
+    at: Instant,
+    error: Error,
+    /// Until then nobody asks again.
+    trusted_for: Duration,
+}
+
+/// How the token service says no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    Final,
+    Doubtful,
+    /// It is in trouble, and says nothing of the credentials.
+    Trouble,
 }
 
 impl Rest {
@@ -52,41 +85,45 @@ impl Rest {
         if let Some(token) = current.filter(|token| now < token.renew_at) {
             return Ok(token.clone());
         }
-        if let Some((failed_at, error)) = &access.failure {
-            let shared = *failed_at >= asked_at;
-            // Repeated failed logins lock a customer out for hours.
-            let refused = error.needs_operator() && now < *failed_at + TRUST_IN_REFUSAL;
-            if shared || refused {
-                return Err(echo(error));
-            }
+        if let Some(Failure { at, error, trusted_for }) = &access.failure
+            && (*at >= asked_at || now < *at + *trusted_for)
+        {
+            return Err(echo(error));
         }
         let number = access.token.as_ref().map_or(1, |token| token.number + 1);
-        match self.mint(number).await {
+        let doubts = access.doubts;
+        match self.mint(number, &mut access.doubts).await {
             Ok(token) => {
-                *access = Access { token: Some(token.clone()), failure: None };
+                *access = Access { token: Some(token.clone()), ..Access::default() };
                 Ok(token)
             }
             Err(error) => {
                 let now = Instant::now();
+                // Repeated failed logins lock a customer out for hours.
+                let trusted_for = match &error {
+                    _ if access.doubts > doubts => DOUBT_PAUSE,
+                    error if error.needs_operator() => TRUST_IN_REFUSAL,
+                    _ => Duration::ZERO,
+                };
                 let usable = |token: &&mut AccessToken| Some(token.number) != refused && now < token.expires_at;
                 // The token service can be down for minutes: what is in force stays in use to its end, and is not held
                 // up by an attempt at each call.
                 if let Some(token) = access.token.as_mut().filter(usable).filter(|_| !error.needs_operator()) {
-                    token.renew_at = (now + RENEWAL_PAUSE).min(token.expires_at);
+                    token.renew_at = (now + RENEWAL_PAUSE.max(trusted_for)).min(token.expires_at);
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "the access token could not be renewed yet"
                     );
                     return Ok(token.clone());
                 }
-                let told = echo(&error);
-                access.failure = Some((now, told));
+                access.failure = Some(Failure { at: now, error: echo(&error), trusted_for });
                 Err(error)
             }
         }
     }
 
-    async fn mint(&self, number: u64) -> Result<AccessToken, Error> {
+    /// Asks for a token; counts a refusal that need not be final.
+    async fn mint(&self, number: u64, doubts: &mut u32) -> Result<AccessToken, Error> {
         #[derive(Serialize)]
         struct Request<'a> {
             grant_type: &'static str,
@@ -110,7 +147,13 @@ impl Rest {
         let answer = self.send(CALL, request).await?;
         if !answer.status.is_success() {
             let secrets = [refresh_token.expose_secret(), self.client_secret.expose_secret()];
-            return Err(refusal(&answer, &secrets));
+            let refusal = refusal(&answer);
+            *doubts += u32::from(refusal == Refusal::Doubtful);
+            if refusal == Refusal::Final || *doubts >= DOUBTS {
+                let reason = body::reason(answer.status.as_u16(), &answer.body).text;
+                return Err(Error::CredentialsRejected { reason: clean(&reason, &secrets) });
+            }
+            return Err(failure(CALL, &answer, &secrets));
         }
         // Not wrapped in `data`, unlike every other answer.
         let grant: Grant<'_> = body::read(CALL, &answer.body)?;
@@ -142,62 +185,57 @@ fn echo(error: &Error) -> Error {
 }
 
 /// Tells refused credentials, which will be refused again, from a service in trouble.
-fn refusal(answer: &Answer, secrets: &[&str]) -> Error {
-    let reason = body::reason(answer.status.as_u16(), &answer.body);
-    let rejected = match answer.status {
-        // What it says no to is the same the next time, whatever word it has for it.
+fn refusal(answer: &Answer) -> Refusal {
+    let code = body::reason(answer.status.as_u16(), &answer.body).code;
+    let may_be_final = match answer.status {
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
-            !reason.code.is_empty() && !TRANSIENT.contains(&reason.code.as_str())
+            !code.is_empty() && !TRANSIENT.contains(&code.as_str())
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => !body::is_page(&answer.body),
         _ => false,
     };
-    if rejected {
-        return Error::CredentialsRejected { reason: clean(&reason.text, secrets) };
+    match may_be_final {
+        true if FINAL.contains(&code.as_str()) => Refusal::Final,
+        true => Refusal::Doubtful,
+        false => Refusal::Trouble,
     }
-    failure(CALL, answer, secrets)
 }
 
 #[cfg(test)]
 mod tests {
-    use greeks_model::{OperatorReason, Retry};
-
     use super::*;
 
     #[test]
     fn only_refused_credentials_are_final() {
-        let rejected = Retry::Operator(OperatorReason::CredentialsRejected);
+        use Refusal::{Doubtful, Final, Trouble};
         let html = "<html>no entry</html>";
         for (status, body, expected) in [
-            (400, r#"{"error":"invalid_grant","error_description":"canary revoked"}"#, rejected.clone()),
-            (400, r#"{"error_code":"invalid_grant","error_description":"Grant revoked"}"#, rejected.clone()),
-            (400, r#"{"error":{"code":"invalid_client","message":"x"}}"#, rejected.clone()),
-            (401, r#"{"error":{"code":"invalid_credentials","message":"x"}}"#, rejected.clone()),
-            (400, r#"{"error":{"code":"invalid_credentials","message":"x"}}"#, rejected.clone()),
-            (400, r#"{"error":"invalid_request"}"#, rejected.clone()),
-            (422, r#"{"error":"invalid_scope"}"#, rejected.clone()),
-            (400, "<html>invalid_grant</html>", rejected.clone()),
-            (400, html, Retry::Backoff),
-            (400, "", Retry::Backoff),
-            (401, "<html>unauthorized_client</html>", rejected.clone()),
-            (401, "", rejected),
-            (401, html, Retry::Backoff),
-            (403, html, Retry::Backoff),
-            (400, r#"{"error":"temporarily_unavailable"}"#, Retry::Backoff),
-            (400, r#"{"error":"slow_down"}"#, Retry::Backoff),
-            (500, r#"{"error":"invalid_grant"}"#, Retry::Backoff),
-            (502, html, Retry::Backoff),
-            (302, "", Retry::Backoff),
-            (429, "", Retry::After(Duration::from_secs(9))),
+            (400, r#"{"error":"invalid_grant","error_description":"canary revoked"}"#, Final),
+            (400, r#"{"error_code":"invalid_grant","error_description":"Grant revoked"}"#, Final),
+            (400, r#"{"error":{"code":"invalid_client","message":"x"}}"#, Final),
+            (401, r#"{"error":{"code":"invalid_credentials","message":"x"}}"#, Final),
+            (400, r#"{"error":{"code":"invalid_credentials","message":"x"}}"#, Final),
+            (422, r#"{"error":"invalid_scope"}"#, Final),
+            (400, "<html>invalid_grant</html>", Final),
+            (401, "<html>unauthorized_client</html>", Final),
+            (400, r#"{"error":"invalid_request"}"#, Doubtful),
+            (400, r#"{"error_code":"invalid_request","error_description":"User is not a customer"}"#, Doubtful),
+            (403, r#"{"error":{"code":"not_permitted","message":"x"}}"#, Doubtful),
+            (401, "", Doubtful),
+            (400, html, Trouble),
+            (400, "", Trouble),
+            (401, html, Trouble),
+            (403, html, Trouble),
+            (400, r#"{"error":"temporarily_unavailable"}"#, Trouble),
+            (400, r#"{"error":"slow_down"}"#, Trouble),
+            (500, r#"{"error":"invalid_grant"}"#, Trouble),
+            (502, html, Trouble),
+            (302, "", Trouble),
+            (429, "", Trouble),
         ] {
-            let answer = Answer {
-                status: StatusCode::from_u16(status).unwrap(),
-                retry_after: (status == 429).then(|| Duration::from_secs(9)),
-                body: body.into(),
-            };
-            let error = refusal(&answer, &["canary"]);
-            assert_eq!(error.retry(), expected, "{status} {body}");
-            assert!(!error.to_string().contains("canary"), "{error}");
+            let status = StatusCode::from_u16(status).unwrap();
+            let answer = Answer { status, retry_after: None, body: body.into() };
+            assert_eq!(refusal(&answer), expected, "{status} {body}");
         }
     }
 }

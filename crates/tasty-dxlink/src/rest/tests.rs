@@ -112,3 +112,35 @@ async fn a_token_in_force_outlives_an_outage_of_the_service() {
     service.fail(None);
     assert_eq!(service.rest.access_token(None).await.unwrap().number, 2);
 }
+
+/// Lets the timers' time pass at once.
+async fn skip(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_refusal_for_an_unknown_reason_is_believed_when_it_stays() {
+    let doubtful = Some((400, r#"{"error_code":"invalid_request","error_description":"User is not a customer"}"#));
+    let service = TokenService::start(900.0).await;
+    let minute = Duration::from_secs(60);
+    let ask = async || service.rest.access_token(None).await.map_err(|error| error.needs_operator());
+    // It passes, and is forgotten.
+    service.fail(doubtful);
+    assert!(!ask().await.unwrap_err());
+    skip(minute).await;
+    assert!(!ask().await.unwrap_err());
+    service.fail(None);
+    assert_eq!((ask().await.unwrap_err(), service.mints()), (false, 2), "not asked again within a minute");
+    skip(minute).await;
+    assert_eq!(ask().await.unwrap().number, 1);
+    // It stays; a token in force is used to its end meanwhile.
+    service.fail(doubtful);
+    skip(Duration::from_secs(850)).await;
+    assert_eq!((ask().await.unwrap().number, ask().await.unwrap().number, service.mints()), (1, 1, 4));
+    for is_final in [false, true] {
+        skip(minute).await;
+        assert_eq!(ask().await.unwrap_err(), is_final);
+    }
+}
