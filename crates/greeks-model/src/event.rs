@@ -20,6 +20,9 @@ pub enum SourceEvent {
     /// All open option positions of one account. A failed poll emits nothing, so that an error never reads as
     /// "no positions".
     Positions(PositionSnapshot),
+    /// Accounts whose positions the source follows no longer. What they hold from now on is unknown, which is not nothing:
+    /// they have no rows until their positions are told again.
+    Unfollowed(Vec<AccountId>),
     /// A message about one instrument.
     Quote {
         /// The typed message.

@@ -117,7 +117,10 @@ impl IbkrSource {
             let missing = masked(missing);
             tracing::warn!(missing, "configured accounts are not among those of this login; the others are streamed");
         }
-        self.book.keep(&accounts.ids);
+        let gone = self.book.keep(&accounts.ids);
+        if !gone.is_empty() && cx.events().send(SourceEvent::Unfollowed(gone)).await.is_err() {
+            return Ok(None);
+        }
         let Some(held) = self.read_positions(&accounts.ids, cx).await? else { return Ok(None) };
         let identity = brokerage::identify(self.discoverer.rest(), &opened, self.config.compete).await?;
         let socket = dial(&self.config, &self.endpoints, &identity.session, &self.tls).await?;

@@ -79,9 +79,9 @@ impl Book {
         self.accounts.values_mut().for_each(|account| account.failed = true);
     }
 
-    /// Forgets accounts that are not streamed any more.
-    pub(crate) fn keep(&mut self, accounts: &[AccountId]) {
-        self.accounts.retain(|account, _| accounts.contains(account));
+    /// Forgets accounts that are not streamed any more, and gives them.
+    pub(crate) fn keep(&mut self, accounts: &[AccountId]) -> Vec<AccountId> {
+        self.accounts.extract_if(.., |account, _| !accounts.contains(account)).map(|(account, _)| account).collect()
     }
 
     /// Everything to subscribe, each once.

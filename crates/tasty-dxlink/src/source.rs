@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use broker_net::ending::{is_protocol_violation, report_gap, report_gap_since};
 use broker_net::stall::StallPatience;
 use broker_net::ws::{DialSettings, Socket, dial};
-use greeks_model::{GapReason, QuoteSource, Retry, SessionEnd, SourceContext, SourceError, SourceId};
+use greeks_model::{GapReason, QuoteSource, Retry, SessionEnd, SourceContext, SourceError, SourceEvent, SourceId};
 use reqwest::Url;
 use secrecy::SecretString;
 use tokio::time::Instant;
@@ -174,7 +174,10 @@ impl TastySource {
     /// Asks whose positions are streamed, and for the positions. `None` when nobody takes the events any more.
     async fn learn(&mut self, cx: &SourceContext) -> Result<Option<Accounts>, Error> {
         let accounts = self.discoverer.accounts(&self.config).await?;
-        self.book.keep(&accounts.ids);
+        let gone = self.book.keep(&accounts.ids);
+        if !gone.is_empty() && cx.events().send(SourceEvent::Unfollowed(gone)).await.is_err() {
+            return Ok(None);
+        }
         let findings = Arc::clone(&self.discoverer).discover(accounts.ids.clone(), cx.clone()).await;
         if !findings.is_empty() && findings.iter().all(|it| it.result.is_err()) {
             // Not one account could be read: there is nothing to stream for.

@@ -75,6 +75,18 @@ impl Book {
         self.accounts.iter_mut().filter(|known| known.id == *account).for_each(|known| known.told = false);
     }
 
+    /// What these accounts hold is not known any more: their next answers count as the first.
+    pub(super) fn unfollow(&mut self, gone: &[AccountId]) {
+        for (index, account) in self.accounts.iter_mut().enumerate().filter(|(_, account)| gone.contains(&account.id)) {
+            for held in account.held.drain(..) {
+                if let Some(holders) = self.holders.get_mut(held.position.instrument.index()) {
+                    holders.retain(|holder| holder.account != index);
+                }
+            }
+            (account.refused, account.told) = (0, false);
+        }
+    }
+
     /// Replaces one account's positions.
     pub(super) fn replace(
         &mut self,

@@ -34,7 +34,8 @@ use self::quotes::{Known, Quotes};
 ///   After a Greek has been known, "unknown" is news: a row without any Greek can follow.
 /// - A field that is absent keeps its value, NaN forgets it, an infinity is stored as NULL and flagged for as long as
 ///   it is the latest word.
-/// - A new epoch begins with no quote known. Positions stay: a connection that broke says nothing about them.
+/// - A new epoch begins with no quote known. Positions stay: a connection that broke says nothing about them. Those of an
+///   account that is followed no longer are unknown, and give no rows.
 /// - A quote that came before its position is never stored after the fact: the next one gives the first row.
 /// - `underlying_price` is the last trade, else the middle of bid and ask, of the position's underlying in this epoch.
 /// - A row with the broker's time and the values of the last accepted row of its account and contract is a duplicate; one
@@ -180,6 +181,7 @@ impl Normaliser {
             SourceEvent::Gap { since, reason } => {
                 self.counts.gaps += u64::from(self.gaps.open(&self.source, since, reason, out));
             }
+            SourceEvent::Unfollowed(accounts) => self.book.unfollow(&accounts),
             // It is about no position and gives no row.
             SourceEvent::Reference(_) => {}
             // An event of a later version of the vocabulary: a normaliser that does not know it cannot store it.

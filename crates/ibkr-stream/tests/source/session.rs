@@ -237,9 +237,11 @@ async fn a_new_account_begins_the_session_anew() {
     gateway.change(|state| drop(state.accounts.pop()));
     wire.say(r#"{"topic":"act","args":{"accounts":["U0000001"],"selectedAccount":"U0000001"}}"#).await;
     assert_eq!(client.end().await.unwrap(), SessionEnd::Closed);
+    while client.ends.events.try_recv().is_ok() {}
     client.start();
     let mut wire = gateway.stream(&ALL).await;
     client.connected().await;
+    assert_eq!(client.event().await, SourceEvent::Unfollowed(vec![AccountId::new(OTHER).unwrap()]));
     client.ends.cancel.cancel();
     wire.expect_farewell(&ALL).await;
     client.stop().await;

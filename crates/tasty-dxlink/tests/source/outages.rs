@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::fake::*;
-use greeks_model::{Retry, SessionState};
+use greeks_model::{AccountId, Retry, SessionState, SourceEvent};
 
 #[tokio::test]
 async fn without_the_api_what_it_said_last_is_streamed_until_it_is_back() {
@@ -32,6 +32,22 @@ async fn without_the_api_what_it_said_last_is_streamed_until_it_is_back() {
     let change = streamer.expect("FEED_SUBSCRIPTION").await;
     assert!(change.contains("remove") && change.contains(SYMBOL_A), "{change}");
     client.state(connected).await;
+    stop(client).await;
+}
+
+#[tokio::test]
+async fn an_account_that_is_open_no_longer_is_followed_no_longer() {
+    let broker = Broker::start().await;
+    let (mut client, mut streamer) = broker.streaming(broker.config()).await;
+    let accounts =
+        r#"{"data":{"items":[{"account":{"account-number":"5WT00002","is-closed":false},"authority-level":"owner"}]}}"#;
+    broker.answer("/customers/me/accounts", Reply::ok(accounts));
+    streamer.socket.close(None).await.unwrap();
+    client.failure().await;
+    while client.ends.events.try_recv().is_ok() {}
+    client.start();
+    assert_eq!(client.event().await, SourceEvent::Unfollowed(vec![AccountId::new("5WT00001").unwrap()]));
+    assert!(matches!(client.event().await, SourceEvent::Positions(told) if told.account_id.as_str() == "5WT00002"));
     stop(client).await;
 }
 

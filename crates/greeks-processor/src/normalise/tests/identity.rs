@@ -100,6 +100,21 @@ fn duplicates_are_known_across_reconnects_and_per_account() {
 }
 
 #[test]
+fn an_account_that_is_followed_no_longer_has_no_rows_until_it_is_told_again() {
+    let mut bench = bench();
+    bench.hold("A1", 1.0);
+    bench.hold("A2", -6.0);
+    assert_eq!(bench.quote(|u| u.delta = Some(0.1)).len(), 2);
+    assert_eq!(bench.push(SourceEvent::Unfollowed(vec![account("A2"), account("A3")])), []);
+    let row = one(bench.quote(|u| u.delta = Some(0.2)));
+    assert_eq!(row.series.account_id, account("A1"));
+    // The same positions as before are news, and what was accepted is known.
+    assert_eq!(bench.hold("A2", -6.0).len(), 1);
+    assert_eq!(bench.quote(|u| (u.event_time, u.delta) = (Some(at(91)), Some(0.2))).len(), 2);
+    assert_eq!(bench.quote(|u| (u.event_time, u.delta) = (Some(at(91)), Some(0.2))), []);
+}
+
+#[test]
 fn duplicates_are_known_after_a_position_was_closed_and_opened_again() {
     let mut bench = bench();
     bench.hold("A1", 1.0);
