@@ -153,12 +153,12 @@ impl Database {
     pub(crate) async fn add_stored(&self, memory: &mut Memory) -> Result<Held, Failure> {
         let refuse = |error: QueryError| self.unreachable(&error);
         let queries = Queries::new(&self.config, 1).map_err(refuse)?;
-        let rows = queries.last_rows().await.map_err(refuse)?;
+        memory.add_rows(queries.last_rows().await.map_err(refuse)?);
         let mut gaps = queries.open_gaps().await.map_err(refuse)?;
-        if let Some(from) = memory.oldest_open() {
+        if let Some(from) = memory.oldest_of_interest() {
             gaps.extend(queries.gaps_since(from).await.map_err(refuse)?);
         }
-        memory.add_stored(rows, gaps);
+        memory.add_gaps(gaps);
         // For the live book alone: an account that may write and not read does not need it.
         let held = queries.positions().await.unwrap_or_else(|error| {
             tracing::warn!(error = chain(&error), "what is held is not known: the live book begins empty");

@@ -29,10 +29,13 @@ impl Memory {
         }
     }
 
-    /// Takes the newest rows of the database, and its gaps: of those that the journal knows too, it knows the end if any
-    /// greekd has found it.
-    pub(crate) fn add_stored(&mut self, rows: Vec<GreekSnapshot>, gaps: Vec<GapRecord>) {
+    /// Takes the newest rows of the database.
+    pub(crate) fn add_rows(&mut self, rows: Vec<GreekSnapshot>) {
         rows.into_iter().for_each(|row| self.note_row(row));
+    }
+
+    /// Takes gaps of the database: of those that the journal knows too, it knows the end if any greekd has found it.
+    pub(crate) fn add_gaps(&mut self, gaps: Vec<GapRecord>) {
         for gap in gaps {
             let known = self.gaps.entry(key(&gap)).or_insert_with(|| gap.clone());
             known.to = known.to.or(gap.to);
@@ -44,20 +47,33 @@ impl Memory {
         self.first_received
     }
 
-    /// The beginning of the oldest gap that is open as far as is known.
-    pub(crate) fn oldest_open(&self) -> Option<UnixNanos> {
-        self.gaps.values().filter(|gap| gap.to.is_none()).map(|gap| gap.from).min()
+    /// From when on gaps matter: the beginning of the oldest one that is open as far as is known, and where a source may
+    /// have ended without stating it.
+    pub(crate) fn oldest_of_interest(&self) -> Option<UnixNanos> {
+        let open = self.gaps.values().filter(|gap| gap.to.is_none()).map(|gap| gap.from);
+        open.chain(self.last_received().into_values()).min()
     }
 
-    /// States, once each, where runs that were killed have stopped receiving: one that ended in order has left an open gap
-    /// for each of its sources, one that was killed could not. From the last row it accepted on, nothing is known.
-    ///
-    /// A row from a time to come, by a clock that was set since, says no more than that it was before now.
-    pub(crate) fn note_crashes(&mut self, now: UnixNanos) -> Vec<GapRecord> {
+    fn last_received(&self) -> BTreeMap<SourceId, UnixNanos> {
         let mut last: BTreeMap<SourceId, UnixNanos> = BTreeMap::new();
         for row in self.rows.values() {
             let at = last.entry(row.series.broker.clone()).or_insert(row.received_at);
             *at = row.received_at.max(*at);
+        }
+        last
+    }
+
+    /// States, once each, where runs that were killed have stopped receiving: one that ended in order has left an open gap
+    /// for each of its sources, one that was killed could not. From the last row it accepted on, or from the last gap that a
+    /// value had ended, be it a repeated one that gave no row, nothing is known.
+    ///
+    /// A row from a time to come, by a clock that was set since, says no more than that it was before now.
+    pub(crate) fn note_crashes(&mut self, now: UnixNanos) -> Vec<GapRecord> {
+        let mut last = self.last_received();
+        for gap in self.gaps.values() {
+            if let (Some(at), Some(to)) = (last.get_mut(&gap.source), gap.to) {
+                *at = to.max(*at);
+            }
         }
         last.retain(|source, _| self.gaps.values().all(|gap| gap.to.is_some() || gap.source != *source));
         let crash = |(source, from): (SourceId, UnixNanos)| GapRecord {
@@ -147,7 +163,7 @@ pub(crate) mod tests {
         let mut memory = Memory::default();
         memory.note(&Record::Snapshot(row("a", 5_000, 0.1)));
         memory.note(&Record::Snapshot(row("a", 7_123, 0.2)));
-        memory.add_stored(vec![row("a", 7_000, 0.3), row("b", 9_000, 0.4)], Vec::new());
+        memory.add_rows(vec![row("a", 7_000, 0.3), row("b", 9_000, 0.4)]);
         memory.note_crashes(NOW);
         let (mut rows, gaps) = memory.into_parts();
         rows.sort_by_key(|row| row.received_at);
@@ -170,6 +186,21 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_crash_in_a_still_market_begins_where_the_last_gap_ended() {
+        let mut memory = Memory::default();
+        memory.add_rows(vec![row("a", 5_000, 0.1), row("b", 900, 0.1)]);
+        assert_eq!(memory.oldest_of_interest(), Some(UnixNanos::from_nanos(900)));
+        // What came after each gap was the value before it, and gave no row.
+        let closed =
+            [gap("a", 5_000, Some(7_000), GapReason::Disconnected), gap("a", 8_000, Some(9_000), GapReason::Stopped)];
+        memory.note(&Record::Gap(closed[0].clone()));
+        memory.add_gaps(vec![closed[1].clone()]);
+        let crashed = [gap("a", 9_000, None, GapReason::Crashed), gap("b", 900, None, GapReason::Crashed)];
+        assert_eq!(memory.note_crashes(NOW), crashed);
+        assert_eq!(memory.gaps[&key(&closed[0])], closed[0]);
+    }
+
+    #[test]
     fn a_gap_is_open_only_where_nobody_knows_its_end() {
         let mut memory = Memory::default();
         for (broker, from, to) in
@@ -177,10 +208,10 @@ pub(crate) mod tests {
         {
             memory.note(&Record::Gap(gap(broker, from, to, GapReason::Stopped)));
         }
-        assert_eq!(memory.oldest_open(), Some(UnixNanos::from_nanos(3_000)));
+        assert_eq!(memory.oldest_of_interest(), Some(UnixNanos::from_nanos(3_000)));
         // The database has seen a takeover by another greekd, which closed b's; a's end is still on its way there.
         let stored = vec![gap("a", 1_000, None, GapReason::Stopped), gap("b", 3_000, Some(8_000), GapReason::Stopped)];
-        memory.add_stored(Vec::new(), stored);
+        memory.add_gaps(stored);
         let (_, open) = memory.into_parts();
         assert_eq!(open, [gap("c", 4_000, None, GapReason::Stopped)]);
     }
