@@ -244,6 +244,10 @@ fn row(update: &QuoteUpdate, time: &EventTime, known: &Known, holder: &Holder, u
     if known.doubtful_volatility {
         row.flags |= Flags::DOUBTFUL_IV_SCALE;
     }
+    // What is computed of it is as old.
+    if row.underlying_price.is_some() && underlying.is_price_delayed {
+        row.flags |= Flags::DELAYED;
+    }
     if time.substituted {
         row.flags |= Flags::EVENT_TIME_SUBSTITUTED;
     }

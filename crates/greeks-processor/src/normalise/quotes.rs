@@ -11,6 +11,8 @@ pub(super) struct Known {
     bid: Option<f64>,
     ask: Option<f64>,
     last: Option<f64>,
+    /// Whether the latest of these prices was delayed.
+    pub(super) is_price_delayed: bool,
     /// Whether the source doubts the scale of the volatility it sent last.
     pub(super) doubtful_volatility: bool,
     /// Whether a Greek was known at any time in the epoch: from then on "unknown" is news and gives a row too.
@@ -26,6 +28,9 @@ impl Known {
         }
         if update.implied_volatility.is_some() {
             self.doubtful_volatility = update.flags.contains(Flags::DOUBTFUL_IV_SCALE);
+        }
+        if update.bid_price.or(update.ask_price).or(update.last_price).is_some() {
+            self.is_price_delayed = update.flags.contains(Flags::DELAYED);
         }
         self.bid = update.bid_price.or(self.bid);
         self.ask = update.ask_price.or(self.ask);

@@ -202,6 +202,25 @@ fn once_known_all_unknown_is_news() {
 }
 
 #[test]
+fn a_row_with_a_delayed_price_of_its_underlying_is_flagged_delayed() {
+    let mut bench = bench();
+    bench.hold("A1", 1.0);
+    let mut delta = 0.0;
+    let mut flagged = |bench: &mut Bench| {
+        delta += 0.1;
+        one(bench.quote(|u| u.delta = Some(delta))).flags.contains(Flags::DELAYED)
+    };
+    assert!(!flagged(&mut bench));
+    bench.underlying(|u| (u.last_price, u.flags) = (Some(6700.0), Flags::DELAYED));
+    assert!(flagged(&mut bench));
+    // A message without a price says nothing of the price.
+    bench.underlying(|u| u.delta = Some(1.0));
+    assert!(flagged(&mut bench));
+    bench.underlying(|u| u.last_price = Some(6701.0));
+    assert!(!flagged(&mut bench));
+}
+
+#[test]
 fn an_infinity_is_null_and_flagged_while_it_is_the_latest_word() {
     let mut bench = bench();
     bench.hold("A1", 1.0);
