@@ -88,6 +88,11 @@ fn number_before(name: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_suffix(suffix)?;
     let number = digits.parse().ok()?;
     (format!("{number:010}") == digits).then_some(number)
+/// Whether a journal gives a file such a name.
+pub(crate) fn is_own_name(name: &str) -> bool {
+    segment_number(name).is_some() || number_before(name, ".tmp").is_some() || name.ends_with(QUARANTINED)
+}
+
 }
 
 /// Reads everything; changes nothing.

@@ -37,6 +37,38 @@ fn everything_is_private() {
 }
 
 #[test]
+#[test]
+fn a_directory_of_somebody_else_s_files_stays_as_it_is() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("shared");
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+    fs::write(dir.join("site.html"), "read by a web server").unwrap();
+    let refused = Journal::open(&dir, small()).unwrap_err();
+    assert!(matches!(&refused, Error::Untrusted { path, .. } if *path == dir), "{refused:?}");
+    assert!(refused.to_string().contains("a directory of its own") && refused.to_string().contains("chmod 700"));
+    assert_eq!((mode(&dir), fs::read_dir(&dir).unwrap().count()), (0o755, 1), "nothing was changed or added");
+
+    fs::set_permissions(&dir, Permissions::from_mode(0o700)).unwrap();
+    drop(Journal::open(&dir, small()).unwrap());
+    assert_eq!(mode(&dir), 0o700);
+}
+
+#[test]
+fn a_directory_without_other_files_is_made_private() {
+    let temp = tempfile::tempdir().unwrap();
+    let own =
+        ["LOCK", "0000000001.tmp", "0000000002.seg.67e55044-10b1-426f-9247-bb680e5fe0c8.quarantined", "lost+found"];
+    for names in [&[][..], &own] {
+        let dir = temp.path().join(names.len().to_string());
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+        names.iter().for_each(|name| fs::write(dir.join(name), "").unwrap());
+        drop(Journal::open(&dir, small()).unwrap());
+        assert_eq!(mode(&dir), 0o700, "{names:?}");
+    }
+}
+
 fn one_writer_at_a_time_and_any_number_of_readers() {
     let temp = tempfile::tempdir().unwrap();
     let (journal, _) = Journal::open(temp.path(), small()).unwrap();
