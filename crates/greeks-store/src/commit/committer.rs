@@ -87,6 +87,19 @@ impl fmt::Debug for Committer {
 
 /// The committer cannot go on.
 #[derive(Debug, thiserror::Error)]
+/// Whoever watches learns of an end that nobody tells of otherwise: the task was aborted, or has panicked.
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.status.send_if_modified(|status| {
+            let goes_on = status.state != CommitterState::Finished;
+            if goes_on {
+                status.state = CommitterState::Stopped;
+            }
+            goes_on
+        });
+    }
+}
+
 #[non_exhaustive]
 pub enum CommitError {
     /// The log cannot be read.
@@ -135,7 +148,7 @@ impl Committer {
     /// [`CommitError`] when the log cannot be read. Failures of the database are no errors: see [`CommitterStatus`].
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connection. A transaction under way is stored as a whole or not at all; the log
+    /// Dropping the future closes the connection and sets [`CommitterState::Stopped`]. A transaction under way is stored as a whole or not at all; the log
     /// keeps what was not acknowledged.
     pub async fn run(mut self) -> Result<Seq, CommitError> {
         loop {

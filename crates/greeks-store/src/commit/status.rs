@@ -45,6 +45,8 @@ pub enum CommitterState {
     Finished,
 }
 
+    /// The committer was dropped, or its log cannot be read: nothing more is stored.
+    Stopped,
 /// One acknowledged commit.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]

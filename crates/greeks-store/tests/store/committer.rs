@@ -301,10 +301,25 @@ async fn a_database_that_needs_a_person_is_named_and_nothing_is_lost() {
     run.abort();
     assert!(run.await.unwrap_err().is_cancelled());
     assert!(sink.append(&[]).is_err(), "the log's reader is gone");
+    assert_eq!(status.borrow_and_update().state, CommitterState::Stopped);
 }
 
 #[tokio::test]
 async fn a_backlog_is_stored_in_large_commits() {
+async fn a_committer_that_is_dropped_says_that_it_has_ended() {
+    let database = Database::migrated().await;
+    let (_sink, log) = memory_log(100);
+    let config = CommitterConfig::new(database.config.clone(), "test");
+    let (committer, mut status) = Committer::new(config, Box::new(log), Box::new(()), Arc::new(WallClock));
+    let run = tokio::spawn(committer.run());
+    status.wait_for(|status| status.state == CommitterState::Connected).await.unwrap();
+    run.abort();
+    assert!(run.await.unwrap_err().is_cancelled());
+    assert_eq!(status.borrow_and_update().state, CommitterState::Stopped);
+    assert!(status.changed().await.is_err(), "nothing follows");
+}
+
+#[tokio::test]
     const ROWS: u32 = 60_000;
     let database = Database::migrated().await;
     let lines: Vec<_> =
