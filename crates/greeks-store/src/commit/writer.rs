@@ -83,7 +83,7 @@ pub(super) enum WriteError {
     Sql(#[from] tokio_postgres::Error),
     #[error("another program writes to this database: {holder}")]
     Held { holder: String },
-    #[error("the database has schema version {found}, this program needs {known}")]
+    #[error("the database has schema version {found}, this program needs {known}: {}", migrate::advice(*found, *known))]
     Schema { found: i32, known: i32 },
     #[error("column {column} of greek_ticks is {found} in the database, and {expected} is needed")]
     Column { column: &'static str, found: String, expected: String },

@@ -297,15 +297,15 @@ async fn a_database_that_needs_a_person_is_named_and_nothing_is_lost() {
     let run = tokio::spawn(committer.run());
     sink.append(&ticks(&series("5WT00001", CALL), 0..3)).unwrap();
     let needs = status.wait_for(|status| status.state == CommitterState::NeedsOperator).await.unwrap().clone();
-    assert!(needs.last_error.unwrap().contains("schema version 0"));
+    let said = needs.last_error.unwrap();
+    assert!(said.contains("schema version 0") && said.contains("greekd db migrate"), "{said}");
     run.abort();
     assert!(run.await.unwrap_err().is_cancelled());
-    assert!(sink.append(&[]).is_err(), "the log's reader is gone");
     assert_eq!(status.borrow_and_update().state, CommitterState::Stopped);
+    assert!(sink.append(&[]).is_err(), "the log's reader is gone");
 }
 
 #[tokio::test]
-async fn a_backlog_is_stored_in_large_commits() {
 async fn a_committer_that_is_dropped_says_that_it_has_ended() {
     let database = Database::migrated().await;
     let (_sink, log) = memory_log(100);
@@ -320,6 +320,7 @@ async fn a_committer_that_is_dropped_says_that_it_has_ended() {
 }
 
 #[tokio::test]
+async fn a_backlog_is_stored_in_large_commits() {
     const ROWS: u32 = 60_000;
     let database = Database::migrated().await;
     let lines: Vec<_> =
