@@ -74,6 +74,8 @@ pub struct Committer {
     pub(super) keep_at: Instant,
     pub(super) minutes_at: Instant,
     pub(super) meter: Meter,
+    /// When it was said last that payloads are refused.
+    pub(super) payloads_told: Option<Instant>,
 }
 
 impl fmt::Debug for Committer {
@@ -85,8 +87,6 @@ impl fmt::Debug for Committer {
     }
 }
 
-/// The committer cannot go on.
-#[derive(Debug, thiserror::Error)]
 /// Whoever watches learns of an end that nobody tells of otherwise: the task was aborted, or has panicked.
 impl Drop for Committer {
     fn drop(&mut self) {
@@ -100,6 +100,8 @@ impl Drop for Committer {
     }
 }
 
+/// The committer cannot go on.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
     /// The log cannot be read.
@@ -136,6 +138,7 @@ impl Committer {
             keep_at: Instant::now(),
             minutes_at: Instant::now(),
             meter: Meter::new(),
+            payloads_told: None,
         };
         (committer, watched)
     }
@@ -265,15 +268,18 @@ impl Committer {
             .unwrap_or(Err(WriteError::Deadline(WRITE_DEADLINE.as_secs())));
         let took = begin.elapsed();
         match written {
-            Ok(Written::Stored { ticks }) => {
+            Ok(Written::Stored { ticks, payloads_refused }) => {
                 fail_point!("db.after_commit");
                 self.retry.stored();
                 self.well();
                 self.refusal = None;
                 match refusal {
                     None => self.bisect.stored(chunk.len()),
+                    // All that was wrong with it was its payload.
+                    Some(_) if ticks > 0 => self.bisect.stored(chunk.len()),
                     Some(refusal) => self.note_quarantined(&refusal),
                 }
+                self.note_payloads(payloads_refused);
                 self.count(ticks, chunk.len(), took);
                 self.acknowledge(first, chunk, took).await
             }
