@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode as Driver};
 
 use crate::tls::TlsSettings;
 
@@ -119,8 +119,14 @@ impl DatabaseConfig {
         Ok(database)
     }
 
-    /// Takes settings made in code; deadlines and keepalives are set here, TLS is [`SslMode::Prefer`].
+    /// Takes settings made in code, their `sslmode` among them; deadlines and keepalives are set here.
     pub fn new(mut config: Config) -> Self {
+        let ssl_mode = match config.get_ssl_mode() {
+            Driver::Disable => SslMode::Disable,
+            Driver::Prefer => SslMode::Prefer,
+            // A mode of a later driver is not weaker.
+            _ => SslMode::Require,
+        };
         config
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(TCP_USER_TIMEOUT)
@@ -131,11 +137,12 @@ impl DatabaseConfig {
         if config.get_application_name().is_none() {
             config.application_name("greekd");
         }
-        Self { config, ssl_mode: SslMode::default(), root_cert: None, tls: None, last_good: Arc::default() }
+        Self { config, ssl_mode, root_cert: None, tls: None, last_good: Arc::default() }
     }
 
     /// Sets what `sslmode` and `sslrootcert` say, as libpq understands them: `system` trusts the authorities of the system,
     /// which give certificates to everybody, so that nothing less than `verify-full` protects, and that is what it means.
+    /// Without a mode that of the settings stays.
     ///
     /// # Errors
     /// [`DatabaseConfigError::WeakWithSystem`] when `system` comes with another mode.
@@ -148,7 +155,7 @@ impl DatabaseConfig {
         self.ssl_mode = match mode {
             None if system => SslMode::VerifyFull,
             Some(mode) if system && mode != SslMode::VerifyFull => return Err(DatabaseConfigError::WeakWithSystem),
-            mode => mode.unwrap_or_default(),
+            mode => mode.unwrap_or(self.ssl_mode),
         };
         self.root_cert = root_cert.filter(|_| !system).map(PathBuf::from);
         Ok(self)
@@ -399,6 +406,21 @@ mod tests {
         for url in ["postgresql://me@%2Frun%2Fpg/greeks", "postgresql:///greeks?host=/run/pg&user=me"] {
             let config = DatabaseConfig::parse(url).unwrap();
             assert_eq!((config.user(), config.database(), &*config.address()), ("me", "greeks", "/run/pg"));
+        }
+    }
+
+    /// What the driver's own settings say of TLS holds: a password must not go out in the clear where it may not.
+    #[test]
+    fn settings_made_in_code_keep_their_protection() {
+        for mode in ["disable", "prefer", "require"] {
+            let config: Config = format!("host=127.0.0.1 user=me sslmode={mode}").parse().unwrap();
+            let database = DatabaseConfig::new(config);
+            assert_eq!(database.ssl_mode().as_str(), mode);
+            let same = database.clone().with_tls_options(None, None).unwrap();
+            assert_eq!(same.ssl_mode().as_str(), mode, "what is not said changes nothing");
+            let refused = crate::connection::Dialer::new(&database, true).err();
+            let plain = mode != "require";
+            assert!(refused.is_none() == plain, "{mode} without TLS settings: {refused:?}");
         }
     }
 
