@@ -107,6 +107,10 @@ impl DatabaseConfig {
             split_pairs(text)?
         };
         let config: Config = split.rest.parse().map_err(|_| DatabaseConfigError::Malformed)?;
+        // No host has one in its name: it is the end of a password.
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+            return Err(DatabaseConfigError::Malformed);
+        }
         let mut database = Self::new(config);
         let mode = split.ssl_mode.as_deref().map(SslMode::from_str).transpose()?;
         database = database.with_tls_options(mode, split.root_cert.as_deref())?;
@@ -317,6 +321,10 @@ impl Split {
 
 fn split_url(url: &str) -> Result<Split, DatabaseConfigError> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    // Which of two ends the password? The driver takes the first, and what is left of it for a host or a database.
+    if base.matches('@').count() > 1 {
+        return Err(DatabaseConfigError::Malformed);
+    }
     let mut split = Split { rest: base.to_owned(), ..Split::default() };
     let mut separator = '?';
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -422,6 +430,15 @@ mod tests {
             let plain = mode != "require";
             assert!(refused.is_none() == plain, "{mode} without TLS settings: {refused:?}");
         }
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_in_no_host() {
+        for text in ["postgres://me:sec@ret@h:5432/x", "postgres://me:sec@re/t@h:5432/x", "host=ret@h user=me"] {
+            assert_eq!(DatabaseConfig::parse(text).unwrap_err(), DatabaseConfigError::Malformed, "{text}");
+        }
+        let config = DatabaseConfig::parse("postgres://me%40org:sec%40ret@h:5432/x%40y").unwrap();
+        assert_eq!((config.user(), config.database(), &*config.address()), ("me@org", "x@y", "h:5432"));
     }
 
     #[test]
