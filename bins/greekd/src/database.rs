@@ -272,10 +272,25 @@ fn refused(error: &PrivateError) -> Failure {
         }
         _ => Code::Unavailable,
     };
-    let failure = Failure::new(code, chain(error));
+    // Where the library names a field of its own, the variable stands here.
     match error {
-        PrivateError::Io { .. } => failure.remedy("correct its rights, or set GREEKD_DATA_DIR to another place"),
-        _ => failure,
+        PrivateError::NoBinaries => Failure::new(code, "no PostgreSQL server is installed").remedy(
+            "install one (Debian, Ubuntu: apt install postgresql; Fedora: dnf install postgresql-server; macOS: brew \
+             install postgresql), name its bin directory in GREEKD_PG_BIN, or set DATABASE_URL",
+        ),
+        PrivateError::NoAccount { name } => {
+            Failure::new(code, format!("PostgreSQL must not run as root, and there is no account {name} to run it"))
+                .remedy("set GREEKD_PG_USER")
+        }
+        PrivateError::OutOfReach { account, dir } => {
+            Failure::new(code, format!("account {account}, which runs PostgreSQL, may not enter {}", dir.display()))
+                .remedy("chmod o+x it, or put GREEKD_DATA_DIR elsewhere")
+        }
+        PrivateError::Binaries { .. } => Failure::new(code, chain(error)).remedy("correct GREEKD_PG_BIN"),
+        PrivateError::Io { .. } => {
+            Failure::new(code, chain(error)).remedy("correct its rights, or set GREEKD_DATA_DIR to another place")
+        }
+        _ => Failure::new(code, chain(error)),
     }
 }
 
@@ -287,4 +302,29 @@ fn with_tls(config: DatabaseConfig) -> Result<DatabaseConfig, Failure> {
         None => TlsSettings::new(tls::provider(), tls::system_roots()),
     };
     Ok(config.with_tls(Arc::new(settings)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The library names its own fields; here people set variables.
+    #[test]
+    fn a_private_server_that_does_not_start_names_the_variables() {
+        let out_of_reach = PrivateError::OutOfReach { account: "postgres".into(), dir: "/root".into() };
+        let cases = [
+            (PrivateError::NoBinaries, &["apt install postgresql", "GREEKD_PG_BIN", "DATABASE_URL"][..]),
+            (
+                PrivateError::Binaries { dir: "/opt/pg".into(), reason: "it is empty".into() },
+                &["/opt/pg", "GREEKD_PG_BIN"],
+            ),
+            (PrivateError::NoAccount { name: "pg".into() }, &["no account pg", "GREEKD_PG_USER"]),
+            (out_of_reach, &["account postgres", "/root", "chmod o+x", "GREEKD_DATA_DIR"]),
+        ];
+        for (error, words) in cases {
+            let said = refused(&error).to_string();
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+            assert!(!said.contains("PrivateConfig") && !error.to_string().contains("GREEKD_"), "{said}; {error}");
+        }
+    }
 }

@@ -260,7 +260,7 @@ impl Chain {
         if !living {
             // Its numbers are those of another run, and its end is not that of the data path.
             status.durable = Seq::ZERO;
-            if status.state == CommitterState::Finished {
+            if matches!(status.state, CommitterState::Finished | CommitterState::Stopped) {
                 status.state = CommitterState::Connected;
             }
         }

@@ -158,7 +158,12 @@ impl Board {
             return match live {
                 true if seq > inner.progress.written => Ok(Place::NotYet),
                 true => Err(Error::Released { asked: seq, first: inner.progress.written + 1 }),
-                false => Err(Error::UnknownIncarnation(incarnation)),
+                // An archive has seen them, and then that they were gone.
+                false => match inner.released.get(&incarnation).filter(|_| self.live.is_none()) {
+                    Some(upto) if seq > *upto => Ok(Place::NotYet),
+                    Some(upto) => Err(Error::Released { asked: seq, first: upto.saturating_add(1) }),
+                    None => Err(Error::UnknownIncarnation(incarnation)),
+                },
             };
         };
         // Between the last one released and the oldest kept there may be some that were lost: they are a gap.
@@ -175,6 +180,19 @@ impl Board {
 }
 
 impl Board {
+    /// Whether this process writes the journal.
+    pub(crate) fn has_writer(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// A segment's file is not there any more, nor are those before it: they are released in order.
+    pub(crate) fn found_gone(&self, incarnation: Uuid, number: u64) {
+        let mut inner = self.lock();
+        let gone = |segment: &&Segment| segment.incarnation == incarnation && segment.number <= number;
+        let gone: Vec<Segment> = inner.segments.iter().filter(gone).cloned().collect();
+        gone.iter().for_each(|segment| inner.release(segment));
+    }
+
     /// The oldest segment of `incarnation` that has nothing beyond `upto`; from now on its records count as gone.
     pub(crate) fn begin_release(&self, incarnation: Uuid, upto: u64) -> Option<Segment> {
         let mut inner = self.lock();

@@ -150,6 +150,11 @@ impl<F: JournalFs> Cursor<F> {
                 self.open = Some(Open { number, last, scanner });
                 Ok(())
             }
+            // Another process has the journal and tells nobody what it releases.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.board.has_writer() => {
+                self.board.found_gone(self.incarnation, number);
+                Ok(())
+            }
             // Released between the look and here: the next look will tell.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.gone(number)? => Ok(()),
             Err(source) => Err(Error::io("open", &segment_name(number), source)),

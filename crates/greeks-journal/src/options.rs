@@ -11,6 +11,8 @@ const MIN_SEGMENT_BYTES: u64 = 4 << 10;
 const MAX_SEGMENT_BYTES: u64 = 1 << 32;
 const MAX_UNSYNCED_BYTES: usize = 16 << 20;
 const MAX_RESERVE_BYTES: u64 = 8 << 20;
+/// Whoever wants more has mistaken the unit; far more than this no clock can add.
+const MAX_SYNC_WINDOW: Duration = Duration::from_secs(3600);
 
 /// Called after the journal has come further; see [`Options::listener`].
 pub type Listener = Arc<dyn Fn() + Send + Sync>;
@@ -22,9 +24,11 @@ pub struct Options {
     pub max_bytes: u64,
     /// The length of a segment: the unit in which room is taken and given back.
     pub segment_bytes: u64,
-    /// At most this long after a record was accepted, syncing it begins. Grows by itself on disks that take longer.
+    /// At most this long after a record was accepted, syncing it begins; at most an hour. Grows by itself on disks that take
+    /// longer.
     pub sync_window: Duration,
-    /// Syncing begins earlier when this much was accepted since the last time.
+    /// Syncing begins earlier when this much was accepted since the last time. What may wait at all is bounded anyway, see
+    /// [`Journal::append`](crate::Journal::append).
     pub sync_bytes: usize,
     /// The caller's name for the form of its payloads, handed back with every [`Incarnation`](crate::Incarnation).
     pub schema: u32,
@@ -66,6 +70,7 @@ impl Options {
             Self { segment_bytes, max_bytes, .. } if max_bytes / 3 < *segment_bytes => {
                 "max_bytes is less than three segments"
             }
+            Self { sync_window, .. } if *sync_window > MAX_SYNC_WINDOW => "sync_window is more than an hour",
             _ => return Ok(()),
         };
         Err(Error::Options { reason })

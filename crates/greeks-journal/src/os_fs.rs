@@ -12,6 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::recover::is_own_name;
 use crate::{Error, JournalFs};
 
 const LOCK: &str = "LOCK";
@@ -34,15 +35,16 @@ pub struct OsFs {
 }
 
 impl OsFs {
-    /// Opens the directory for one writer; makes it when it does not exist.
+    /// Opens the directory for one writer; makes it when it does not exist. One that others may enter is made private as long
+    /// as nothing but a journal is in it.
     ///
     /// # Errors
-    /// [`Error::Locked`] while another journal has it open, [`Error::Untrusted`] when it belongs to somebody else,
-    /// [`Error::Io`].
+    /// [`Error::Locked`] while another journal has it open, [`Error::Untrusted`] when it belongs to somebody else, or when
+    /// others may enter it and it holds files that are none of a journal's: it is left as it is then. [`Error::Io`].
     pub fn exclusive(path: &Path) -> Result<Self, Error> {
         make_dir(path).map_err(|source| io_error("create", path, source))?;
         let dir = open_dir(path)?;
-        fchmod(&dir, PRIVATE_DIR).map_err(|source| io_error("make private", path, source.into()))?;
+        make_private(&dir, path)?;
         let lock = lock(&dir, path)?;
         Ok(Self { dir, path: path.into(), access: OFlags::RDWR, _lock: Some(lock) })
     }
@@ -151,6 +153,34 @@ fn open_dir(path: &Path) -> Result<OwnedFd, Error> {
         return Err(Error::Untrusted { path: path.into(), reason: "the directory belongs to another user" });
     }
     Ok(dir)
+}
+
+/// Takes the directory away from everybody else, unless it may be somebody's for another purpose.
+fn make_private(dir: &OwnedFd, path: &Path) -> Result<(), Error> {
+    let stat = fstat(dir).map_err(|source| io_error("examine", path, source.into()))?;
+    if !Mode::from_raw_mode(stat.st_mode).intersects(Mode::RWXG | Mode::RWXO) {
+        return Ok(());
+    }
+    if holds_foreign_files(dir).map_err(|source| io_error("list", path, source.into()))? {
+        return Err(Error::Untrusted {
+            path: path.into(),
+            reason: "others may enter the directory, and not everything in it is a journal's: give the journal a \
+                     directory of its own, or chmod 700 this one",
+        });
+    }
+    fchmod(dir, PRIVATE_DIR).map_err(|source| io_error("make private", path, source.into()))
+}
+
+fn holds_foreign_files(dir: &OwnedFd) -> Result<bool, Errno> {
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        // A file system of one's own has the last.
+        let own = |name| is_own_name(name) || [".", "..", LOCK, "lost+found"].contains(&name);
+        if !entry.file_name().to_str().is_ok_and(own) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Takes the lock and leaves this process's id in it.

@@ -68,6 +68,10 @@ pub(crate) struct Survey {
     pub(crate) last_number: u64,
 }
 
+/// How often a directory that changes is looked at. Segments go oldest first, which is the order in which they are opened,
+/// and it takes longer to store one than to read it: the second look nearly always does.
+const LOOKS: usize = 10;
+
 pub(crate) const QUARANTINED: &str = ".quarantined";
 
 pub(crate) fn segment_name(number: u64) -> String {
@@ -84,6 +88,11 @@ pub(crate) fn segment_number(name: &str) -> Option<u64> {
     number_before(name, ".seg")
 }
 
+/// Whether a journal gives a file such a name.
+pub(crate) fn is_own_name(name: &str) -> bool {
+    segment_number(name).is_some() || number_before(name, ".tmp").is_some() || name.ends_with(QUARANTINED)
+}
+
 fn number_before(name: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_suffix(suffix)?;
     let number = digits.parse().ok()?;
@@ -91,7 +100,20 @@ fn number_before(name: &str, suffix: &str) -> Option<u64> {
 }
 
 /// Reads everything; changes nothing.
+///
+/// Beside a running journal a segment may be released between the look at the names and its turn: then everything is
+/// looked at again. To pass over that one alone would make a gap of what was stored, if one behind it is there still.
 pub(crate) fn survey<F: JournalFs>(fs: &F) -> Result<Survey, Error> {
+    for _ in 1..LOOKS {
+        match look(fs) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    look(fs)
+}
+
+fn look<F: JournalFs>(fs: &F) -> Result<Survey, Error> {
     let mut names = retry(|| fs.list()).map_err(|source| Error::io("list", "the directory", source))?;
     names.sort_unstable();
     let mut survey = Survey::default();

@@ -105,7 +105,7 @@ fn sync<F: JournalFs>(engine: &Engine<F>) -> Duration {
         Ok(()) => {
             writer.durable = upto;
             writer.syncing.clear();
-            writer.syncing.shrink_to(engine.options.sync_bytes * 2);
+            writer.syncing.shrink_to(engine.options.sync_bytes.saturating_mul(2));
             engine.board.update(|inner| inner.progress.durable = upto);
             engine.done.notify_all();
         }

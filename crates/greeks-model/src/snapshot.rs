@@ -50,7 +50,7 @@ pub struct GreekSnapshot {
     pub option_price: Option<f64>,
     /// The underlying's own price known at that moment.
     pub underlying_price: Option<f64>,
-    /// The raw event as one JSON object, when asked for.
+    /// The raw event as one JSON object, when asked for. A database that cannot hold it as `jsonb` has the row without it.
     pub source_payload: Option<Box<str>>,
 }
 

@@ -17,6 +17,8 @@ use crate::tls::TlsSetupError;
 
 /// Dial, TLS and authentication together, with one server.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// What TLS and authentication have of it.
+const GREETING: Duration = Duration::from_secs(5);
 
 /// A connection and the task that carries its bytes.
 pub(crate) type Connected = (Client, JoinHandle<()>);
@@ -27,6 +29,8 @@ pub(crate) struct Dialer {
     servers: Vec<Config>,
     tls: Option<MakeRustlsConnect>,
     last_good: Arc<AtomicUsize>,
+    /// For each of the servers.
+    deadline: Duration,
     /// Of several servers one that takes writes is wanted, but another one will do.
     prefers_writer: bool,
 }
@@ -46,20 +50,22 @@ impl Dialer {
         };
         let any = |server: &Config| server.get_target_session_attrs() == TargetSessionAttrs::Any;
         let prefers_writer = servers.len() > 1 && servers.iter().all(any);
-        Ok(Self { servers, tls, last_good: Arc::clone(&database.last_good), prefers_writer })
+        let dial = database.config.get_connect_timeout().copied().unwrap_or_default();
+        let deadline = CONNECT_DEADLINE.max(dial.saturating_add(GREETING));
+        Ok(Self { servers, tls, last_good: Arc::clone(&database.last_good), deadline, prefers_writer })
     }
 
     /// How long [`dial`](Self::dial) takes at most.
     pub(crate) fn longest(&self) -> Duration {
-        CONNECT_DEADLINE.saturating_mul(u32::try_from(self.servers.len()).unwrap_or(u32::MAX))
+        self.deadline.saturating_mul(u32::try_from(self.servers.len()).unwrap_or(u32::MAX))
     }
 
     /// Connects.
     pub(crate) async fn dial(&self) -> Result<Connected, ConnectError> {
         let (count, begin) = (self.servers.len(), self.last_good.load(Ordering::Relaxed));
-        let (mut reads_only, mut failure) = (None, ConnectError::Deadline(CONNECT_DEADLINE));
+        let (mut reads_only, mut failure) = (None, ConnectError::Deadline(self.deadline));
         for (place, server) in self.servers.iter().enumerate().cycle().skip(begin % count.max(1)).take(count) {
-            match timeout(CONNECT_DEADLINE, self.try_one(server)).await {
+            match timeout(self.deadline, self.try_one(server)).await {
                 Ok(Ok((connected, true))) => {
                     self.last_good.store(place, Ordering::Relaxed);
                     return Ok(connected);
@@ -67,7 +73,7 @@ impl Dialer {
                 Ok(Ok((connected, false))) => reads_only = reads_only.or(Some(connected)),
                 Ok(Err(error)) => failure = error.into(),
                 Err(_) => {
-                    tracing::debug!(server = ?server.get_hosts(), "no answer within {} s", CONNECT_DEADLINE.as_secs());
+                    tracing::debug!(server = ?server.get_hosts(), "no answer within {} s", self.deadline.as_secs());
                     self.last_good.store(place + 1, Ordering::Relaxed);
                 }
             }
@@ -184,6 +190,19 @@ impl ConnectError {
         match self {
             Self::Refused(error) => error.code(),
             Self::Deadline(_) | Self::Busy(_) | Self::Tls(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_long_for_a_server_is_not_cut_short() {
+        for (given, longest) in [("", 10), ("&connect_timeout=1", 10), ("&connect_timeout=30", 35)] {
+            let database = DatabaseConfig::parse(&format!("postgres://me@h/x?sslmode=disable{given}")).unwrap();
+            assert_eq!(Dialer::new(&database, true).unwrap().longest(), Duration::from_secs(longest), "{given}");
         }
     }
 }

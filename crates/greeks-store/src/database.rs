@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode as Driver};
 
 use crate::tls::TlsSettings;
 
@@ -37,6 +38,35 @@ const NOT_SUPPORTED: [&str; 14] = [
     "require_auth",
     "sslcertmode",
 ];
+
+/// Options that mean something.
+const KNOWN: [&str; 21] = [
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "sslmode",
+    "sslrootcert",
+    "sslnegotiation",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "keepalives_retries",
+    "target_session_attrs",
+    "load_balance_hosts",
+    "channel_binding",
+    "application_name",
+    "options",
+];
+
+/// Those of the driver's own whose value is a number.
+const NUMBERS: [&str; 5] =
+    ["connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_retries"];
 
 /// How far the connection must be protected, with the meaning libpq gives to `sslmode`. Unix sockets never use TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,6 +128,13 @@ impl DatabaseConfig {
     /// Takes a connection string of libpq: `postgres://user:password@host:5432/db?sslmode=verify-full&sslrootcert=FILE`
     /// or `host=/run/postgresql user=me dbname=db`.
     ///
+    /// `connect_timeout`, `tcp_user_timeout` (in ms), `keepalives`, `keepalives_idle`, `keepalives_interval` and
+    /// `keepalives_count` hold where they are given, so that a connection that is dead is found out as late as they say;
+    /// 0 as a time means that ours holds: 5 s to connect, 20 s for bytes that nobody acknowledges, the first of three
+    /// keepalives after 10 s, the others 5 s apart. Two hours as `keepalives_idle` cannot be told from the driver's own
+    /// default and count as not given. The whole way in, with TLS and authentication, may take 5 s more than `connect_timeout`;
+    /// a committer tries again after 30 s whatever that says.
+    ///
     /// # Errors
     /// [`DatabaseConfigError`], which never quotes the string.
     pub fn parse(text: &str) -> Result<Self, DatabaseConfigError> {
@@ -106,7 +143,12 @@ impl DatabaseConfig {
         } else {
             split_pairs(text)?
         };
-        let config: Config = split.rest.parse().map_err(|_| DatabaseConfigError::Malformed)?;
+        let mut config: Config = split.rest.parse().map_err(|_| DatabaseConfigError::Malformed)?;
+        // No host has one in its name: it is the end of a password.
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+            return Err(DatabaseConfigError::Malformed);
+        }
+        split.times.set(&mut config);
         let mut database = Self::new(config);
         let mode = split.ssl_mode.as_deref().map(SslMode::from_str).transpose()?;
         database = database.with_tls_options(mode, split.root_cert.as_deref())?;
@@ -119,23 +161,25 @@ impl DatabaseConfig {
         Ok(database)
     }
 
-    /// Takes settings made in code; deadlines and keepalives are set here, TLS is [`SslMode::Prefer`].
+    /// Takes settings made in code, their `sslmode` among them. Deadlines and keepalives that they leave open are set here, as
+    /// for [`DatabaseConfig::parse`].
     pub fn new(mut config: Config) -> Self {
-        config
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_user_timeout(TCP_USER_TIMEOUT)
-            .keepalives(true)
-            .keepalives_idle(KEEPALIVE_IDLE)
-            .keepalives_interval(KEEPALIVE_INTERVAL)
-            .keepalives_retries(KEEPALIVE_RETRIES);
+        let ssl_mode = match config.get_ssl_mode() {
+            Driver::Disable => SslMode::Disable,
+            Driver::Prefer => SslMode::Prefer,
+            // A mode of a later driver is not weaker.
+            _ => SslMode::Require,
+        };
+        fill_deadlines(&mut config);
         if config.get_application_name().is_none() {
             config.application_name("greekd");
         }
-        Self { config, ssl_mode: SslMode::default(), root_cert: None, tls: None, last_good: Arc::default() }
+        Self { config, ssl_mode, root_cert: None, tls: None, last_good: Arc::default() }
     }
 
     /// Sets what `sslmode` and `sslrootcert` say, as libpq understands them: `system` trusts the authorities of the system,
     /// which give certificates to everybody, so that nothing less than `verify-full` protects, and that is what it means.
+    /// Without a mode that of the settings stays.
     ///
     /// # Errors
     /// [`DatabaseConfigError::WeakWithSystem`] when `system` comes with another mode.
@@ -148,7 +192,7 @@ impl DatabaseConfig {
         self.ssl_mode = match mode {
             None if system => SslMode::VerifyFull,
             Some(mode) if system && mode != SslMode::VerifyFull => return Err(DatabaseConfigError::WeakWithSystem),
-            mode => mode.unwrap_or_default(),
+            mode => mode.unwrap_or(self.ssl_mode),
         };
         self.root_cert = root_cert.filter(|_| !system).map(PathBuf::from);
         Ok(self)
@@ -209,10 +253,15 @@ impl DatabaseConfig {
     pub fn address(&self) -> String {
         let port = self.config.get_ports().first().copied().unwrap_or(5432);
         match self.config.get_hosts().first() {
+            Some(Host::Tcp(name)) if name.contains(':') => format!("[{name}]:{port}"),
             Some(Host::Tcp(name)) => format!("{name}:{port}"),
             #[cfg(unix)]
             Some(Host::Unix(dir)) => dir.display().to_string(),
-            None => self.config.get_hostaddrs().first().map_or_else(String::new, |address| format!("{address}:{port}")),
+            None => self
+                .config
+                .get_hostaddrs()
+                .first()
+                .map_or_else(String::new, |at| SocketAddr::new(*at, port).to_string()),
         }
     }
 
@@ -277,6 +326,15 @@ pub enum DatabaseConfigError {
     /// An option of libpq that is not supported.
     #[error("the connection option {0} is not supported")]
     NotSupported(&'static str),
+    /// An option that nobody knows. It is not named: it may be a piece of a password.
+    #[error(
+        "the connection string has an option that is not known, or a password in which ? or & is not percent-encoded; \
+         known are {}", KNOWN.join(", ")
+    )]
+    Unknown,
+    /// An option whose value is no number, or one that is too large.
+    #[error("the connection option {0} must be a number")]
+    Number(&'static str),
     /// No host.
     #[error("the connection string names no host")]
     NoHost,
@@ -291,6 +349,40 @@ struct Split {
     rest: String,
     ssl_mode: Option<String>,
     root_cert: Option<String>,
+    times: Times,
+}
+
+/// What the driver has under another name or in another unit than libpq.
+#[derive(Default)]
+struct Times {
+    tcp_user_timeout: Option<Duration>,
+    keepalives_count: Option<u32>,
+}
+
+impl Times {
+    fn set(&self, config: &mut Config) {
+        self.tcp_user_timeout.map(|time| config.tcp_user_timeout(time));
+        self.keepalives_count.map(|count| config.keepalives_retries(count));
+    }
+}
+
+/// Sets the deadlines and keepalives that are not given, as far as the driver tells.
+fn fill_deadlines(config: &mut Config) {
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(TCP_USER_TIMEOUT);
+    }
+    if config.get_keepalives_idle() == Config::new().get_keepalives_idle() {
+        config.keepalives_idle(KEEPALIVE_IDLE);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(KEEPALIVE_INTERVAL);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(KEEPALIVE_RETRIES);
+    }
 }
 
 impl Split {
@@ -299,17 +391,40 @@ impl Split {
         match key {
             "sslmode" => self.ssl_mode = Some(value.to_owned()),
             "sslrootcert" => self.root_cert = Some(value.to_owned()),
-            _ => match NOT_SUPPORTED.into_iter().find(|name| *name == key) {
-                Some(name) => return Err(DatabaseConfigError::NotSupported(name)),
-                None => return Ok(false),
-            },
+            "tcp_user_timeout" => {
+                let millis: i64 = number("tcp_user_timeout", value)?;
+                self.times.tcp_user_timeout =
+                    u64::try_from(millis).ok().filter(|given| *given > 0).map(Duration::from_millis);
+            }
+            "keepalives_count" => self.times.keepalives_count = Some(number("keepalives_count", value)?),
+            _ => return Self::leave(key, value),
         }
         Ok(true)
     }
+
+    /// Whether the driver will do something else with it than to refuse the whole.
+    fn leave(key: &str, value: &str) -> Result<bool, DatabaseConfigError> {
+        let of = |names: &[&'static str]| names.iter().copied().find(|name| *name == key);
+        if let Some(name) = of(&NOT_SUPPORTED) {
+            return Err(DatabaseConfigError::NotSupported(name));
+        }
+        if let Some(name) = of(&NUMBERS) {
+            number::<i64>(name, value)?;
+        }
+        of(&KNOWN).map(|_| false).ok_or(DatabaseConfigError::Unknown)
+    }
+}
+
+fn number<N: FromStr>(name: &'static str, value: &str) -> Result<N, DatabaseConfigError> {
+    value.parse().map_err(|_| DatabaseConfigError::Number(name))
 }
 
 fn split_url(url: &str) -> Result<Split, DatabaseConfigError> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    // Which of two ends the password? The driver takes the first, and what is left of it for a host or a database.
+    if base.matches('@').count() > 1 {
+        return Err(DatabaseConfigError::Malformed);
+    }
     let mut split = Split { rest: base.to_owned(), ..Split::default() };
     let mut separator = '?';
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -400,6 +515,74 @@ mod tests {
             let config = DatabaseConfig::parse(url).unwrap();
             assert_eq!((config.user(), config.database(), &*config.address()), ("me", "greeks", "/run/pg"));
         }
+    }
+
+    /// What the driver's own settings say of TLS holds: a password must not go out in the clear where it may not.
+    #[test]
+    fn settings_made_in_code_keep_their_protection() {
+        for mode in ["disable", "prefer", "require"] {
+            let config: Config = format!("host=127.0.0.1 user=me sslmode={mode}").parse().unwrap();
+            let database = DatabaseConfig::new(config);
+            assert_eq!(database.ssl_mode().as_str(), mode);
+            let same = database.clone().with_tls_options(None, None).unwrap();
+            assert_eq!(same.ssl_mode().as_str(), mode, "what is not said changes nothing");
+            let refused = crate::connection::Dialer::new(&database, true).err();
+            let plain = mode != "require";
+            assert!(refused.is_none() == plain, "{mode} without TLS settings: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_in_no_host() {
+        for text in ["postgres://me:sec@ret@h:5432/x", "postgres://me:sec@re/t@h:5432/x", "host=ret@h user=me"] {
+            assert_eq!(DatabaseConfig::parse(text).unwrap_err(), DatabaseConfigError::Malformed, "{text}");
+        }
+        let config = DatabaseConfig::parse("postgres://me%40org:sec%40ret@h:5432/x%40y").unwrap();
+        assert_eq!((config.user(), config.database(), &*config.address()), ("me@org", "x@y", "h:5432"));
+    }
+
+    #[test]
+    fn deadlines_and_keepalives_that_are_given_hold() {
+        let seconds = Duration::from_secs;
+        let given =
+            "connect_timeout=30&tcp_user_timeout=7000&keepalives_idle=8&keepalives_interval=9&keepalives_count=2";
+        let config = DatabaseConfig::parse(&format!("postgres://me@h/x?{given}")).unwrap().config;
+        assert_eq!(config.get_connect_timeout(), Some(&seconds(30)));
+        assert_eq!(config.get_tcp_user_timeout(), Some(&seconds(7)));
+        assert_eq!(config.get_keepalives_idle(), seconds(8));
+        assert_eq!((config.get_keepalives_interval(), config.get_keepalives_retries()), (Some(seconds(9)), Some(2)));
+        assert!(!DatabaseConfig::parse("host=h user=me keepalives=0").unwrap().config.get_keepalives());
+
+        let config = DatabaseConfig::parse("host=h user=me connect_timeout=0").unwrap().config;
+        assert_eq!(config.get_connect_timeout(), Some(&CONNECT_TIMEOUT));
+        assert_eq!(config.get_tcp_user_timeout(), Some(&TCP_USER_TIMEOUT));
+        assert!(config.get_keepalives() && config.get_keepalives_idle() == KEEPALIVE_IDLE);
+        assert_eq!(config.get_keepalives_interval(), Some(KEEPALIVE_INTERVAL));
+        assert_eq!(config.get_keepalives_retries(), Some(KEEPALIVE_RETRIES));
+    }
+
+    #[test]
+    fn an_option_that_does_not_exist_is_said_to() {
+        for text in ["postgres://me@h/x?foo=1", "postgres://me@h/x?conect_timeout=3", "host=h user=me foo=1"] {
+            let refused = DatabaseConfig::parse(text).unwrap_err();
+            assert!(refused.to_string().contains("option that is not known"), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_number_is_told_by_the_name_of_its_option() {
+        for name in ["connect_timeout", "tcp_user_timeout", "keepalives_count"] {
+            let refused = DatabaseConfig::parse(&format!("postgres://me@h/x?{name}=5s")).unwrap_err();
+            assert_eq!(refused, DatabaseConfigError::Number(name));
+        }
+    }
+
+    #[test]
+    fn an_address_of_ipv6_stands_in_brackets() {
+        for text in ["postgres://me@[::1]:5432/x", "host=::1 user=me", "hostaddr=::1 user=me"] {
+            assert_eq!(DatabaseConfig::parse(text).unwrap().address(), "[::1]:5432", "{text}");
+        }
+        assert_eq!(DatabaseConfig::parse("hostaddr=127.0.0.1 user=me").unwrap().address(), "127.0.0.1:5432");
     }
 
     #[test]

@@ -62,6 +62,14 @@ pub enum MigrateError {
     Deadline(Duration),
 }
 
+/// What to do about a schema of another version.
+pub(crate) fn advice(found: i32, known: i32) -> &'static str {
+    match found < known {
+        true => "run its migrations, with `greekd db migrate` or `greeks_store::migrate`",
+        false => "use a newer version of this program",
+    }
+}
+
 /// The newest schema version this program knows.
 pub fn known_version() -> i32 {
     embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0)

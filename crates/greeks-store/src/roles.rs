@@ -46,7 +46,7 @@ pub enum RolesError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// There is nothing to grant, or something else.
-    #[error("the database has schema version {found}, this program needs {known}")]
+    #[error("the database has schema version {found}, this program needs {known}: {}", migrate::advice(*found, *known))]
     Schema {
         /// Version found, 0 in an empty database.
         found: i32,

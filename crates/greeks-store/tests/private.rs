@@ -112,6 +112,19 @@ async fn starts_cold_and_warm_with_everything_durability_needs() {
     drop(server);
 }
 
+/// A shell must take the directory for one word.
+#[tokio::test]
+async fn what_a_person_types_can_be_pasted() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("it's my data");
+    fs::create_dir(&dir).unwrap();
+    let server = start(&dir).await;
+    let typed = server.dsn_for_psql();
+    let script = format!("{typed} -Atc 'SELECT 41 + 1'");
+    let answer = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), "42\n", "{typed}: {answer:?}");
+}
+
 #[tokio::test]
 async fn one_data_directory_serves_one_instance_and_outlives_restarts() {
     let dir = tempfile::tempdir().unwrap();

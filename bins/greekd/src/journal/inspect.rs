@@ -92,8 +92,11 @@ fn of_run(archive: &Archive, found: &Incarnation) -> Result<Run, Error> {
     let mut cursor = archive.cursor(found.id, found.first.saturating_sub(1))?;
     let mut received: Option<(UnixNanos, UnixNanos)> = None;
     loop {
-        match cursor.read()? {
-            Next::Record { bytes, .. } => match Record::decode(bytes) {
+        match cursor.read() {
+            // A greekd that runs has stored it meanwhile.
+            Err(Error::Released { first, .. }) => cursor = archive.cursor(found.id, first.saturating_sub(1))?,
+            Err(error) => return Err(error),
+            Ok(Next::Record { bytes, .. }) => match Record::decode(bytes) {
                 Ok(Record::Snapshot(row)) => {
                     run.rows += 1;
                     let (from, to) = received.get_or_insert((row.received_at, row.received_at));
@@ -104,8 +107,8 @@ fn of_run(archive: &Archive, found: &Incarnation) -> Result<Run, Error> {
                 Ok(Record::Shed(_)) => run.sheds += 1,
                 Ok(_) | Err(_) => run.not_understood += 1,
             },
-            Next::Gap(_) => {}
-            _ => break,
+            Ok(Next::Gap(_)) => {}
+            Ok(_) => break,
         }
     }
     (run.from, run.to) =

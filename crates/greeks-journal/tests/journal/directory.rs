@@ -1,14 +1,15 @@
 //! The journal on a real disk: who may open it, what it looks like, and reading while it is written.
 
 use std::fs::{self, File, Permissions};
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use greeks_journal::{Archive, Error, Journal, Next, Options, OsFs, State};
+use greeks_journal::{Archive, Error, Journal, JournalFs, Next, Options, OsFs, State};
 use rustix::fs::{FileType, Mode, mknodat};
 
 fn small() -> Options {
@@ -34,6 +35,38 @@ fn everything_is_private() {
     fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
     drop(Journal::open(&dir, small()).unwrap());
     assert_eq!(mode(&dir), 0o700, "and made so again");
+}
+
+#[test]
+fn a_directory_of_somebody_else_s_files_stays_as_it_is() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("shared");
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+    fs::write(dir.join("site.html"), "read by a web server").unwrap();
+    let refused = Journal::open(&dir, small()).unwrap_err();
+    assert!(matches!(&refused, Error::Untrusted { path, .. } if *path == dir), "{refused:?}");
+    assert!(refused.to_string().contains("a directory of its own") && refused.to_string().contains("chmod 700"));
+    assert_eq!((mode(&dir), fs::read_dir(&dir).unwrap().count()), (0o755, 1), "nothing was changed or added");
+
+    fs::set_permissions(&dir, Permissions::from_mode(0o700)).unwrap();
+    drop(Journal::open(&dir, small()).unwrap());
+    assert_eq!(mode(&dir), 0o700);
+}
+
+#[test]
+fn a_directory_without_other_files_is_made_private() {
+    let temp = tempfile::tempdir().unwrap();
+    let own =
+        ["LOCK", "0000000001.tmp", "0000000002.seg.67e55044-10b1-426f-9247-bb680e5fe0c8.quarantined", "lost+found"];
+    for names in [&[][..], &own] {
+        let dir = temp.path().join(names.len().to_string());
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+        names.iter().for_each(|name| fs::write(dir.join(name), "").unwrap());
+        drop(Journal::open(&dir, small()).unwrap());
+        assert_eq!(mode(&dir), 0o700, "{names:?}");
+    }
 }
 
 #[test]
@@ -138,6 +171,130 @@ fn a_reader_follows_the_writer_through_segments_that_come_and_go() {
     assert_eq!((progress.written, progress.durable, progress.state), (next - 1, next - 1, State::Closed));
     assert!(calls.load(Ordering::Relaxed) > COUNT / 7);
     assert!(handle.usage().segments < 30, "what was released is gone: {:?}", handle.usage());
+}
+
+/// A directory that the writer changes, once for each of `changes`, between the look at its names and the next file.
+struct Changing {
+    fs: OsFs,
+    changes: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+}
+
+impl JournalFs for Changing {
+    type File = File;
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = self.fs.list();
+        let change = self.changes.lock().unwrap().pop();
+        change.into_iter().for_each(|change| change());
+        names
+    }
+
+    fn open(&self, name: &str) -> io::Result<(File, u64)> {
+        self.fs.open(name)
+    }
+
+    fn read_at(&self, file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.fs.read_at(file, bytes, offset)
+    }
+
+    fn create(&self, _: &str) -> io::Result<File> {
+        unreachable!("for reading only")
+    }
+
+    fn allocate(&self, _: &File, _: u64) -> io::Result<()> {
+        unreachable!("for reading only")
+    }
+
+    fn truncate(&self, _: &File, _: u64) -> io::Result<()> {
+        unreachable!("for reading only")
+    }
+
+    fn write_at(&self, _: &File, _: &[u8], _: u64) -> io::Result<usize> {
+        unreachable!("for reading only")
+    }
+
+    fn sync_data(&self, _: &File) -> io::Result<()> {
+        unreachable!("for reading only")
+    }
+
+    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        unreachable!("for reading only")
+    }
+
+    fn remove(&self, _: &str) -> io::Result<()> {
+        unreachable!("for reading only")
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        unreachable!("for reading only")
+    }
+}
+
+/// Appends records of 1 KiB until so many segments of [`small`] have been begun; returns the number of the last.
+fn fill(journal: &Journal, segments: usize) -> u64 {
+    let mut last = 0;
+    while journal.handle().usage().segments < segments {
+        last = journal.append(&[[7; 1024]]).unwrap();
+    }
+    last
+}
+
+#[test]
+fn an_archive_opens_while_the_writer_removes_segments() {
+    let temp = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(temp.path(), small()).unwrap();
+    let (last, id) = (fill(&journal, 6), journal.incarnation());
+    let release = |upto: u64| -> Box<dyn FnOnce() + Send> {
+        let handle = journal.handle();
+        Box::new(move || handle.release(id, upto).unwrap())
+    };
+    let changes = Mutex::new(vec![release(last / 2), release(last / 4)]);
+    let fs = Changing { fs: OsFs::read_only(temp.path()).unwrap(), changes };
+    let archive = Archive::open_in(fs).unwrap();
+    let [found] = archive.recovery().incarnations.as_slice() else { panic!("{:?}", archive.recovery()) };
+    assert!(found.first > last / 4 && found.first <= last / 2 + 1 && found.last == last, "{found:?}");
+    assert_eq!(found.gaps, [], "what was released is no gap");
+}
+
+#[test]
+fn an_archive_says_that_a_record_was_released_meanwhile() {
+    let temp = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(temp.path(), small()).unwrap();
+    let (last, id) = (fill(&journal, 6), journal.incarnation());
+    let archive = Archive::open(temp.path()).unwrap();
+    let mut cursor = archive.cursor(id, 0).unwrap();
+    journal.handle().release(id, last / 2).unwrap();
+    let Error::Released { asked: 1, first } = cursor.read().unwrap_err() else { panic!() };
+    assert!(
+        matches!(cursor.read(), Err(Error::Released { asked: 1, first: again }) if again == first),
+        "it stays there"
+    );
+    // Whether `first` itself is still there only its file can tell.
+    let mut after = first - 1;
+    let first = loop {
+        match archive.cursor(id, after).unwrap().read() {
+            Ok(Next::Record { seq, .. }) => break seq,
+            Err(Error::Released { first, .. }) => after = first - 1,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(first > 1 && first <= last / 2 + 1, "{first}");
+
+    // And so it is when nothing is left.
+    let (old, archive) = (id, Archive::open(temp.path()).unwrap());
+    let mut cursor = archive.cursor(old, first - 1).unwrap();
+    journal.close().unwrap();
+    let (journal, _) = Journal::open(temp.path(), small()).unwrap();
+    journal.handle().release(old, last).unwrap();
+    let mut after = first - 1;
+    while let Err(refused) = cursor.read() {
+        let Error::Released { asked, first } = refused else { panic!("{refused:?}") };
+        assert!(asked == after + 1 && first > asked, "{refused:?}");
+        after = first - 1;
+        cursor = archive.cursor(old, after).unwrap();
+    }
+    assert_eq!(after, last);
+    assert_eq!(cursor.read().unwrap(), Next::CaughtUp);
 }
 
 #[test]

@@ -112,6 +112,8 @@ fn settings_that_cannot_work_are_refused() {
         let options = Options { max_bytes, segment_bytes, ..Options::default() };
         assert!(matches!(Journal::open_in(Disk::empty(), options), Err(Error::Options { .. })), "{segment_bytes}");
     }
+    let options = Options { sync_window: Duration::MAX, ..Options::default() };
+    assert!(matches!(Journal::open_in(Disk::empty(), options), Err(Error::Options { .. })), "no sync would ever begin");
     let (journal, _) = Journal::open_in(Disk::empty(), Options::default()).unwrap();
     let too_long = vec![0; (8 << 20) + 1];
     assert!(matches!(journal.append(&[&too_long]), Err(Error::TooLarge { .. })));
@@ -140,4 +142,15 @@ fn what_is_not_synced_is_bounded() {
         most = most.max((progress.written - progress.durable) * 104);
     }
     assert!((SEGMENT / 4..=SEGMENT / 2).contains(&most), "{most} bytes");
+}
+
+#[test]
+fn no_earlier_sync_is_a_setting_that_works() {
+    let options = Options { sync_bytes: usize::MAX, ..Options::default() };
+    let (journal, _) = Journal::open_in(Disk::empty(), options).unwrap();
+    for number in 1..=3 {
+        assert_eq!(journal.append(&["one"]).unwrap(), number);
+        journal.flush().unwrap();
+    }
+    journal.close().unwrap();
 }

@@ -74,6 +74,8 @@ pub struct Committer {
     pub(super) keep_at: Instant,
     pub(super) minutes_at: Instant,
     pub(super) meter: Meter,
+    /// When it was said last that payloads are refused.
+    pub(super) payloads_told: Option<Instant>,
 }
 
 impl fmt::Debug for Committer {
@@ -82,6 +84,19 @@ impl fmt::Debug for Committer {
             .field("config", &self.config)
             .field("durable", &self.durable)
             .finish_non_exhaustive()
+    }
+}
+
+/// Whoever watches learns of an end that nobody tells of otherwise: the task was aborted, or has panicked.
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.status.send_if_modified(|status| {
+            let goes_on = status.state != CommitterState::Finished;
+            if goes_on {
+                status.state = CommitterState::Stopped;
+            }
+            goes_on
+        });
     }
 }
 
@@ -123,6 +138,7 @@ impl Committer {
             keep_at: Instant::now(),
             minutes_at: Instant::now(),
             meter: Meter::new(),
+            payloads_told: None,
         };
         (committer, watched)
     }
@@ -135,7 +151,7 @@ impl Committer {
     /// [`CommitError`] when the log cannot be read. Failures of the database are no errors: see [`CommitterStatus`].
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connection. A transaction under way is stored as a whole or not at all; the log
+    /// Dropping the future closes the connection and sets [`CommitterState::Stopped`]. A transaction under way is stored as a whole or not at all; the log
     /// keeps what was not acknowledged.
     pub async fn run(mut self) -> Result<Seq, CommitError> {
         loop {
@@ -252,15 +268,18 @@ impl Committer {
             .unwrap_or(Err(WriteError::Deadline(WRITE_DEADLINE.as_secs())));
         let took = begin.elapsed();
         match written {
-            Ok(Written::Stored { ticks }) => {
+            Ok(Written::Stored { ticks, payloads_refused }) => {
                 fail_point!("db.after_commit");
                 self.retry.stored();
                 self.well();
                 self.refusal = None;
                 match refusal {
                     None => self.bisect.stored(chunk.len()),
+                    // All that was wrong with it was its payload.
+                    Some(_) if ticks > 0 => self.bisect.stored(chunk.len()),
                     Some(refusal) => self.note_quarantined(&refusal),
                 }
+                self.note_payloads(payloads_refused);
                 self.count(ticks, chunk.len(), took);
                 self.acknowledge(first, chunk, took).await
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, histogram};
 
-use crate::metrics::{COMMIT_ROWS, COMMIT_SECONDS, ROWS_QUARANTINED, ROWS_WRITTEN};
+use crate::metrics::{COMMIT_ROWS, COMMIT_SECONDS, PAYLOADS_REFUSED, ROWS_QUARANTINED, ROWS_WRITTEN};
 
 /// Classes of SQLSTATE that refuse a record, and their names (PostgreSQL, Appendix A); the empty prefix is of all others.
 const REFUSALS: [(&str, &str); 4] =
@@ -16,6 +16,7 @@ pub(super) struct Meter {
     commit_rows: Histogram,
     commit_seconds: Histogram,
     quarantined: [(&'static str, Counter); 4],
+    payloads_refused: Counter,
 }
 
 impl Meter {
@@ -25,6 +26,7 @@ impl Meter {
             commit_rows: histogram!(COMMIT_ROWS),
             commit_seconds: histogram!(COMMIT_SECONDS),
             quarantined: REFUSALS.map(|(class, reason)| (class, counter!(ROWS_QUARANTINED, "reason" => reason))),
+            payloads_refused: counter!(PAYLOADS_REFUSED),
         }
     }
 
@@ -33,6 +35,10 @@ impl Meter {
         self.rows_written.increment(ticks);
         self.commit_rows.record(records as f64);
         self.commit_seconds.record(took.as_secs_f64());
+    }
+
+    pub(super) fn payloads_refused(&self, rows: u64) {
+        self.payloads_refused.increment(rows);
     }
 
     pub(super) fn quarantined(&self, sqlstate: &str) {

@@ -7,6 +7,7 @@ mod mark;
 mod meter;
 mod minutes;
 mod pacer;
+mod payload;
 mod retry;
 mod rows;
 mod series;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use greeks_model::{Flags, GapRecord, GreekSnapshot, PositionsRecord, Record, Series, ShedRecord, UnixNanos};
 use tokio_postgres::types::Type;
 
+use super::payload::is_jsonb;
+
 /// The columns of [`encode`], in order, and the types of the values it writes. `persisted_at` is the database's.
 pub(super) const COLUMNS: [(&str, Type); 15] = [
     ("event_time", Type::TIMESTAMPTZ),
@@ -90,26 +92,37 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The whole COPY stream of `ticks`, in chunks.
+/// What is sent for some ticks.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    /// The whole COPY stream, in chunks.
+    pub(super) chunks: Vec<Vec<u8>>,
+    /// How many rows go without their payload.
+    pub(super) payloads_refused: u64,
+}
+
+/// Encodes `ticks`. A payload that the database would refuse, and the row with it, is left out.
 pub(super) fn encode(
     stream: i32,
     ticks: &[(u64, &GreekSnapshot)],
     mut series_id: impl FnMut(&Arc<Series>) -> Option<i32>,
-) -> Result<Vec<Vec<u8>>, UnknownSeries> {
+) -> Result<Encoded, UnknownSeries> {
     const CHUNK: usize = 256 * 1024;
-    let mut chunks = Vec::new();
+    let (mut chunks, mut payloads_refused) = (Vec::new(), 0);
     let mut out = Vec::with_capacity(CHUNK.min(HEADER.len() + 256 * ticks.len()));
     out.extend_from_slice(HEADER);
     for (number, tick) in ticks {
         let id = series_id(&tick.series).ok_or(UnknownSeries)?;
-        row(&mut out, seq(stream, *number), id, tick);
+        let payload = tick.source_payload.as_deref().filter(|payload| is_jsonb(payload));
+        payloads_refused += u64::from(payload.is_none() && tick.source_payload.is_some());
+        row(&mut out, seq(stream, *number), id, tick, payload);
         if out.len() >= CHUNK {
             chunks.push(std::mem::replace(&mut out, Vec::with_capacity(CHUNK)));
         }
     }
     out.extend_from_slice(&TRAILER.to_be_bytes());
     chunks.push(out);
-    Ok(chunks)
+    Ok(Encoded { chunks, payloads_refused })
 }
 
 /// A series was not looked up before its rows were encoded: a fault of this crate.
@@ -117,7 +130,7 @@ pub(super) fn encode(
 #[error("a series has no id")]
 pub(super) struct UnknownSeries;
 
-fn row(out: &mut Vec<u8>, seq: i64, series_id: i32, tick: &GreekSnapshot) {
+fn row(out: &mut Vec<u8>, seq: i64, series_id: i32, tick: &GreekSnapshot, payload: Option<&str>) {
     let values = [
         tick.delta,
         tick.gamma,
@@ -143,7 +156,7 @@ fn row(out: &mut Vec<u8>, seq: i64, series_id: i32, tick: &GreekSnapshot) {
     for value in values {
         double(out, value);
     }
-    match &tick.source_payload {
+    match payload {
         None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
         Some(json) => {
             // jsonb is its version and the text.

@@ -1,5 +1,10 @@
 //! Ids of series. They are looked up first and made only where missing, because a refused INSERT burns an id; they are
 //! made in a transaction of their own, so that an id once known is known for good, whatever becomes of the rows.
+//!
+//! The underlying is no part of the key: a row of `series` keeps the one it was made with, also when a source names another
+//! one later. The stored minutes of the book are sums by underlying, of all its past: what they were made of is not changed
+//! behind them, and the role that stores rows has no right to. That the two differ is told; `migrations/README.md` has what
+//! the owner of the tables does about it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,7 +13,7 @@ use greeks_model::jiff::civil::Date;
 use greeks_model::{BySeries, Decimal, Series};
 use tokio_postgres::{Client, Error};
 
-const SELECT: &str = "SELECT k.n, s.series_id \
+const SELECT: &str = "SELECT k.n, s.series_id, s.underlying \
     FROM unnest($1::text[], $2::text[], $3::text[], $4::numeric[]) \
          WITH ORDINALITY AS k(broker, account_id, contract_key, multiplier, n) \
     JOIN series s USING (broker, account_id, contract_key, multiplier)";
@@ -83,9 +88,18 @@ impl SeriesIds {
             let place = usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or(usize::MAX);
             if let Some(series) = wanted.get(place) {
                 self.ids.insert(Arc::clone(series), row.get(1));
+                tell_difference(series, row.get(1), row.get(2));
             }
         }
         Ok(wanted.iter().copied().filter(|series| !self.ids.contains_key(*series)).collect())
+    }
+}
+
+/// Each is looked up once for a connection: nobody is told of it with every row.
+fn tell_difference(series: &Series, series_id: i32, stored: &str) {
+    if stored != &*series.underlying {
+        let (contract, named) = (series.contract.to_string(), &*series.underlying);
+        tracing::warn!(contract, named, stored, series_id, "rows are stored under the underlying that came first");
     }
 }
 

@@ -19,6 +19,8 @@ pub struct CommitterStatus {
     pub rows_written: u64,
     /// Records the database refused, kept in `ingest_quarantine`.
     pub quarantined: u64,
+    /// Rows stored without their `source_payload`, which the database would have refused.
+    pub payloads_refused: u64,
     /// When the last commit was acknowledged.
     pub last_commit_at: Option<UnixNanos>,
 }
@@ -43,6 +45,8 @@ pub enum CommitterState {
     Standby,
     /// The log has ended and everything is stored.
     Finished,
+    /// The committer was dropped, or its log cannot be read: nothing more is stored.
+    Stopped,
 }
 
 /// One acknowledged commit.

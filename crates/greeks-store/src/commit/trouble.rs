@@ -17,6 +17,7 @@ pub(super) const OPEN_DEADLINE: Duration = Duration::from_secs(30);
 pub(super) const WRITE_DEADLINE: Duration = Duration::from_secs(90);
 const KEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 const KEEP_AGAIN: Duration = Duration::from_secs(3600);
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 impl Committer {
     /// Connects unless connected, as often as it takes.
@@ -153,6 +154,21 @@ impl Committer {
         );
         self.meter.quarantined(reason);
         self.status.send_modify(|status| status.quarantined += 1);
+    }
+
+    /// So many rows went in without their payload. Whoever makes such payloads makes many: that is told once a minute.
+    pub(super) fn note_payloads(&mut self, refused: u64) {
+        if refused == 0 {
+            return;
+        }
+        self.meter.payloads_refused(refused);
+        self.status.send_modify(|status| status.payloads_refused += refused);
+        let now = Instant::now();
+        if self.payloads_told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY) {
+            self.payloads_told = Some(now);
+            let total = self.status.borrow().payloads_refused;
+            tracing::warn!(total, "rows stored without their source_payload, which jsonb cannot hold");
+        }
     }
 
     pub(super) fn retry_after(&mut self, kind: Failure, reason: &str) {

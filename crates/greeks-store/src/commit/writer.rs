@@ -23,7 +23,7 @@ use tokio_postgres::{CopyInSink, Row, Statement};
 use super::committer::CommitterConfig;
 use super::extras;
 use super::minutes::Minutes;
-use super::rows::{self, Parts, UnknownSeries};
+use super::rows::{self, Encoded, Parts, UnknownSeries};
 use super::series::SeriesIds;
 use super::session;
 use crate::connection::{ConnectError, Connection};
@@ -61,11 +61,13 @@ pub(super) struct Writer {
 /// How a transaction ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Written {
-    /// The records are stored, so many of them as ticks.
-    Stored { ticks: u64 },
+    /// The records are stored, so many of them as ticks, and so many of those without their payload.
+    Stored { ticks: u64, payloads_refused: u64 },
     /// Nothing was written: the mark is elsewhere than believed, see [`Writer::stored`].
     Moved,
 }
+
+const NO_TICKS: Written = Written::Stored { ticks: 0, payloads_refused: 0 };
 
 /// A record the database refused before, and in what words.
 #[derive(Debug, Clone)]
@@ -83,7 +85,7 @@ pub(super) enum WriteError {
     Sql(#[from] tokio_postgres::Error),
     #[error("another program writes to this database: {holder}")]
     Held { holder: String },
-    #[error("the database has schema version {found}, this program needs {known}")]
+    #[error("the database has schema version {found}, this program needs {known}: {}", migrate::advice(*found, *known))]
     Schema { found: i32, known: i32 },
     #[error("column {column} of greek_ticks is {found} in the database, and {expected} is needed")]
     Column { column: &'static str, found: String, expected: String },
@@ -183,8 +185,8 @@ impl Writer {
         Ok(session::release(&self.connection).await?)
     }
 
-    /// Stores `records`, numbered from `first`, and moves the mark past them. With a refusal the one record goes to
-    /// quarantine instead. After an error that is not about the data the writer must be dropped: whether the transaction
+    /// Stores `records`, numbered from `first`, and moves the mark past them. With a refusal the one record is stored without
+    /// its payload, if that will do, and goes to quarantine otherwise. After an error that is not about the data the writer must be dropped: whether the transaction
     /// was committed is for the next one to find out.
     pub(super) async fn write(
         &mut self,
@@ -192,48 +194,51 @@ impl Writer {
         records: &[Record],
         refusal: Option<&Refusal>,
     ) -> Result<Written, WriteError> {
-        let last = first.plus((records.len() as u64).saturating_sub(1));
-        if let (Some(refusal), [record]) = (refusal, records) {
-            return self.write_refused(first, record, refusal).await;
+        match (refusal, records) {
+            (Some(refusal), [record]) => match without_payload(record) {
+                Some(bare) => self.write_bare(first, record, &bare, refusal).await,
+                None => self.write_refused(first, record, refusal).await,
+            },
+            _ => self.store(first, records).await,
         }
-        let (parts, ticks, chunks) = self.prepare(first, records).await?;
+    }
+
+    async fn store(&mut self, first: Seq, records: &[Record]) -> Result<Written, WriteError> {
+        let last = first.plus((records.len() as u64).saturating_sub(1));
+        let (parts, encoded) = self.prepare(first, records).await?;
+        let (ticks, Encoded { chunks, payloads_refused }) = (parts.ticks.len() as u64, encoded);
         let moved = if parts.is_plain() && !self.minutes.touches(&parts) {
             self.write_ticks(last, ticks, chunks).await?
         } else {
             self.write_mixed(last, &parts, ticks, chunks).await?
         };
-        self.outcome(moved, last, ticks).await
+        self.outcome(moved, last, Written::Stored { ticks, payloads_refused }).await
     }
 
     /// Moves the mark to `last`, though what is between is not there to be stored; `gap` says so.
     pub(super) async fn pass_over(&mut self, last: Seq, gap: Option<&GapRecord>) -> Result<Written, WriteError> {
         let parts = Parts { gaps: gap.map(|gap| (last.0, gap)).into_iter().collect(), ..Parts::default() };
         let moved = self.write_mixed(last, &parts, 0, Vec::new()).await?;
-        self.outcome(moved, last, 0).await
+        self.outcome(moved, last, NO_TICKS).await
     }
 
     /// Whether the database would take the records: they are sent and rolled back. An error as of [`write`](Self::write).
     pub(super) async fn probe(&mut self, first: Seq, records: &[Record]) -> Result<(), WriteError> {
-        let (parts, ticks, chunks) = self.prepare(first, records).await?;
+        let (parts, encoded) = self.prepare(first, records).await?;
         self.connection.batch_execute("BEGIN").await?;
-        self.fill(&parts, ticks, chunks).await?;
+        self.fill(&parts, parts.ticks.len() as u64, encoded.chunks).await?;
         self.connection.batch_execute("SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK").await?;
         Ok(())
     }
 
-    /// What stands outside of the transaction: ids of series and partitions; and the rows, how many and encoded.
-    async fn prepare<'a>(
-        &mut self,
-        first: Seq,
-        records: &'a [Record],
-    ) -> Result<(Parts<'a>, u64, Vec<Vec<u8>>), WriteError> {
+    /// What stands outside of the transaction: ids of series and partitions; and the rows, encoded.
+    async fn prepare<'a>(&mut self, first: Seq, records: &'a [Record]) -> Result<(Parts<'a>, Encoded), WriteError> {
         let parts = Parts::of(first.0, records);
         self.series.resolve(&self.connection, parts.series()).await?;
         let months: BTreeSet<Month> = parts.ticks.iter().map(|(_, tick)| Month::of(tick.event_time)).collect();
         self.partitions.ensure(&self.connection, months).await?;
-        let chunks = rows::encode(self.stream, &parts.ticks, |series: &Arc<_>| self.series.get(series))?;
-        let ticks = parts.ticks.len() as u64;
-        Ok((parts, ticks, chunks))
+        let encoded = rows::encode(self.stream, &parts.ticks, |series: &Arc<_>| self.series.get(series))?;
+        Ok((parts, encoded))
     }
 
     /// Ends the transaction in which data was refused: the server has said so, hence nothing of it is stored. `false` when
@@ -242,10 +247,10 @@ impl Writer {
         matches!(timeout(ROLL_BACK_DEADLINE, self.connection.batch_execute("ROLLBACK")).await, Ok(Ok(())))
     }
 
-    async fn outcome(&mut self, moved: bool, last: Seq, ticks: u64) -> Result<Written, WriteError> {
+    async fn outcome(&mut self, moved: bool, last: Seq, written: Written) -> Result<Written, WriteError> {
         if moved {
             self.stored = last;
-            return Ok(Written::Stored { ticks });
+            return Ok(written);
         }
         self.connection.batch_execute("ROLLBACK").await?;
         (_, self.stored, self.stored_at) =
@@ -323,6 +328,26 @@ impl Writer {
         Ok(())
     }
 
+    /// The Greeks are what a row is for: it is stored without its payload, unless the database refuses that too.
+    async fn write_bare(
+        &mut self,
+        number: Seq,
+        record: &Record,
+        bare: &Record,
+        refusal: &Refusal,
+    ) -> Result<Written, WriteError> {
+        match self.store(number, std::slice::from_ref(bare)).await {
+            Ok(Written::Stored { ticks, .. }) => Ok(Written::Stored { ticks, payloads_refused: 1 }),
+            Err(error) if matches!(error.failure(), Failure::Data | Failure::Internal) => {
+                if !self.roll_back().await {
+                    return Err(WriteError::Deadline(ROLL_BACK_DEADLINE.as_secs()));
+                }
+                self.write_refused(number, record, refusal).await
+            }
+            other => other,
+        }
+    }
+
     async fn write_refused(&mut self, number: Seq, record: &Record, refusal: &Refusal) -> Result<Written, WriteError> {
         self.connection.batch_execute("BEGIN").await?;
         let moved = self.move_mark(number).await?;
@@ -332,13 +357,25 @@ impl Writer {
             fail_point!("quarantine.before_commit");
             self.connection.batch_execute("COMMIT").await?;
         }
-        self.outcome(moved, number, 0).await
+        self.outcome(moved, number, NO_TICKS).await
     }
 
     async fn move_mark(&self, last: Seq) -> Result<bool, WriteError> {
         let params: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
             [&self.incarnation, &to_i64(self.stored), &to_i64(last)];
         Ok(self.connection.execute(&self.mark, &params).await? == 1)
+    }
+}
+
+/// The record as it would be without a payload, if it has one.
+fn without_payload(record: &Record) -> Option<Record> {
+    match record {
+        Record::Snapshot(row) if row.source_payload.is_some() => {
+            let mut bare = row.clone();
+            bare.source_payload = None;
+            Some(Record::Snapshot(bare))
+        }
+        _ => None,
     }
 }
 

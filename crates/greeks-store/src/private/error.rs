@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Why a private server could not be started or stopped; every text names the remedy where there is one.
+/// Why a private server could not be started or stopped; every text names the remedy where there is one, in terms of
+/// [`PrivateConfig`](super::PrivateConfig): a program whose users set something else says so itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PrivateError {
     /// No server programs in any of the places searched.
     #[error(
         "no PostgreSQL server is installed: install one (Debian, Ubuntu: apt install postgresql; Fedora: dnf install \
-         postgresql-server; macOS: brew install postgresql), name its bin directory in GREEKD_PG_BIN, or set \
-         DATABASE_URL"
+         postgresql-server; macOS: brew install postgresql), or name its bin directory in PrivateConfig::binaries"
     )]
     NoBinaries,
     /// The directory named by the caller holds no usable server.
@@ -47,14 +47,16 @@ pub enum PrivateError {
         holder: Option<u32>,
     },
     /// The account to run the server under does not exist.
-    #[error("PostgreSQL must not run as root, and there is no account {name} to run it: set GREEKD_PG_USER")]
+    #[error(
+        "PostgreSQL must not run as root, and there is no account {name} to run it: name one in PrivateConfig::run_as"
+    )]
     NoAccount {
         /// The account's name, or `uid N`.
         name: String,
     },
     /// The server's account cannot get to the data directory.
     #[error(
-        "account {account}, which runs PostgreSQL, may not enter {}: chmod o+x it, or put GREEKD_DATA_DIR elsewhere",
+        "account {account}, which runs PostgreSQL, may not enter {}: chmod o+x it, or choose another PrivateConfig::data_dir",
         dir.display()
     )]
     OutOfReach {

@@ -1,5 +1,6 @@
 //! The handle of a private server.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -89,7 +90,7 @@ impl PrivateServer {
 
     /// What a person types to look inside.
     pub fn dsn_for_psql(&self) -> String {
-        format!("psql -h {} -U {NAME} {NAME}", self.layout.sockets.display())
+        format!("psql -h {} -U {NAME} {NAME}", shell_word(&self.layout.sockets.display().to_string()))
     }
 
     /// The directory with the socket.
@@ -255,6 +256,15 @@ async fn deadlined<T>(query: impl Future<Output = Result<T, tokio_postgres::Erro
         .await
         .map_err(|_| PrivateError::Deadline { action: "answer", after: STATEMENT_DEADLINE })?
         .map_err(sql("set up the private server"))
+}
+
+/// As a shell takes it for one word.
+fn shell_word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    match text.chars().all(plain) {
+        true => text.into(),
+        false => format!("'{}'", text.replace('\'', r"'\''")).into(),
+    }
 }
 
 fn connecting(source: ConnectError) -> PrivateError {

@@ -20,6 +20,8 @@ use crate::tls::TlsSetupError;
 
 const WAIT: Duration = Duration::from_secs(10);
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Of what the server can count: milliseconds below 2^31.
+const LONGEST: Duration = Duration::from_secs(24 * 24 * 3600);
 /// The server gives up so much earlier than we do, so that its answer is heard and the connection kept.
 const HEAD_START: Duration = Duration::from_millis(500);
 /// How soon the server notices that nobody waits for an answer any more.
@@ -88,7 +90,7 @@ impl Queries {
         Self::with_deadline(database, connections, DEADLINE)
     }
 
-    /// As [`Queries::new`], with the time a question has, at least 1 s; the server stops working on it then too.
+    /// As [`Queries::new`], with the time a question has, at least 1 s and at most 24 days; the server stops working on it then too.
     ///
     /// # Errors
     /// [`QueryError::Tls`] when the protection asked for cannot be had.
@@ -97,7 +99,7 @@ impl Queries {
         connections: usize,
         deadline: Duration,
     ) -> Result<Self, QueryError> {
-        let deadline = deadline.max(Duration::from_secs(1));
+        let deadline = deadline.clamp(Duration::from_secs(1), LONGEST);
         // Trades are written through it, and what is asked at a start must not be older than what was stored.
         let dialer = Dialer::new(database, false)?;
         let longest = dialer.longest();

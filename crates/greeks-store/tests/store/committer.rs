@@ -156,12 +156,9 @@ async fn months_get_their_partition_whatever_default_holds() {
 async fn refused_records_go_to_quarantine_and_the_others_are_stored() {
     let database = Database::migrated().await;
     let series = series("5WT00001", CALL);
-    let mut records = ticks(&series, 0..200);
-    for bad in [0, 77, 78, 199] {
-        if let Record::Snapshot(tick) = &mut records[bad] {
-            tick.source_payload = Some(r#"{"x": "\u0000"}"#.into()); // jsonb holds no NUL
-        }
-    }
+    let records = ticks(&series, 0..200);
+    let rule = "ALTER TABLE greek_ticks ADD CHECK (quantity NOT IN (0, 77, 78, 199))";
+    database.client().await.batch_execute(rule).await.unwrap();
     assert_eq!(store(&database, records.clone()).await, Seq(200));
     assert_eq!(database.count("SELECT count(DISTINCT seq) FROM greek_ticks").await, 196);
     assert_eq!(database.count("SELECT last_seq FROM ingest_progress WHERE closed_at IS NOT NULL").await, 200);
@@ -169,7 +166,7 @@ async fn refused_records_go_to_quarantine_and_the_others_are_stored() {
     let rows = database.client().await.query(sql, &[]).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<i64>>(), [1, 78, 79, 200]);
     for row in rows {
-        assert_eq!(row.get::<_, String>(1), "22P05");
+        assert_eq!(row.get::<_, String>(1), "23514");
         let number = usize::try_from(row.get::<_, i64>(0)).unwrap();
         assert_eq!(Record::decode(row.get(2)).unwrap(), records[number - 1]);
     }
@@ -297,10 +294,26 @@ async fn a_database_that_needs_a_person_is_named_and_nothing_is_lost() {
     let run = tokio::spawn(committer.run());
     sink.append(&ticks(&series("5WT00001", CALL), 0..3)).unwrap();
     let needs = status.wait_for(|status| status.state == CommitterState::NeedsOperator).await.unwrap().clone();
-    assert!(needs.last_error.unwrap().contains("schema version 0"));
+    let said = needs.last_error.unwrap();
+    assert!(said.contains("schema version 0") && said.contains("greekd db migrate"), "{said}");
     run.abort();
     assert!(run.await.unwrap_err().is_cancelled());
+    assert_eq!(status.borrow_and_update().state, CommitterState::Stopped);
     assert!(sink.append(&[]).is_err(), "the log's reader is gone");
+}
+
+#[tokio::test]
+async fn a_committer_that_is_dropped_says_that_it_has_ended() {
+    let database = Database::migrated().await;
+    let (_sink, log) = memory_log(100);
+    let config = CommitterConfig::new(database.config.clone(), "test");
+    let (committer, mut status) = Committer::new(config, Box::new(log), Box::new(()), Arc::new(WallClock));
+    let run = tokio::spawn(committer.run());
+    status.wait_for(|status| status.state == CommitterState::Connected).await.unwrap();
+    run.abort();
+    assert!(run.await.unwrap_err().is_cancelled());
+    assert_eq!(status.borrow_and_update().state, CommitterState::Stopped);
+    assert!(status.changed().await.is_err(), "nothing follows");
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::support::{Database, WallClock, open_journal, series, ticks};
-use greeks_model::{Record, Seq, SnapshotSink};
+use crate::support::{Database, WallClock, open_journal, series, tick, ticks};
+use greeks_model::{Record, Seq, SnapshotSink, testkit};
 use greeks_store::{Committer, CommitterConfig, CommitterState};
 
 const CALL: &str = "AAPL  261218C00232500";
@@ -142,4 +142,67 @@ async fn every_tenth_row_is_refused_at_random() {
         println!("{how:?}: {} of {ROWS} refused (seed {seed}): {tries} transactions", bad.len());
         assert!(f64::from(tries) <= bound(100, 10, bad.len()), "{tries}");
     }
+}
+
+/// Stores a row for each payload; tells the stored payloads in order, how many rows went to quarantine, and how many were
+/// stored without theirs.
+async fn store_payloads(database: &Database, payloads: &[String]) -> (Vec<Option<String>>, u64, u64) {
+    let line = series("5WT00001", CALL);
+    let row = |(number, payload): (u32, &String)| {
+        let mut row = tick(&line, number);
+        row.source_payload = Some(payload.as_str().into());
+        Record::Snapshot(row)
+    };
+    let log = testkit::MemoryLog::new((0..).zip(payloads).map(row).collect());
+    let config = CommitterConfig::new(database.config.clone(), "test");
+    let (committer, status) = Committer::new(config, Box::new(log), Box::new(()), Arc::new(WallClock));
+    committer.run().await.unwrap();
+    let sql = "SELECT source_payload::text, delta FROM greek_snapshots ORDER BY quantity";
+    let stored = database.client().await.query(sql, &[]).await.unwrap();
+    assert!(stored.iter().all(|row| row.get::<_, Option<f64>>(1) == Some(0.5)), "the Greeks are there");
+    let status = status.borrow().clone();
+    (stored.iter().map(|row| row.get(0)).collect(), status.quarantined, status.payloads_refused)
+}
+
+/// The Greeks are what the row is for.
+#[tokio::test]
+async fn a_payload_that_is_no_jsonb_costs_the_payload_and_not_the_row() {
+    let database = Database::migrated().await;
+    let bad = [
+        "nope",
+        "",
+        r#"{"a":"\u0000"}"#,
+        r#"{"\u0000":1}"#,
+        r#"{"a":"\ud800"}"#,
+        r#"{"a":1"#,
+        r#"{"a":1} x"#,
+        r#"{"a":1e-20000}"#,
+        r#"{"a":1e400000}"#,
+        "{\"a\":\"\n\"}",
+        "\u{feff}{}",
+    ];
+    // More in a row than refused ones may be, as from a source that makes no JSON at all.
+    let mut payloads: Vec<String> = bad.map(String::from).into();
+    payloads.push("[".repeat(20_000));
+    payloads.extend((0..300).map(|number| format!("'{number}'")));
+    let refused = payloads.len();
+    let good = [r#"{"a": 1}"#, "[1]", r#"{"a": "\u00e9 \\u0000 \ud83d\ude00"}"#, "1.5", "null", r#"{"a": -0.1e3}"#];
+    payloads.extend(good.map(String::from));
+    let (stored, quarantined, without) = store_payloads(&database, &payloads).await;
+    assert_eq!((stored.len(), quarantined), (payloads.len(), 0));
+    assert_eq!(stored.iter().position(Option::is_some), Some(refused), "{:?}", &stored[..bad.len()]);
+    assert!(stored[refused..].iter().all(Option::is_some), "{:?}", &stored[refused..]);
+    assert_eq!(without, refused as u64);
+}
+
+/// Whatever else is wrong with it.
+#[tokio::test]
+async fn a_payload_that_the_database_refuses_by_itself_costs_no_row_either() {
+    let database = Database::migrated().await;
+    let sql = "ALTER TABLE greek_ticks ADD CHECK (NOT source_payload ? 'unwanted')";
+    database.client().await.batch_execute(sql).await.unwrap();
+    let payloads = ["{\"a\": 1}", "{\"unwanted\": 1}", "{\"b\": 1}"].map(String::from);
+    let (stored, quarantined, without) = store_payloads(&database, &payloads).await;
+    assert_eq!(stored, [Some(payloads[0].clone()), None, Some(payloads[2].clone())]);
+    assert_eq!((quarantined, without), (0, 1));
 }

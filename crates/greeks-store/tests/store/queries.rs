@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{Database, WallClock, at, series, tick};
-use greeks_model::{Flags, Record, testkit};
+use greeks_model::{Flags, Record, Series, testkit};
 use greeks_store::{Committer, CommitterConfig, Queries, SnapshotFilter, known_version};
 
 const CALL: &str = "AAPL  261218C00232500";
@@ -144,4 +144,25 @@ async fn the_check_tells_what_the_database_is() {
     // The default partition sorts behind the years.
     assert_eq!(rows, [("greek_ticks_2026_10", 180), ("greek_ticks_2026_11", 120), ("greek_ticks_default", 0)]);
     drop(database);
+}
+
+/// What was worked out of the rows of a series is not changed behind it: who wants another underlying changes the series.
+#[tokio::test]
+async fn a_series_keeps_the_underlying_it_was_first_stored_with() {
+    let database = Database::migrated().await;
+    let first = series("5WT00001", PUT);
+    let mended = Arc::new(Series { underlying: "SPX".into(), ..Series::clone(&first) });
+    store(&database, vec![Record::Snapshot(tick(&first, 0)), Record::Snapshot(tick(&mended, 1))]).await;
+    let queries = Queries::new(&database.config, 1).unwrap();
+    let of = async |underlying: &str| {
+        let rows = queries.snapshots(&filter(|filter| filter.underlying = Some(underlying.into()))).await.unwrap().rows;
+        rows.len()
+    };
+    assert_eq!(database.count("SELECT count(*) FROM series").await, 1);
+    assert_eq!((of("SPXW").await, of("SPX").await), (2, 0));
+    // As `migrations/README.md` has it.
+    let by_hand = "UPDATE series SET underlying = 'SPX' WHERE underlying = 'SPXW'; DELETE FROM portfolio_minutes";
+    database.client().await.batch_execute(by_hand).await.unwrap();
+    store(&database, vec![Record::Snapshot(tick(&mended, 2))]).await;
+    assert_eq!((of("SPXW").await, of("SPX").await), (0, 3));
 }

@@ -29,8 +29,13 @@ async fn login(database: &Database, group: Option<&str>) -> tokio_postgres::Conf
     config
 }
 
+/// No row has such a quantity here.
+const REFUSED: f64 = -1.0;
+
 async fn with_roles() -> Database {
     let database = Database::migrated().await;
+    let rule = format!("ALTER TABLE greek_ticks ADD CHECK (quantity <> {REFUSED})");
+    database.client().await.batch_execute(&rule).await.unwrap();
     make_roles(&database.config).await.unwrap();
     database
 }
@@ -67,7 +72,7 @@ fn mixed(series: &Arc<Series>) -> Vec<Record> {
         tick
     };
     let mut refused = at_time(now);
-    refused.source_payload = Some(r#"{"x": "\u0000"}"#.into()); // jsonb holds no NUL
+    refused.quantity = REFUSED;
     let shed = ShedRecord { source: source.clone(), from: now, to: now, count: 9 };
     let mut records = ticks(series, 0..20);
     records.extend([positions(2.0), gap(None), Record::Shed(shed), Record::Snapshot(refused)]);
@@ -97,7 +102,7 @@ async fn the_committer_needs_no_more_than_the_ingest_role() {
         (1, "SELECT count(*) FROM greek_ticks_2031_01"),
         (2, "SELECT count(*) FROM positions_history"),
         (2, "SELECT count(*) FROM ingest_gaps WHERE gap_to IS NOT NULL"),
-        (1, "SELECT count(*) FROM ingest_quarantine WHERE sqlstate = '22P05'"),
+        (1, "SELECT count(*) FROM ingest_quarantine WHERE sqlstate = '23514'"),
         (28, "SELECT last_seq FROM ingest_progress WHERE closed_at IS NOT NULL"),
         (0, "SELECT count(*) FROM pg_class WHERE relowner NOT IN (SELECT oid FROM pg_roles WHERE rolsuper)"),
     ] {
