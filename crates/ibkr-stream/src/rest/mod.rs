@@ -142,7 +142,8 @@ impl Rest {
             None if *call.method == Method::POST => request.header(header::CONTENT_LENGTH, 0),
             None => request,
         };
-        let answer = http.send(request).await.map_err(|error| self.unanswered(call.name, error))?;
+        let mut answer = http.send(request).await.map_err(|error| self.unanswered(call.name, error))?;
+        answer.body = body::readable(answer.body);
         if answer.status.is_success() && body::fault(&answer.body).is_none() {
             self.succeeded.store(true, Ordering::Relaxed);
             return Ok(answer.body);
