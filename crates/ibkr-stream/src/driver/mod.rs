@@ -4,6 +4,7 @@
 mod executions;
 mod inbound;
 mod positions;
+mod priming;
 mod report;
 mod tickler;
 
@@ -31,6 +32,7 @@ use crate::session::Session;
 use crate::{Error, IbkrConfig};
 
 use executions::Executions;
+use priming::Priming;
 use report::Told;
 use tickler::Tickler;
 
@@ -53,6 +55,7 @@ enum Job {
     Read(Findings),
     Tickled(Result<Tickle, Error>),
     Accounts(Result<Chosen, Error>),
+    Primed(Result<(), Error>),
 }
 
 /// One session from its first byte to its last.
@@ -65,6 +68,7 @@ pub(crate) struct Driver<'a> {
     refresher: Refresher,
     executions: Executions,
     tickler: Tickler,
+    priming: Priming,
     /// Each is looked at only when it has woken, so that a busy stream does not pay for them.
     jobs: FuturesUnordered<BoxFuture<'static, Job>>,
     /// Whether a job reads the list of accounts.
@@ -96,6 +100,7 @@ impl<'a> Driver<'a> {
             refresher: Refresher::new(&tools.accounts, config.position_poll, now.into_std()),
             executions,
             tickler: Tickler::new(identity, config.tickle_every, config.compete, now),
+            priming: Priming::new(now),
             sound_at: tools.cx.now(),
             tools,
             session,
@@ -211,6 +216,7 @@ impl<'a> Driver<'a> {
             let discoverer = Arc::clone(self.tools.discoverer);
             self.jobs.push(async move { Job::Tickled(discoverer.rest().tickle().await) }.boxed());
         }
+        self.start_priming(now);
         self.start_reads(now);
         self.note_silence();
         self.report_subscriptions();
@@ -227,6 +233,7 @@ impl<'a> Driver<'a> {
             self.handover.deadline(),
             self.tickler.deadline(),
             self.positions_due(),
+            self.priming_due(),
             self.told.deadline(now),
         ];
         for other in others.into_iter().flatten() {
@@ -253,6 +260,10 @@ impl<'a> Driver<'a> {
                 Ok(end)
             }
             Job::Accounts(outcome) => Ok(self.on_accounts(outcome, now)),
+            Job::Primed(outcome) => {
+                self.on_primed(outcome, now);
+                Ok(None)
+            }
         }
     }
 }
