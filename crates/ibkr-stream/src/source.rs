@@ -94,9 +94,13 @@ impl IbkrSource {
             Some(Error::Unauthenticated | Error::LoginRequired { .. } | Error::Competing { .. }) => {
                 report_gap_since(cx, driver.sound_until(), GapReason::Disconnected).await;
             }
+            // The websocket of a session that is gone has heartbeats to the end.
+            None if streamed && driver.was_replaced() => {
+                report_gap_since(cx, driver.sound_until(), GapReason::Disconnected).await;
+            }
             Some(Error::Stalled { .. }) => {
-                if let Some(data) = cx.activity().last_message() {
-                    report_gap_since(cx, data, GapReason::Silence).await;
+                if let Some(since) = driver.quiet_since() {
+                    report_gap_since(cx, since, GapReason::Silence).await;
                 }
             }
             other => {

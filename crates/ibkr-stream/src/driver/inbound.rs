@@ -80,7 +80,7 @@ impl Driver<'_> {
             close.map_or((1005, String::new()), |frame| (frame.code.into(), clean(&frame.reason, &[])));
         match code {
             // Before the stream it is no good order, whatever its code: at once would be again and again.
-            1000 | 1001 if self.streaming => Ok(SessionEnd::Closed),
+            1000 | 1001 if self.has_streamed() => Ok(SessionEnd::Closed),
             _ => Err(Error::Closed { code, reason }),
         }
     }

@@ -75,7 +75,12 @@ pub(crate) struct Driver<'a> {
     listing: bool,
     /// When one that was not complete is read again.
     list_again_at: Instant,
-    streaming: bool,
+    /// Since when the stream has stood.
+    streaming_since: Option<UnixNanos>,
+    /// Whether the gateway has another session than that of the websocket.
+    replaced: bool,
+    /// When the session began.
+    began_at: UnixNanos,
     /// When a call last found the brokerage session in order.
     sound_at: UnixNanos,
     told: Told,
@@ -101,6 +106,7 @@ impl<'a> Driver<'a> {
             executions,
             tickler: Tickler::new(identity, config.tickle_every, config.compete, now),
             priming: Priming::new(now),
+            began_at: tools.cx.now(),
             sound_at: tools.cx.now(),
             tools,
             session,
@@ -108,7 +114,8 @@ impl<'a> Driver<'a> {
             jobs: FuturesUnordered::new(),
             listing: false,
             list_again_at: now + config.position_poll,
-            streaming: false,
+            streaming_since: None,
+            replaced: false,
             told: Told::default(),
         }
     }
@@ -125,7 +132,18 @@ impl<'a> Driver<'a> {
 
     /// Whether the session ever streamed.
     pub(crate) const fn has_streamed(&self) -> bool {
-        self.streaming
+        self.streaming_since.is_some()
+    }
+
+    /// Whether the session ended because the gateway has another one.
+    pub(crate) const fn was_replaced(&self) -> bool {
+        self.replaced
+    }
+
+    /// Since when nothing has come, in a stream that brings nothing: the last data of this session, or its beginning.
+    pub(crate) fn quiet_since(&self) -> Option<UnixNanos> {
+        let data = self.tools.cx.activity().last_message().filter(|data| *data >= self.began_at);
+        data.or(self.streaming_since)
     }
 
     /// Runs the session to its end and closes the socket in good order if that is possible within a second: later
@@ -254,7 +272,9 @@ impl<'a> Driver<'a> {
             Job::Tickled(outcome) => {
                 let answered = outcome.is_ok();
                 let end = self.tickler.done(outcome, now)?;
-                if answered {
+                if end.is_some() {
+                    self.replaced = true;
+                } else if answered {
                     self.sound_at = self.tools.cx.now();
                 }
                 Ok(end)
