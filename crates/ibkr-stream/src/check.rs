@@ -21,7 +21,7 @@ use crate::config::Endpoints;
 use crate::dial::dial;
 use crate::discovery::{Chosen, Discoverer, Findings, Shortfall, masked};
 use crate::rest::Rest;
-use crate::session::{Report, Role, Session, Wanted};
+use crate::session::{Report, Role, Session, Settings, Wanted};
 use crate::source::session_settings;
 use crate::{Error, IbkrConfig};
 
@@ -228,7 +228,7 @@ impl Probe<'_> {
     async fn market_data(&self, opened: &Opened, sample: &[Wanted], now: UnixNanos) -> Result<MarketData, Error> {
         let identity = brokerage::identify(self.rest, opened, false).await?;
         let mut socket = dial(self.config, self.endpoints, &identity.session, self.tls).await?;
-        let settings = session_settings(self.config, false);
+        let settings = Settings { executions: false, ..session_settings(self.config, false) };
         let mut session = Session::new(settings, identity.session, Instant::now().into_std());
         session.want(sample);
         let result = self.listen(&mut session, &mut socket, now).await;

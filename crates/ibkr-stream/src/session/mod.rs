@@ -66,6 +66,7 @@ enum IdAnswer {
 pub(crate) struct Session {
     spacing: Duration,
     keep_payload: bool,
+    executions: bool,
     clock: Clock,
     liveness: Liveness,
     lines: Lines,
@@ -97,6 +98,7 @@ impl Session {
             lines: Lines::new(&settings, now),
             spacing: settings.subscribe_spacing,
             keep_payload: settings.keep_payload,
+            executions: settings.executions,
             clock: Clock::new(),
             frame: Frame::default(),
             events: VecDeque::new(),
@@ -179,7 +181,7 @@ impl Session {
         if !self.authenticated {
             return None;
         }
-        let message = if !self.executions_asked {
+        let message = if self.are_executions_due() {
             self.executions_asked = true;
             Outgoing::Executions
         } else if self.liveness.take_tic(now) {
@@ -206,7 +208,7 @@ impl Session {
         if self.authenticated {
             deadline = self.lines.stalled_at().map_or(deadline, |at| deadline.min(at));
             let tic_at = self.liveness.tic_at().max(self.free_at);
-            let executions_at = (!self.executions_asked).then_some(self.free_at);
+            let executions_at = self.are_executions_due().then_some(self.free_at);
             let others = [Some(tic_at), executions_at, self.lines.next_at(self.free_at), self.lines.expiry_at()];
             deadline = others.into_iter().flatten().fold(deadline, Instant::min);
         }
@@ -368,6 +370,10 @@ impl Session {
             Some(conid) => self.notice(&format!("error for contract {conid}: {words}")),
             None => self.notice(&format!("error: {words}")),
         }
+    }
+
+    const fn are_executions_due(&self) -> bool {
+        self.executions && !self.executions_asked
     }
 
     fn notice(&mut self, words: &str) {

@@ -180,6 +180,30 @@ async fn f11_a_text_frame_that_is_no_utf8_costs_one_connection_and_a_gap() {
     gateway.assert_clean();
 }
 
+/// Such a frame was seen among the executions, where the answer to their subscription repeats it.
+#[tokio::test]
+async fn f11_after_a_text_frame_that_is_no_utf8_one_session_goes_without_executions() {
+    let gateway = Gateway::start().await;
+    let mut client = Client::new(gateway.config());
+    for (first, breaks) in [("str+", true), ("smd+", true), ("smd+", false), ("str+", true)] {
+        client.start();
+        let mut wire = gateway.authenticate().await;
+        let said = wire.hear().await;
+        assert!(said.starts_with(first), "{said}");
+        if breaks {
+            wire.say_raw(b"\x81\x03a\x99b").await;
+            assert_eq!(client.failure().await.0, Retry::Now);
+        } else {
+            wire.say(HEARTBEAT).await;
+            wire.socket.send(Message::Close(None)).await.unwrap();
+            let heard = wire.until_closed().await.unwrap_or_default();
+            assert!(!heard.iter().any(|text| text == "utr"), "{heard:?}");
+            client.failure().await;
+        }
+    }
+    gateway.assert_clean();
+}
+
 /// What a gateway says that has forgotten the accounts, as after the nightly reset: subscriptions are refused until they are
 /// listed again.
 #[tokio::test]
