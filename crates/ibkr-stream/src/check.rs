@@ -21,7 +21,7 @@ use crate::config::Endpoints;
 use crate::dial::dial;
 use crate::discovery::{Chosen, Discoverer, Findings, Shortfall, masked};
 use crate::rest::Rest;
-use crate::session::{Report, Role, Session, Wanted};
+use crate::session::{Report, Role, Session, Settings, Wanted};
 use crate::source::session_settings;
 use crate::{Error, IbkrConfig};
 
@@ -46,7 +46,9 @@ pub struct CheckReport {
     pub accounts_not_told: bool,
     /// Configured accounts that are not among those of the login.
     pub accounts_not_found: Vec<AccountId>,
-    /// Open option positions in them.
+    /// Accounts whose positions need the brokerage session to be understood, where it is in use elsewhere.
+    pub accounts_not_read: Vec<AccountId>,
+    /// Open option positions in the others.
     pub option_positions: usize,
     /// Option positions that cannot be understood.
     pub skipped_positions: usize,
@@ -129,6 +131,10 @@ impl fmt::Display for CheckReport {
         if !self.accounts_not_found.is_empty() {
             writeln!(f, "accounts missing: {} are not among those of this login", masked(&self.accounts_not_found))?;
         }
+        if !self.accounts_not_read.is_empty() {
+            let accounts = masked(&self.accounts_not_read);
+            writeln!(f, "positions not looked at: {accounts}, for which the brokerage session is needed")?;
+        }
         writeln!(f, "option positions: {}, not understood: {}", self.option_positions, self.skipped_positions)?;
         write!(f, "market data: {}", self.market_data.words())
     }
@@ -163,9 +169,17 @@ pub async fn check(config: &IbkrConfig, tls: &Arc<rustls::ClientConfig>, now: Un
     let Chosen { ids: accounts, shortfall } = discoverer.accounts(&config).await?;
     let cx = context(now);
     let (mut book, mut option_positions, mut skipped_positions) = (Book::default(), 0, 0);
+    let mut accounts_not_read = Vec::new();
     for account in &accounts {
         let findings = Arc::clone(&discoverer).look(account.clone(), cx.clone()).await;
-        let found = findings.result?;
+        let found = match findings.result {
+            // What a future is only the brokerage session tells: a source has it once it has taken it over.
+            Err(Error::NoBrokerageSession { .. }) if opened.is_none() => {
+                accounts_not_read.push(findings.account);
+                continue;
+            }
+            result => result?,
+        };
         option_positions += found.holdings.len();
         skipped_positions += found.skipped;
         book.update(vec![Findings { account: findings.account, result: Ok(found) }], &cx);
@@ -187,6 +201,7 @@ pub async fn check(config: &IbkrConfig, tls: &Arc<rustls::ClientConfig>, now: Un
             Shortfall::NotFound(accounts) => accounts,
             Shortfall::None | Shortfall::NotTold => Vec::new(),
         },
+        accounts_not_read,
         option_positions,
         skipped_positions,
         market_data,
@@ -213,7 +228,7 @@ impl Probe<'_> {
     async fn market_data(&self, opened: &Opened, sample: &[Wanted], now: UnixNanos) -> Result<MarketData, Error> {
         let identity = brokerage::identify(self.rest, opened, false).await?;
         let mut socket = dial(self.config, self.endpoints, &identity.session, self.tls).await?;
-        let settings = session_settings(self.config, false);
+        let settings = Settings { executions: false, ..session_settings(self.config, false) };
         let mut session = Session::new(settings, identity.session, Instant::now().into_std());
         session.want(sample);
         let result = self.listen(&mut session, &mut socket, now).await;

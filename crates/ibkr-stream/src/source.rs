@@ -12,6 +12,7 @@ use greeks_model::{
     SourceId,
 };
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite;
 
 use crate::book::Book;
 use crate::brokerage::{self, Identity};
@@ -47,6 +48,8 @@ pub struct IbkrSource {
     /// Sessions in a row for which IBKR opened no brokerage session.
     refused: u32,
     patience: StallPatience,
+    /// Whether the session before broke on a text that is none.
+    without_executions: bool,
 }
 
 impl IbkrSource {
@@ -69,6 +72,7 @@ impl IbkrSource {
             book: Book::default(),
             meter: Meter::new(SOURCE),
             refused: 0,
+            without_executions: false,
         })
     }
 
@@ -90,13 +94,23 @@ impl IbkrSource {
         self.meter.subscriptions(Counts::default());
         let streamed = driver.has_streamed();
         self.patience.ended(matches!(result, Err(Error::Stalled { .. })), driver.data_came_for());
+        self.without_executions = result.as_ref().is_err_and(is_no_text);
+        if self.without_executions {
+            // Such texts were seen among them. Where each subscription is answered by one, no session would last; fills
+            // show in the positions all the same.
+            tracing::warn!("the gateway sent a text that is no UTF-8: the next session goes without executions");
+        }
         match result.as_ref().err().filter(|_| streamed) {
             Some(Error::Unauthenticated | Error::LoginRequired { .. } | Error::Competing { .. }) => {
                 report_gap_since(cx, driver.sound_until(), GapReason::Disconnected).await;
             }
+            // The websocket of a session that is gone has heartbeats to the end.
+            None if streamed && driver.was_replaced() => {
+                report_gap_since(cx, driver.sound_until(), GapReason::Disconnected).await;
+            }
             Some(Error::Stalled { .. }) => {
-                if let Some(data) = cx.activity().last_message() {
-                    report_gap_since(cx, data, GapReason::Silence).await;
+                if let Some(since) = driver.quiet_since() {
+                    report_gap_since(cx, since, GapReason::Silence).await;
                 }
             }
             other => {
@@ -125,8 +139,11 @@ impl IbkrSource {
         let identity = brokerage::identify(self.discoverer.rest(), &opened, self.config.compete).await?;
         let socket = dial(&self.config, &self.endpoints, &identity.session, &self.tls).await?;
         tracing::info!(gateway = self.endpoints.gateway(), accounts = accounts.ids.len(), "connected to the gateway");
-        let settings =
-            Settings { stalled_after: self.patience.next(), ..session_settings(&self.config, cx.keep_payload()) };
+        let settings = Settings {
+            stalled_after: self.patience.next(),
+            executions: !self.without_executions,
+            ..session_settings(&self.config, cx.keep_payload())
+        };
         let session = Session::new(settings, identity.session.clone(), Instant::now().into_std());
         Ok(Some(Ready { accounts, held, identity, session, socket }))
     }
@@ -238,7 +255,13 @@ pub(crate) const fn session_settings(config: &IbkrConfig, keep_payload: bool) ->
         subscribe_spacing: config.subscribe_spacing,
         lines: config.market_data_lines,
         keep_payload,
+        executions: true,
     }
+}
+
+/// Whether the connection broke on a text frame with bytes that are no UTF-8.
+fn is_no_text(error: &Error) -> bool {
+    matches!(error, Error::ConnectionLost { source: Some(source) } if matches!(**source, tungstenite::Error::Utf8(_)))
 }
 
 /// The ends of a stream that say more than "disconnected", which its supervisor reports by itself.

@@ -80,14 +80,14 @@ impl Driver<'_> {
             close.map_or((1005, String::new()), |frame| (frame.code.into(), clean(&frame.reason, &[])));
         match code {
             // Before the stream it is no good order, whatever its code: at once would be again and again.
-            1000 | 1001 if self.streaming => Ok(SessionEnd::Closed),
+            1000 | 1001 if self.has_streamed() => Ok(SessionEnd::Closed),
             _ => Err(Error::Closed { code, reason }),
         }
     }
 
     /// Does what the frames, or the time without them, ask for.
     pub(super) fn heed(&mut self, now: Instant) -> Result<(), Error> {
-        let Signals { executions, accounts_changed, competing, lost, notices } = self.session.take_signals();
+        let Signals { executions, accounts_changed, unprimed, competing, lost, notices } = self.session.take_signals();
         for notice in notices {
             tracing::info!(notice, "the gateway has a word for its user");
         }
@@ -101,6 +101,9 @@ impl Driver<'_> {
         }
         if accounts_changed {
             self.list_accounts(now);
+        }
+        if unprimed {
+            self.priming.want();
         }
         if competing {
             return Err(match self.tools.config.compete {

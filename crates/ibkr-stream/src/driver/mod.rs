@@ -4,6 +4,7 @@
 mod executions;
 mod inbound;
 mod positions;
+mod priming;
 mod report;
 mod tickler;
 
@@ -31,6 +32,7 @@ use crate::session::Session;
 use crate::{Error, IbkrConfig};
 
 use executions::Executions;
+use priming::Priming;
 use report::Told;
 use tickler::Tickler;
 
@@ -53,6 +55,7 @@ enum Job {
     Read(Findings),
     Tickled(Result<Tickle, Error>),
     Accounts(Result<Chosen, Error>),
+    Primed(Result<(), Error>),
 }
 
 /// One session from its first byte to its last.
@@ -65,13 +68,19 @@ pub(crate) struct Driver<'a> {
     refresher: Refresher,
     executions: Executions,
     tickler: Tickler,
+    priming: Priming,
     /// Each is looked at only when it has woken, so that a busy stream does not pay for them.
     jobs: FuturesUnordered<BoxFuture<'static, Job>>,
     /// Whether a job reads the list of accounts.
     listing: bool,
     /// When one that was not complete is read again.
     list_again_at: Instant,
-    streaming: bool,
+    /// Since when the stream has stood.
+    streaming_since: Option<UnixNanos>,
+    /// Whether the gateway has another session than that of the websocket.
+    replaced: bool,
+    /// When the session began.
+    began_at: UnixNanos,
     /// When a call last found the brokerage session in order.
     sound_at: UnixNanos,
     told: Told,
@@ -96,6 +105,8 @@ impl<'a> Driver<'a> {
             refresher: Refresher::new(&tools.accounts, config.position_poll, now.into_std()),
             executions,
             tickler: Tickler::new(identity, config.tickle_every, config.compete, now),
+            priming: Priming::new(now),
+            began_at: tools.cx.now(),
             sound_at: tools.cx.now(),
             tools,
             session,
@@ -103,7 +114,8 @@ impl<'a> Driver<'a> {
             jobs: FuturesUnordered::new(),
             listing: false,
             list_again_at: now + config.position_poll,
-            streaming: false,
+            streaming_since: None,
+            replaced: false,
             told: Told::default(),
         }
     }
@@ -120,7 +132,18 @@ impl<'a> Driver<'a> {
 
     /// Whether the session ever streamed.
     pub(crate) const fn has_streamed(&self) -> bool {
-        self.streaming
+        self.streaming_since.is_some()
+    }
+
+    /// Whether the session ended because the gateway has another one.
+    pub(crate) const fn was_replaced(&self) -> bool {
+        self.replaced
+    }
+
+    /// Since when nothing has come, in a stream that brings nothing: the last data of this session, or its beginning.
+    pub(crate) fn quiet_since(&self) -> Option<UnixNanos> {
+        let data = self.tools.cx.activity().last_message().filter(|data| *data >= self.began_at);
+        data.or(self.streaming_since)
     }
 
     /// Runs the session to its end and closes the socket in good order if that is possible within a second: later
@@ -211,6 +234,7 @@ impl<'a> Driver<'a> {
             let discoverer = Arc::clone(self.tools.discoverer);
             self.jobs.push(async move { Job::Tickled(discoverer.rest().tickle().await) }.boxed());
         }
+        self.start_priming(now);
         self.start_reads(now);
         self.note_silence();
         self.report_subscriptions();
@@ -227,6 +251,7 @@ impl<'a> Driver<'a> {
             self.handover.deadline(),
             self.tickler.deadline(),
             self.positions_due(),
+            self.priming_due(),
             self.told.deadline(now),
         ];
         for other in others.into_iter().flatten() {
@@ -247,12 +272,18 @@ impl<'a> Driver<'a> {
             Job::Tickled(outcome) => {
                 let answered = outcome.is_ok();
                 let end = self.tickler.done(outcome, now)?;
-                if answered {
+                if end.is_some() {
+                    self.replaced = true;
+                } else if answered {
                     self.sound_at = self.tools.cx.now();
                 }
                 Ok(end)
             }
             Job::Accounts(outcome) => Ok(self.on_accounts(outcome, now)),
+            Job::Primed(outcome) => {
+                self.on_primed(outcome, now);
+                Ok(None)
+            }
         }
     }
 }

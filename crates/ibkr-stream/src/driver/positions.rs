@@ -95,7 +95,7 @@ impl Driver<'_> {
     }
 
     /// A call has failed: one that tells something of the session lets the tickle judge it at once.
-    fn doubt(&mut self, error: &Error, now: Instant) {
+    pub(super) fn doubt(&mut self, error: &Error, now: Instant) {
         match error {
             Error::RateLimited { pause, .. } => self.tickler.hold(*pause, now),
             Error::LoginRequired { .. } | Error::NoBrokerageSession { .. } => self.tickler.hurry(now),

@@ -29,9 +29,11 @@ impl Driver<'_> {
     pub(super) fn announce(&mut self, now: Instant) {
         // Judged in every round, told or not: its deadline moves on by that.
         let slow = self.handover.is_slow(now);
-        self.streaming = self.streaming || self.session.is_streaming();
-        if !self.streaming {
-            return;
+        if !self.has_streamed() {
+            if !self.session.is_streaming() {
+                return;
+            }
+            self.streaming_since = Some(self.tools.cx.now());
         }
         let report = self.session.report();
         let conditions = Conditions {

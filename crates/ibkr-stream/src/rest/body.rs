@@ -6,6 +6,20 @@ use serde_json::value::RawValue;
 
 use crate::Error;
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A body that parsers take. One byte that is no UTF-8, which names of contracts do hold, must not make a whole list
+/// unreadable: each such piece becomes U+FFFD. A byte order mark is no JSON and is left out.
+pub(super) fn readable(mut body: Vec<u8>) -> Vec<u8> {
+    if body.starts_with(BYTE_ORDER_MARK) {
+        body.drain(..BYTE_ORDER_MARK.len());
+    }
+    match String::from_utf8(body) {
+        Ok(text) => text.into_bytes(),
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned().into_bytes(),
+    }
+}
+
 /// The items of a list, unread: one that cannot be understood must not spoil the others.
 pub(super) fn list<'a>(call: &'static str, body: &'a [u8]) -> Result<Vec<&'a RawValue>, Error> {
     read(call, body)

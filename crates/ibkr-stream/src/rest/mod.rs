@@ -142,7 +142,8 @@ impl Rest {
             None if *call.method == Method::POST => request.header(header::CONTENT_LENGTH, 0),
             None => request,
         };
-        let answer = http.send(request).await.map_err(|error| self.unanswered(call.name, error))?;
+        let mut answer = http.send(request).await.map_err(|error| self.unanswered(call.name, error))?;
+        answer.body = body::readable(answer.body);
         if answer.status.is_success() && body::fault(&answer.body).is_none() {
             self.succeeded.store(true, Ordering::Relaxed);
             return Ok(answer.body);
@@ -185,6 +186,7 @@ impl Rest {
         let fault = body::reason(answer.status.as_u16(), &answer.body);
         let reason = clean(&fault.text, &[]);
         let says = |words: &str| fault.text.to_ascii_lowercase().contains(words);
+        let says_no_session = fault.text.trim().trim_end_matches('.').eq_ignore_ascii_case("no session");
         let refused = fault.status == 403 || says("access denied") && session::is_of_session(call);
         match fault.status {
             429 => {
@@ -194,7 +196,13 @@ impl Rest {
             }
             // Some gateways send a browser, and whoever looks like one, to their login page.
             401 | 302 | 303 | 307 => Error::LoginRequired { gateway: self.gateway.clone() },
-            _ if says("no bridge") || says("init session first") => Error::NoBrokerageSession { reason },
+            // Which session is meant depends on who was asked. Whoever tells nothing of the login leaves that to a tickle.
+            _ if says_no_session && matches!(call, session::TICKLE | session::INIT) => {
+                Error::LoginRequired { gateway: self.gateway.clone() }
+            }
+            _ if says_no_session || says("no bridge") || says("init session first") => {
+                Error::NoBrokerageSession { reason }
+            }
             // Whether it talks to this address at all, the gateway tells at the first call. Later a refusal is about one
             // call, such as a list that this user may not see, or passes like any other failure.
             _ if refused && !self.succeeded.load(Ordering::Relaxed) => Error::Forbidden { call, reason },

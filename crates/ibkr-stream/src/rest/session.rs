@@ -14,7 +14,7 @@ use crate::Error;
 
 pub(super) const TICKLE: &str = "POST /tickle";
 const STATUS: &str = "POST /iserver/auth/status";
-const INIT: &str = "POST /iserver/auth/ssodh/init";
+pub(super) const INIT: &str = "POST /iserver/auth/ssodh/init";
 const ACCOUNTS: &str = "GET /iserver/accounts";
 
 /// While calls are held, a tickle goes out so long after the one answered last: without any, a brokerage session ends

@@ -6,7 +6,7 @@ mod session;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use broker_net::testkit::Reply;
+use broker_net::testkit::{Reply, Request};
 use futures_util::future::join_all;
 use greeks_model::{AccountId, OperatorReason, Retry};
 use secrecy::ExposeSecret;

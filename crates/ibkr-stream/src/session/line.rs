@@ -68,6 +68,8 @@ pub(super) struct Stream {
     pub(super) expired: bool,
     /// Others have ended before their time, and this one has not spoken since.
     pub(super) doubted: bool,
+    /// It may have been refused, for a reason that is gone.
+    pub(super) refused: bool,
     pub(super) flow: Flow,
 }
 
@@ -92,13 +94,14 @@ impl Stream {
             silent: false,
             expired: false,
             doubted: false,
+            refused: false,
             flow: Flow::default(),
         }
     }
 
     /// When it has to be sent again; what it did not say before `listening_since` is not held against it.
     pub(super) fn due(&self, pace: &Pace, listening_since: Instant) -> Instant {
-        if self.doubted {
+        if self.doubted || self.refused {
             return self.at;
         }
         let asked_before = self.asked.saturating_sub(1);

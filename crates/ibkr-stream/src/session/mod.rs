@@ -37,6 +37,9 @@ pub(crate) use settings::{Role, Settings, Wanted};
 /// Of more notices between two looks only the first are kept.
 pub(crate) const MAX_NOTICES: usize = 16;
 
+/// A refusal comes so soon after what it is about.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+
 /// What one frame was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Received {
@@ -63,6 +66,7 @@ enum IdAnswer {
 pub(crate) struct Session {
     spacing: Duration,
     keep_payload: bool,
+    executions: bool,
     clock: Clock,
     liveness: Liveness,
     lines: Lines,
@@ -80,6 +84,8 @@ pub(crate) struct Session {
     executions_asked: bool,
     /// When the next message may go out.
     free_at: Instant,
+    /// Since when subscriptions are refused for want of the accounts.
+    refused_since: Option<Instant>,
     /// Whether the gateway has spoken since the last new subscription went out.
     answered: bool,
 }
@@ -92,6 +98,7 @@ impl Session {
             lines: Lines::new(&settings, now),
             spacing: settings.subscribe_spacing,
             keep_payload: settings.keep_payload,
+            executions: settings.executions,
             clock: Clock::new(),
             frame: Frame::default(),
             events: VecDeque::new(),
@@ -103,6 +110,7 @@ impl Session {
             id_answer: IdAnswer::Unasked,
             executions_asked: false,
             free_at: now,
+            refused_since: None,
             answered: false,
         }
     }
@@ -129,7 +137,7 @@ impl Session {
             Incoming::Act => self.signals.accounts_changed |= self.authenticated,
             Incoming::Execution => self.signals.executions = true,
             Incoming::Notice(words) => self.notice(&words),
-            Incoming::Error { text, conid } => self.on_error(&text, conid),
+            Incoming::Error { text, conid } => self.on_error(&text, conid, now),
             Incoming::WaitingForSession if self.confirmed => self.notice("waiting for session"),
             Incoming::WaitingForSession if self.id_answer == IdAnswer::Unasked => self.id_answer = IdAnswer::Due,
             Incoming::Unknown => self.tally.unknown_topics += 1,
@@ -173,7 +181,7 @@ impl Session {
         if !self.authenticated {
             return None;
         }
-        let message = if !self.executions_asked {
+        let message = if self.are_executions_due() {
             self.executions_asked = true;
             Outgoing::Executions
         } else if self.liveness.take_tic(now) {
@@ -200,7 +208,7 @@ impl Session {
         if self.authenticated {
             deadline = self.lines.stalled_at().map_or(deadline, |at| deadline.min(at));
             let tic_at = self.liveness.tic_at().max(self.free_at);
-            let executions_at = (!self.executions_asked).then_some(self.free_at);
+            let executions_at = self.are_executions_due().then_some(self.free_at);
             let others = [Some(tic_at), executions_at, self.lines.next_at(self.free_at), self.lines.expiry_at()];
             deadline = others.into_iter().flatten().fold(deadline, Instant::min);
         }
@@ -217,6 +225,13 @@ impl Session {
             return Some(Outgoing::NoExecutions.to_text());
         }
         self.lines.take_last().map(|conid| Outgoing::Unsubscribe(conid).to_text())
+    }
+
+    /// The brokerage accounts have been listed again: what may have been refused without them is asked for anew.
+    pub(crate) fn primed(&mut self, now: Instant) {
+        let now = self.clock.at(now);
+        let since = self.refused_since.take().and_then(|at| at.checked_sub(ANSWERED_WITHIN));
+        self.lines.ask_again(since, now);
     }
 
     /// From the first market data to the last.
@@ -296,7 +311,7 @@ impl Session {
 
     fn on_market_data(&mut self, bytes: &[u8], now: Instant, received_at: UnixNanos) -> Received {
         if let Some(words) = self.frame.error.take() {
-            self.on_error(&words, self.frame.conid);
+            self.on_error(&words, self.frame.conid, now);
         }
         let Some(heard) = self.frame.conid.and_then(|conid| self.lines.heard(conid, &self.frame, now)) else {
             self.tally.unknown_contracts += 1;
@@ -345,12 +360,20 @@ impl Session {
         self.liveness.authenticated(now);
     }
 
-    fn on_error(&mut self, words: &str, conid: Option<Conid>) {
+    fn on_error(&mut self, words: &str, conid: Option<Conid>, now: Instant) {
         self.tally.errors += 1;
+        if wants_accounts(words) {
+            self.refused_since.get_or_insert(now);
+            self.signals.unprimed = true;
+        }
         match conid {
             Some(conid) => self.notice(&format!("error for contract {conid}: {words}")),
             None => self.notice(&format!("error: {words}")),
         }
+    }
+
+    const fn are_executions_due(&self) -> bool {
+        self.executions && !self.executions_asked
     }
 
     fn notice(&mut self, words: &str) {
@@ -359,6 +382,12 @@ impl Session {
             self.signals.notices.push(clean(words, &[self.id.expose_secret()]));
         }
     }
+}
+
+/// "No accounts", or as REST says it, "Please query /accounts first".
+fn wants_accounts(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    words.contains("no accounts") || words.contains("accounts first")
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub(crate) struct Signals {
     pub(crate) executions: bool,
     /// The accounts of the login have changed.
     pub(crate) accounts_changed: bool,
+    /// Subscriptions are refused until the brokerage accounts have been listed again.
+    pub(crate) unprimed: bool,
     /// Another login of the same user takes the brokerage session.
     pub(crate) competing: bool,
     /// Since when frames may be missing because a subscription outlived its life: a gap.

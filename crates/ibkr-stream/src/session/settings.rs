@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     /// Market data lines that may be used, of options and underlyings together.
     pub(crate) lines: Option<usize>,
     pub(crate) keep_payload: bool,
+    /// Whether to subscribe to executions.
+    pub(crate) executions: bool,
 }
 
 /// Something to subscribe.

@@ -108,7 +108,8 @@ fn joined(text: &str, scale: Option<&str>) -> Option<f64> {
     undecorated(str::from_utf8(digits.get(..length)?).ok()?)
 }
 
-/// Whether every comma has three digits behind it. A comma elsewhere may be a decimal one: the number is not guessed.
+/// Whether every comma has three digits behind it, and the first something to count before it. Another may be a decimal
+/// one, as in "0,257": the number is not guessed.
 fn are_thousands(whole: &str) -> bool {
     let mut groups = whole.split(',');
     let first = groups.next().unwrap_or_default();
@@ -116,7 +117,8 @@ fn are_thousands(whole: &str) -> bool {
     if !whole.contains(',') {
         return digits(first);
     }
-    digits(first) && (1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3 && digits(group))
+    let leads = (1..=3).contains(&first.len()) && digits(first) && !first.starts_with('0');
+    leads && groups.all(|group| group.len() == 3 && digits(group))
 }
 
 #[cfg(test)]
@@ -177,6 +179,9 @@ mod tests {
             "12,3456",
             ",100",
             "1234,567",
+            "0,257",
+            "-0,257",
+            "012,345",
             "1.2,345",
             "1,234e3",
             "1e3K",

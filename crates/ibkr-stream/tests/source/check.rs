@@ -86,6 +86,33 @@ async fn a_brokerage_session_is_opened_but_never_taken() {
     assert!(!gateway.state().requests.iter().any(|it| it.body.contains(r#""compete":true"#)));
 }
 
+/// What a future is only the brokerage session tells, and without leave to take it there is none to ask.
+#[tokio::test]
+async fn positions_that_need_the_brokerage_session_are_not_looked_at_without_one() {
+    let gateway = Gateway::start().await;
+    gateway.change(|state| {
+        state.lose_session();
+        state.taken = true;
+        state.accounts = vec![ACCOUNT.into(), OTHER.into()];
+        state.hold(vec![spy_call(OTHER, 1.0)]);
+    });
+    gateway.answer(
+        "/U0000001/positions/0",
+        Reply::ok(
+            r#"[{"acctId":"U0000001","conid":700001,"contractDesc":"ES","assetClass":"FOP","position":1,"expiry":"20270115","putOrCall":"C","strike":"6000","multiplier":50,"undConid":495512572}]"#,
+        ),
+    );
+    gateway.answer("/iserver/contract", Reply::status(400, r#"{"error":"Bad Request: no bridge","statusCode":400}"#));
+    let mut config = quick(&gateway);
+    config.compete = true;
+    let report = checked(config).await.unwrap();
+    assert!(matches!(report.brokerage, Brokerage::InUseElsewhere { .. }), "{report}");
+    assert_eq!((report.option_positions, report.skipped_positions), (1, 0));
+    let line = "positions not looked at: ··0001, for which the brokerage session is needed";
+    assert!(report.to_string().lines().any(|told| told == line), "{report}");
+    gateway.assert_clean();
+}
+
 #[tokio::test]
 async fn each_fault_has_its_own_words() {
     let gateway = Gateway::start().await;

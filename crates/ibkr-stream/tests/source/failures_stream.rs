@@ -180,6 +180,61 @@ async fn f11_a_text_frame_that_is_no_utf8_costs_one_connection_and_a_gap() {
     gateway.assert_clean();
 }
 
+/// Such a frame was seen among the executions, where the answer to their subscription repeats it.
+#[tokio::test]
+async fn f11_after_a_text_frame_that_is_no_utf8_one_session_goes_without_executions() {
+    let gateway = Gateway::start().await;
+    let mut client = Client::new(gateway.config());
+    for (first, breaks) in [("str+", true), ("smd+", true), ("smd+", false), ("str+", true)] {
+        client.start();
+        let mut wire = gateway.authenticate().await;
+        let said = wire.hear().await;
+        assert!(said.starts_with(first), "{said}");
+        if breaks {
+            wire.say_raw(b"\x81\x03a\x99b").await;
+            assert_eq!(client.failure().await.0, Retry::Now);
+        } else {
+            wire.say(HEARTBEAT).await;
+            wire.socket.send(Message::Close(None)).await.unwrap();
+            let heard = wire.until_closed().await.unwrap_or_default();
+            assert!(!heard.iter().any(|text| text == "utr"), "{heard:?}");
+            client.failure().await;
+        }
+    }
+    gateway.assert_clean();
+}
+
+/// What a gateway says that has forgotten the accounts, as after the nightly reset: subscriptions are refused until they are
+/// listed again.
+#[tokio::test]
+async fn a_websocket_that_has_no_accounts_is_told_them_and_asked_again() {
+    for refusal in [
+        r#"{"error":"No accounts","code":500,"topic":"smd"}"#,
+        r#"{"topic":"error","message":"Please query /accounts first"}"#,
+    ] {
+        let gateway = Gateway::start().await;
+        let mut client = Client::started(gateway.config());
+        let mut wire = gateway.authenticate().await;
+        wire.expect_subscriptions(&ALL).await;
+        gateway.take_calls();
+        for _ in 0..3 {
+            wire.say(refusal).await;
+        }
+        wire.expect_subscriptions(&ALL).await;
+        assert_eq!(gateway.take_calls(), ["GET /iserver/accounts"]);
+        for contract in ALL {
+            wire.say(&quote(contract)).await;
+        }
+        client.connected().await;
+        // At once again would be again and again.
+        wire.say(refusal).await;
+        assert!(wire.is_quiet(Duration::from_millis(200)).await);
+        assert_eq!(gateway.count("/iserver/accounts"), 0);
+        client.stop().await;
+        gateway.assert_clean();
+    }
+}
+
 #[tokio::test]
 async fn f12_the_session_travels_as_a_cookie_and_in_no_message() {
     let gateway = Gateway::start().await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fake::*;
-use greeks_model::{AccountId, GapReason, Retry, SessionEnd, SourceEvent};
+use greeks_model::{AccountId, Clock, GapReason, Retry, SessionEnd, SourceEvent};
 
 #[tokio::test]
 async fn values_arrive_as_they_were_sent() {
@@ -126,6 +126,35 @@ async fn a_stream_that_brings_nothing_is_left_ever_more_patiently() {
         }
     }
     gateway.assert_clean();
+}
+
+/// Nothing ever came: what is missing begins with the stream, not with the last data of a stream before.
+#[tokio::test]
+async fn a_stream_that_never_brought_anything_is_a_gap_from_its_beginning() {
+    for data_before in [false, true] {
+        let gateway = Gateway::start().await;
+        let mut config = gateway.config();
+        config.quiet_after = Duration::from_millis(100);
+        config.first_frame_after = Duration::from_millis(100);
+        config.stalled_after = Duration::from_millis(600);
+        let mut client = Client::new(config);
+        if data_before {
+            client.ends.activity.message(Clock::now(&*client.ends.clock));
+            client.ends.clock.advance(Duration::from_secs(60));
+        }
+        client.start();
+        let mut wire = gateway.authenticate().await;
+        wire.expect_subscriptions(&ALL).await;
+        wire.say(HEARTBEAT).await;
+        client.streams().await;
+        let began_at = Clock::now(&*client.ends.clock);
+        client.ends.clock.advance(Duration::from_secs(3));
+        wire.say(HEARTBEAT).await;
+        let (_, text) = client.failure().await;
+        assert!(text.contains("no contract had any data"), "{text}");
+        assert_eq!(client.gap().await, (began_at, GapReason::Silence));
+        gateway.assert_clean();
+    }
 }
 
 #[tokio::test]
@@ -314,6 +343,28 @@ async fn a_new_session_of_the_gateway_gets_a_websocket_of_its_own() {
     let _wire = gateway.stream(&ALL).await;
     client.connected().await;
     client.stop().await;
+    gateway.assert_clean();
+}
+
+/// The old websocket goes on with heartbeats and nothing else: what is missing begins with the last data.
+#[tokio::test]
+async fn a_new_session_of_the_gateway_is_a_gap_from_when_the_old_one_was_sound() {
+    let gateway = Gateway::start().await;
+    let mut config = gateway.config();
+    config.position_poll = Duration::from_millis(50);
+    let mut client = Client::started(config);
+    let mut wire = gateway.stream(&ALL).await;
+    client.connected().await;
+    client.ends.clock.advance(Duration::from_secs(2));
+    wire.say(&frame(SPY_CALL, r#""7308":"0.25""#)).await;
+    let received_at = client.delta(0.25).await.received_at;
+    gateway.state().session = "canary0002".into();
+    client.ends.clock.advance(Duration::from_secs(50));
+    wire.say(HEARTBEAT).await;
+    // The next tickle would come in a minute; what the read says makes it come now.
+    gateway.answer("/positions/0", Reply::status(400, r#"{"error":"Bad Request: no bridge"}"#));
+    assert_eq!(client.end().await.unwrap(), SessionEnd::Closed);
+    assert_eq!(client.gap().await, (received_at, GapReason::Disconnected));
     gateway.assert_clean();
 }
 

@@ -27,6 +27,30 @@ async fn pages_are_read_to_the_empty_one() {
     assert_eq!(gateway.lines().len(), 4);
 }
 
+/// The names of contracts hold bytes of other encodings: that costs no row its place.
+#[tokio::test]
+async fn a_page_with_bytes_that_are_no_utf8_is_read() {
+    let row = b"{\"conid\":1,\"position\":1,\"assetClass\":\"OPT\",\"name\":\"ACME\x99\"}";
+    for start in [&b"["[..], b"\xef\xbb\xbf["] {
+        let page = [start, row, br#",{"conid":2,"position":1,"assetClass":"OPT"}]"#].concat();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = crate::IbkrConfig::new(&format!("http://{}/v1/api", listener.local_addr().unwrap()));
+        config.rest_spacing = Duration::ZERO;
+        let rest = rest(&config);
+        let answers = async {
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                Request::read(&mut socket).await.unwrap();
+                let head = format!("HTTP/1.1 200 X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", page.len());
+                tokio::io::AsyncWriteExt::write_all(&mut socket, &[head.as_bytes(), &page].concat()).await.unwrap();
+            }
+        };
+        let account = account();
+        let read = tokio::select! { read = rest.positions(&account) => read.unwrap(), () = answers => unreachable!() };
+        assert_eq!((read.rows.len(), read.skipped.len()), (2, 0));
+    }
+}
+
 #[tokio::test]
 async fn a_page_that_fails_fails_the_whole_read() {
     let failures = [(500, "oops"), (503, ""), (200, r#"{"error":"oops"}"#), (200, "{"), (0, "")];

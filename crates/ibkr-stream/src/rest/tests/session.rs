@@ -87,6 +87,28 @@ async fn a_refusal_is_about_the_address_until_a_call_succeeds() {
     }
 }
 
+/// Some gateways tell with a status of success that nobody is logged in. Other calls say the same of the brokerage session.
+#[tokio::test]
+async fn no_session_in_the_answer_to_a_tickle_asks_for_a_login() {
+    for (status, body) in [(200, r#"{"error":"no session"}"#), (400, r#"{"error":"No session.","statusCode":400}"#)] {
+        let gateway = Gateway::start(move |_| (status, body)).await;
+        let rest = gateway.rest();
+        for error in [rest.tickle().await.unwrap_err(), rest.init_session(false).await.unwrap_err()] {
+            assert_eq!(error.retry(), Retry::Operator(OperatorReason::LoginRequired), "{error:?}");
+        }
+        for error in [
+            rest.auth_status().await.unwrap_err(),
+            rest.brokerage_accounts().await.unwrap_err(),
+            rest.positions_now(&account()).await.unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::NoBrokerageSession { .. }), "{error:?}");
+        }
+    }
+    let gateway = Gateway::start(|_| (500, r#"{"error":"no session data for this contract"}"#)).await;
+    let error = gateway.rest().positions_now(&account()).await.unwrap_err();
+    assert!(matches!(error, Error::Status { status: 500, .. }), "{error:?}");
+}
+
 /// Words of some other refusal are not the gateway's about the address.
 #[tokio::test]
 async fn access_denied_to_one_list_is_not_about_the_address() {

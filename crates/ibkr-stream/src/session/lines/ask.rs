@@ -86,6 +86,21 @@ impl Lines {
         Some(conid)
     }
 
+    /// Asks anew for whoever has not answered, and for whoever was asked after `since`: one that was to be renewed has frames
+    /// of its subscription before.
+    pub(in crate::session) fn ask_again(&mut self, since: Option<Instant>, now: Instant) {
+        for (conid, line) in &mut self.lines {
+            let Some(stream) = line.stream.as_mut().filter(|_| line.chosen) else { continue };
+            let asked_since = since.is_some_and(|since| stream.at >= since);
+            if (asked_since || stream.is_unanswered()) && !stream.refused {
+                stream.refused = true;
+                self.schedule.remove(&(stream.scheduled, *conid));
+                stream.scheduled = now;
+                self.schedule.insert((now, *conid));
+            }
+        }
+    }
+
     /// The first contract that is due again.
     fn due(&mut self, now: Instant) -> Option<Conid> {
         loop {
@@ -139,7 +154,8 @@ impl Lines {
                 let in_turn = now >= stream.renew_at && late <= self.pace.renew_after / 16;
                 stream.renew_at = now + if in_turn { self.pace.renew_after } else { spread };
                 stream.at = now;
-                stream.asked = stream.asked.saturating_add(1);
+                // What was refused is no try.
+                stream.asked = if std::mem::take(&mut stream.refused) { 1 } else { stream.asked.saturating_add(1) };
                 stream.expired = false;
                 stream
             }

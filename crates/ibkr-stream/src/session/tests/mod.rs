@@ -50,6 +50,7 @@ fn settings() -> Settings {
         subscribe_spacing: SPACING,
         lines: None,
         keep_payload: false,
+        executions: true,
     }
 }
 

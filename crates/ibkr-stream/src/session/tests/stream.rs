@@ -19,6 +19,30 @@ fn event(bench: &mut Bench, number: i64, fields: &str) -> QuoteUpdate {
 }
 
 #[test]
+fn what_was_refused_for_want_of_the_accounts_is_asked_again_once_they_are_listed() {
+    let mut bench = Bench::open(settings());
+    let refused = |bench: &mut Bench| {
+        bench.frame(r#"{"error":"No accounts","code":500,"topic":"smd"}"#).unwrap();
+        assert!(bench.session.take_signals().unprimed);
+        bench.session.primed(bench.now);
+    };
+    bench.want_options([1, 2, 3]);
+    assert_eq!(bench.texts(5.0), [smd(1), smd(2), smd(3)]);
+    bench.data([1, 2]);
+    refused(&mut bench);
+    assert_eq!(bench.texts(1.0), [smd(3)], "the one without an answer");
+    bench.now += secs(5.0);
+    // What comes after a renewal may be of the subscription before.
+    bench.want_options([1, 2, 3, 4]);
+    assert_eq!(bench.texts(1.0), [smd(4)]);
+    bench.data([1, 2, 3, 4]);
+    refused(&mut bench);
+    assert_eq!(bench.texts(5.0), [smd(4)]);
+    bench.frame(r#"{"error":"odd","topic":"smd+1"}"#).unwrap();
+    assert!(!bench.session.take_signals().unprimed);
+}
+
+#[test]
 fn an_option_in_canonical_units() {
     let mut bench = streaming(settings());
     let update = event(

@@ -109,6 +109,15 @@ impl Client {
         }
     }
 
+    /// The next gap.
+    pub(crate) async fn gap(&mut self) -> (greeks_model::UnixNanos, greeks_model::GapReason) {
+        loop {
+            if let SourceEvent::Gap { since, reason } = self.event().await {
+                return (since, reason);
+            }
+        }
+    }
+
     /// All gaps told so far.
     pub(crate) fn gaps(&mut self) -> Vec<greeks_model::GapReason> {
         let events = std::iter::from_fn(|| self.ends.events.try_recv().ok());
@@ -121,6 +130,11 @@ impl Client {
 
     pub(crate) async fn connected(&mut self) {
         self.state(|state| *state == SessionState::Connected).await;
+    }
+
+    /// Waits for the stream to stand, in order or not.
+    pub(crate) async fn streams(&mut self) {
+        self.state(|state| matches!(state, SessionState::Connected | SessionState::Degraded { .. })).await;
     }
 
     /// Waits for a fault that is told with these words.
