@@ -223,6 +223,54 @@ async fn the_chain_helps_an_option_on_a_future_of_an_unknown_product() {
 }
 
 #[tokio::test]
+async fn a_product_that_the_api_does_not_know_yet_is_asked_for_again_after_a_while() {
+    let broker = Broker::start().await;
+    let position = |strike: u32| POSITION_F.replace("MNQZ5", "ZZZZ5").replace("24575", &strike.to_string());
+    broker.hold(&(24_000..24_012).map(position).collect::<Vec<_>>());
+    let mut config = one_account(broker.config());
+    let hours = Duration::from_secs(7200);
+    // The clock is moved below: nothing but the poll is to fall due by that.
+    (config.keepalive_timeout, config.quiet_after, config.silent_after) = (hours, hours, hours);
+    (config.step_timeout, config.rest_timeout) = (hours, hours);
+    config.position_poll = Duration::from_secs(700);
+    let mut client = Client::new(config, 64);
+    client.start();
+    let mut streamer = broker.authorize().await;
+    let told = client.state(|state| *state != SessionState::Connecting).await;
+    assert_eq!(told, SessionState::Degraded { reason: "12 option position(s) cannot be streamed".into() });
+    assert_eq!(broker.count("/instruments/future-options/"), 12);
+    let later = || async {
+        let looks = broker.count("/positions");
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(701)).await;
+        tokio::time::resume();
+        while broker.count("/positions") == looks {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // The reads of this look follow each other without a pause.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+    later().await;
+    let asked = broker.count("/instruments/future-options/") - 12;
+    assert!((1..=4).contains(&asked), "{asked}: those that ask together, and no other of the product");
+    assert_eq!(broker.count("/futures-option-chains/ZZZ/nested"), 2);
+    broker.on(move |request| {
+        let (_, tail) = request.line.split_once("/instruments/future-options/")?;
+        let strike = tail.split_once("250922C")?.1.get(..5)?;
+        Some(Reply::ok(format!(r#"{{"data":{{"streamer-symbol":"./D4AU25C{strike}:XTEST"}}}}"#)))
+    });
+    later().await;
+    for channel in [1, 3] {
+        let request = streamer.expect("CHANNEL_REQUEST").await;
+        assert!(request.contains(&format!("\"channel\":{channel},")), "{request}");
+    }
+    streamer.open(1).await;
+    let subscription = streamer.expect("FEED_SUBSCRIPTION").await;
+    assert!(subscription.contains("./D4AU25C24000:XTEST"), "{subscription}");
+    stop(client).await;
+}
+
+#[tokio::test]
 async fn a_large_book_is_not_asked_for_option_by_option() {
     let broker = Broker::start().await;
     let positions: Vec<String> =
