@@ -21,6 +21,8 @@ pub(crate) struct Holding {
     pub(crate) option: NamedOption,
     pub(crate) quantity: f64,
     pub(crate) multiplier: Decimal,
+    /// Its last day is over: it is held, and there is nothing to subscribe.
+    pub(crate) expired: bool,
     /// `None`: it cannot be subscribed.
     pub(crate) symbol: Option<String>,
     pub(crate) underlying_symbol: Option<String>,
@@ -128,13 +130,23 @@ impl Discoverer {
             }
         }
         let budget = Budget::new();
-        let resolved = stream::iter(named).map(|(row, option)| self.holding(row, option, &budget));
+        let resolved = stream::iter(named).map(|(row, option)| self.holding(row, option, observed_at, &budget));
         let resolved = resolved.buffered(PARALLEL_CALLS);
         let holdings: Vec<Result<Holding, Error>> = resolved.collect().await;
         Ok(AccountHoldings { observed_at, holdings: holdings.into_iter().collect::<Result<_, _>>()?, skipped })
     }
 
-    async fn holding(&self, row: PositionRow, option: NamedOption, budget: &Budget) -> Result<Holding, Error> {
+    async fn holding(
+        &self,
+        row: PositionRow,
+        option: NamedOption,
+        observed_at: UnixNanos,
+        budget: &Budget,
+    ) -> Result<Holding, Error> {
+        let PositionRow { quantity, multiplier, .. } = row;
+        if contracts::is_expired(&option.contract, observed_at) {
+            return Ok(Holding { option, quantity, multiplier, expired: true, symbol: None, underlying_symbol: None });
+        }
         let symbol = self.resolver.option(&row, &option, budget).await?;
         let underlying_symbol = self.resolver.underlying(&row, &option, symbol.as_deref(), budget).await?;
         for (what, found) in [(row.symbol.clone(), &symbol), (option.underlying.to_string(), &underlying_symbol)] {
@@ -142,7 +154,7 @@ impl Discoverer {
                 self.report(&what, "no streamer symbol is known for it");
             }
         }
-        Ok(Holding { option, quantity: row.quantity, multiplier: row.multiplier, symbol, underlying_symbol })
+        Ok(Holding { option, quantity, multiplier, expired: false, symbol, underlying_symbol })
     }
 
     /// Complains once for the life of the source.
