@@ -71,22 +71,21 @@ impl Discoverer {
         &self.rest
     }
 
-    /// The open accounts to stream: those configured, or all. One that has been closed stops no other. Called once per
-    /// session.
-    pub(crate) async fn accounts(&self, config: &TastyConfig) -> Result<Accounts, Error> {
+    /// A session begins.
+    pub(crate) fn begin(&self) {
         self.resolver.begin();
+    }
+
+    /// The open accounts to stream: those configured, or all. One that has been closed stops no other.
+    pub(crate) async fn accounts(&self, config: &TastyConfig) -> Result<Accounts, Error> {
         let open = self.rest.accounts().await?;
         let Some(chosen) = &config.accounts else { return Ok(Accounts { ids: open, missing: Vec::new() }) };
         let (ids, missing): (Vec<_>, Vec<_>) = chosen.iter().cloned().partition(|account| open.contains(account));
-        if missing.is_empty() {
-            return Ok(Accounts { ids, missing });
-        }
-        let names = masked(&missing);
-        if ids.is_empty() {
+        if ids.is_empty() && !missing.is_empty() {
+            let names = masked(&missing);
             let known = if open.is_empty() { "there are none".into() } else { masked(&open) };
             return Err(Error::UnknownAccount { missing: names, known });
         }
-        tracing::warn!(missing = names, "configured accounts are not open; the others are streamed");
         Ok(Accounts { ids, missing })
     }
 

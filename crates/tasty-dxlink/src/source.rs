@@ -173,7 +173,12 @@ impl TastySource {
 
     /// Asks whose positions are streamed, and for the positions. `None` when nobody takes the events any more.
     async fn learn(&mut self, cx: &SourceContext) -> Result<Option<Accounts>, Error> {
+        self.discoverer.begin();
         let accounts = self.discoverer.accounts(&self.config).await?;
+        if !accounts.missing.is_empty() {
+            let missing = masked(&accounts.missing);
+            tracing::warn!(missing, "configured accounts are not open; the others are streamed");
+        }
         let gone = self.book.keep(&accounts.ids);
         if !gone.is_empty() && cx.events().send(SourceEvent::Unfollowed(gone)).await.is_err() {
             return Ok(None);

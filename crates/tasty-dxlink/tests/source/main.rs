@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::let_underscore_must_use, clippy::panic, clippy::unwrap_used)]
 
 mod account;
+mod accounts;
 mod api;
 mod credentials;
 mod failures;
