@@ -151,13 +151,7 @@ impl TastySource {
                 Err(error) => self.remember(error)?.token,
             },
         };
-        let settings = DialSettings {
-            user_agent: self.config.user_agent.clone(),
-            headers: Vec::new(),
-            max_message_bytes: self.config.max_message_bytes,
-            within: self.config.step_timeout,
-        };
-        let socket = dial(&token.url, &settings, &self.tls).await?;
+        let socket = dial(&token.url, &dial_settings(&self.config), &self.tls).await?;
         tracing::info!(host = token.url.host_str(), accounts = accounts.ids.len(), "connected to the streamer");
         let settings = Settings {
             chunk: ChunkLimits { bytes: self.chunk_bytes, symbols: self.config.chunk_symbols },
@@ -272,6 +266,16 @@ struct Ready {
     positions_are_new: bool,
     session: Session,
     socket: Socket,
+}
+
+/// How the streamer is dialled.
+pub(crate) fn dial_settings(config: &TastyConfig) -> DialSettings {
+    DialSettings {
+        user_agent: config.user_agent.clone(),
+        headers: Vec::new(),
+        max_message_bytes: config.max_message_bytes,
+        within: config.step_timeout,
+    }
 }
 
 /// The settings of a session with live data, whose payloads nobody keeps.

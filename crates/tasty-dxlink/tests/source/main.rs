@@ -4,6 +4,7 @@
 mod account;
 mod accounts;
 mod api;
+mod check;
 mod credentials;
 mod failures;
 mod fake;

@@ -123,7 +123,12 @@ impl Broker {
 
     /// The next websocket to the account streamer.
     pub(crate) async fn accept_account(&self) -> Streamer {
-        Self::upgrade(timeout(PATIENCE, self.account_listener.accept()).await.expect("nobody dialled").unwrap().0).await
+        Self::upgrade(self.accept_account_raw().await).await
+    }
+
+    /// The next connection to the account streamer, before its upgrade.
+    pub(crate) async fn accept_account_raw(&self) -> TcpStream {
+        timeout(PATIENCE, self.account_listener.accept()).await.expect("nobody dialled").unwrap().0
     }
 
     /// The next websocket to the account streamer, with the accounts taken.
