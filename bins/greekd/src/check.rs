@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use greeks_model::{Clock, OperatorReason, Retry, SourceError, UnixNanos};
+use greeks_model::{Clock, OperatorReason, Retry, UnixNanos};
 use greeks_processor::SystemClock;
 use greeks_store::{Queries, QueryError};
 use ibkr_stream::MarketData;
@@ -20,14 +20,23 @@ use crate::{sources, stream};
 
 /// `server_version_num` of the oldest server that the schema is made for.
 const OLDEST_SERVER: i32 = 140_000;
+/// tastytrade's code for a customer whose e-mail address is not confirmed.
+const UNCONFIRMED: &str = "unconfirmed_user";
 /// The clocks of two machines that are kept right differ by less.
 const MOST_APART: Duration = Duration::from_secs(2);
+
+/// What is in order, with or without something that a person should look at.
+enum Finding {
+    Well(String),
+    Doubtful(String),
+}
 
 /// Checks everything, also after a failure, and ends with the code of the first one.
 pub(crate) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let mut failures = Vec::new();
-    let mut report = |what: &str, outcome: Result<String, Failure>| match outcome {
-        Ok(text) => say(format_args!("ok    {what}: {}", text.replace('\n', "\n        "))),
+    let mut report = |what: &str, outcome: Result<Finding, Failure>| match outcome {
+        Ok(Finding::Well(text)) => say(format_args!("ok    {what}: {}", text.replace('\n', "\n        "))),
+        Ok(Finding::Doubtful(text)) => say(format_args!("warn  {what}: {}", text.replace('\n', "\n        "))),
         Err(failure) => {
             let said = say(format_args!("FAIL  {what}: {}", failure.to_string().replace('\n', "\n        ")));
             failures.push(failure);
@@ -36,14 +45,15 @@ pub(crate) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     };
     let brokers = [("ibkr", settings.ibkr.is_some()), ("tastytrade", settings.tastytrade.is_some())];
     let brokers: Vec<&str> = brokers.into_iter().filter(|(_, configured)| *configured).map(|(name, _)| name).collect();
-    report("configuration", settings.require_broker().map(|()| format!("brokers: {}", brokers.join(", "))))?;
+    let configured = settings.require_broker().map(|()| Finding::Well(format!("brokers: {}", brokers.join(", "))));
+    report("configuration", configured)?;
     if let Some(ibkr) = &settings.ibkr {
-        report("ibkr", check_ibkr(ibkr, &settings.data_dir).await)?;
+        report("ibkr", check_ibkr(ibkr, &settings.data_dir).await.map(Finding::Well))?;
     }
     if let Some(tastytrade) = &settings.tastytrade {
         report("tastytrade", check_tastytrade(tastytrade).await)?;
     }
-    report("database", check_database(settings).await)?;
+    report("database", check_database(settings).await.map(Finding::Well))?;
     match failures.into_iter().next() {
         None => Ok(ExitCode::SUCCESS),
         Some(first) => Ok(first.exit_code()),
@@ -61,7 +71,7 @@ async fn check_ibkr(settings: &Ibkr, data_dir: &Path) -> Result<String, Failure>
         Err(error @ ibkr_stream::Error::Configuration { .. }) => Err(sources::ibkr_refused(&error)),
         Err(error) => {
             let remedy = ibkr_remedy(&error, settings);
-            let failure = failed(chain(&error), error);
+            let failure = Failure::new(code_of(&error.retry()), chain(&error));
             Err(match remedy {
                 Some(remedy) => failure.remedy(remedy),
                 None => failure,
@@ -112,24 +122,67 @@ fn pinned(settings: &Ibkr, data_dir: &Path) -> String {
     }
 }
 
-async fn check_tastytrade(settings: &Tastytrade) -> Result<String, Failure> {
+async fn check_tastytrade(settings: &Tastytrade) -> Result<Finding, Failure> {
     let (config, tls) = sources::tastytrade_config(settings)?;
     match tasty_dxlink::check(&config, &tls, SystemClock::new().now()).await {
-        Ok(report) => Ok(report.to_string()),
+        Ok(report) => match report.failure() {
+            Some(error) => Err(tastytrade_failed(error, report.to_string())),
+            None if report.has_warnings() => Ok(Finding::Doubtful(report.to_string())),
+            None => Ok(Finding::Well(report.to_string())),
+        },
         Err(error @ tasty_dxlink::Error::Configuration { .. }) => Err(sources::tastytrade_refused(&error)),
-        Err(error) => Err(failed(chain(&error), error)),
+        Err(error) => Err(tastytrade_failed(&error, chain(&error))),
     }
 }
 
+/// A failure with what to do about it, where its own text does not say.
+fn tastytrade_failed(error: &tasty_dxlink::Error, text: String) -> Failure {
+    use tasty_dxlink::Error;
+    let code = match error {
+        // A source fetches another and tries again; what has just been looked at was fresh.
+        Error::Unauthorized => Code::Credentials,
+        Error::Status { reason, .. } if reason.contains(UNCONFIRMED) => Code::Credentials,
+        error => code_of(&error.retry()),
+    };
+    let remedy = match error {
+        Error::Status { status: 500.., .. } => "tastytrade's API is in trouble: try again in some minutes",
+        Error::Status { reason, .. } if reason.contains(UNCONFIRMED) => "confirm the e-mail address at tastytrade",
+        Error::Status { status: 400 | 422, .. } => {
+            "try again in some minutes; if it stays so, create a new grant at my.tastytrade.com"
+        }
+        Error::Status { status: 401 | 403, .. } => {
+            "try again in a minute; if it stays so, look whether a proxy or a firewall answers in place of tastytrade, \
+             and at TASTYTRADE_API_URL"
+        }
+        Error::Transport { .. } => {
+            "look at the network, at the name service and at TASTYTRADE_API_URL, and try again in some minutes"
+        }
+        Error::UntrustedPeer { .. } => "set TASTYTRADE_CA_FILE if an authority of your own has signed it",
+        Error::Unauthorized => {
+            "the token was fresh: try again in a minute; if it stays so, look at my.tastytrade.com whether the account is \
+             open and may have quotes"
+        }
+        Error::Dial { .. }
+        | Error::StepTimeout { .. }
+        | Error::SessionNotFound
+        | Error::Streamer { .. }
+        | Error::Closed { .. }
+        | Error::ConnectionLost { .. } => {
+            "the streamer is in trouble, or a proxy or a firewall lets no websocket through: try again in some minutes"
+        }
+        _ => return Failure::new(code, text),
+    };
+    Failure::new(code, text).remedy(remedy)
+}
+
 /// What a broker's failure is to whoever looks at the exit code.
-fn failed(text: String, error: impl Into<SourceError>) -> Failure {
-    let code = match error.into().retry {
+const fn code_of(retry: &Retry) -> Code {
+    match retry {
         Retry::Operator(OperatorReason::CredentialsRejected | OperatorReason::LoginRequired) => Code::Credentials,
         Retry::Operator(OperatorReason::SessionTaken) => Code::Unavailable,
         Retry::Operator(_) => Code::Config,
         _ => Code::Unavailable,
-    };
-    Failure::new(code, text)
+    }
 }
 
 /// What to say when the clocks of the database and of this machine differ by more than an answer takes.
@@ -231,6 +284,34 @@ mod tests {
             assert!(remedy.is_some_and(|remedy| remedy.contains(words)), "{error}: {remedy:?}");
         }
         assert_eq!(ibkr_remedy(&status(500), &settings("https://localhost:5000/v1/api")), None);
+    }
+
+    #[test]
+    fn each_failure_of_tastytrade_has_its_code_and_its_remedy() {
+        use tasty_dxlink::Error;
+        let status = |status| Error::Status { call: "GET /x", status, reason: "an HTML page".into() };
+        let unconfirmed = "unconfirmed_user: x".to_owned();
+        let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        for (error, code, remedy) in [
+            (status(503), Code::Unavailable, "in trouble"),
+            (status(403), Code::Unavailable, "TASTYTRADE_API_URL"),
+            (status(401), Code::Unavailable, "TASTYTRADE_API_URL"),
+            (status(400), Code::Unavailable, "new grant"),
+            (Error::Status { call: "x", status: 401, reason: unconfirmed }, Code::Credentials, "confirm the e-mail"),
+            (Error::Unauthorized, Code::Credentials, "may have quotes"),
+            (Error::Closed { code: 1011, reason: String::new() }, Code::Unavailable, "lets no websocket through"),
+            (Error::ConnectionLost { source: None }, Code::Unavailable, "lets no websocket through"),
+            (
+                Error::UntrustedPeer { host: "x".into(), source: Box::new(refused()) },
+                Code::Config,
+                "TASTYTRADE_CA_FILE",
+            ),
+            (Error::CredentialsRejected { reason: "x".into() }, Code::Credentials, "create a new grant"),
+        ] {
+            let failure = tastytrade_failed(&error, error.to_string());
+            assert_eq!(failure.code(), code, "{failure}");
+            assert!(failure.to_string().contains(remedy), "{failure}");
+        }
     }
 
     #[test]

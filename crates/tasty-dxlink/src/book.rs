@@ -117,7 +117,7 @@ fn read(account: &AccountId, holdings: AccountHoldings, cx: &SourceContext) -> (
         entry.beta_names.insert(Betas::name(holding.option.underlying.symbol()));
         let underlying = cx.instrument(&Instrument::Underlying(holding.option.underlying));
         positions.push(Position { instrument, underlying, quantity: holding.quantity, multiplier: holding.multiplier });
-        entry.unresolved += usize::from(holding.symbol.is_none());
+        entry.unresolved += usize::from(holding.symbol.is_none() && !holding.expired);
         let option = holding.symbol.map(|symbol| Wanted { symbol, role: Role::Option, instrument });
         let underlying =
             holding.underlying_symbol.map(|symbol| Wanted { symbol, role: Role::Underlying, instrument: underlying });

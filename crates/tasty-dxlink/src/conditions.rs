@@ -10,6 +10,8 @@ use crate::book::BookFaults;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Conditions<'a> {
     pub(crate) delayed: bool,
+    /// There is nothing to stream for.
+    pub(crate) no_account: bool,
     /// Configured accounts that are not open, masked.
     pub(crate) missing_accounts: &'a str,
     pub(crate) book: BookFaults,
@@ -25,6 +27,7 @@ impl fmt::Display for Conditions<'_> {
         let mut clauses = Clauses::new(f);
         let BookFaults { failed_accounts, not_streamed } = self.book;
         clauses.say(self.delayed, format_args!("quotes are delayed: the quote token is of level demo"))?;
+        clauses.say(self.no_account, format_args!("no account of these credentials is open"))?;
         let missing = self.missing_accounts;
         clauses.say(!missing.is_empty(), format_args!("configured account(s) {missing} are not open"))?;
         clauses
@@ -48,6 +51,7 @@ mod tests {
     fn every_fault_is_told() {
         let none = Conditions {
             delayed: false,
+            no_account: false,
             missing_accounts: "",
             book: BookFaults::default(),
             silent: 0,
@@ -60,6 +64,7 @@ mod tests {
         let book = BookFaults { failed_accounts: 1, not_streamed: 3 };
         let all = Conditions {
             delayed: true,
+            no_account: true,
             missing_accounts: "··0077",
             book,
             silent: 1,
@@ -68,6 +73,6 @@ mod tests {
             account_streamer_lost: true,
         };
         // Two of them have such a mark in them.
-        assert_eq!(all.to_string().split("; ").count(), 10, "{all}");
+        assert_eq!(all.to_string().split("; ").count(), 11, "{all}");
     }
 }

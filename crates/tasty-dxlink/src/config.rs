@@ -60,6 +60,9 @@ pub struct TastyConfig {
     pub silence_margin: Duration,
     /// How often positions are read again, whatever the account streamer says; default 60 s.
     pub position_poll: Duration,
+    /// How often the list of accounts is read again; default 10 min. When others are open, a new session begins with them.
+    /// While none is open, at least as often as positions are read otherwise.
+    pub accounts_poll: Duration,
     /// Time between two heartbeats to the account streamer; default 20 s. It closes a connection that says nothing for
     /// 60 s.
     pub account_heartbeat: Duration,
@@ -109,6 +112,7 @@ impl TastyConfig {
             keepalive_timeout: Duration::from_secs(60),
             silence_margin: Duration::from_secs(5),
             position_poll: Duration::from_secs(60),
+            accounts_poll: Duration::from_secs(600),
             account_heartbeat: Duration::from_secs(20),
             account_outage_after: Duration::from_secs(30),
             greeks_aggregation: Duration::ZERO,
@@ -138,6 +142,7 @@ impl TastyConfig {
             ("quote_token_use", self.quote_token_use),
             ("keepalive_timeout", self.keepalive_timeout),
             ("position_poll", self.position_poll),
+            ("accounts_poll", self.accounts_poll),
             ("account_heartbeat", self.account_heartbeat),
             ("silent_after", self.silent_after),
             ("quiet_after", self.quiet_after),
@@ -308,6 +313,7 @@ mod tests {
             ("user_agent", TastyConfig { user_agent: "greekd".into(), ..config() }),
             ("user_agent", TastyConfig { user_agent: "greekd/1\r\nX: y".into(), ..config() }),
             ("step_timeout", TastyConfig { step_timeout: Duration::ZERO, ..config() }),
+            ("accounts_poll", TastyConfig { accounts_poll: Duration::ZERO, ..config() }),
             ("quiet_after", TastyConfig { quiet_after: Duration::MAX, ..config() }),
             ("rest_spacing", TastyConfig { rest_spacing: Duration::MAX, ..config() }),
             ("chunk_symbols", TastyConfig { chunk_symbols: 0, ..config() }),

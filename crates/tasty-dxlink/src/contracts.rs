@@ -1,7 +1,13 @@
 //! Broker symbols and contracts: tastytrade's REST symbols in, contracts and dxFeed streamer symbols out.
 
+use std::time::Duration;
+
 use greeks_model::jiff::civil::Date;
-use greeks_model::{Contract, Decimal, Future, OptionType, Underlying};
+use greeks_model::jiff::tz::TimeZone;
+use greeks_model::{Contract, Decimal, Future, OptionType, Underlying, UnixNanos};
+
+/// From an expiration day's end in UTC until it is over in New York, in winter.
+const NEW_YORK_LAG: Duration = Duration::from_secs(5 * 3600);
 
 /// An option as its position names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +54,13 @@ pub(crate) fn equity_option(symbol: &str, underlying: &str) -> Result<NamedOptio
 /// symbol with other padding is read from the right, with the position's underlying as a help.
 pub(crate) fn future_option(symbol: &str, underlying: &str) -> Result<NamedOption, SymbolError> {
     by_columns(symbol).or_else(|| from_the_right(symbol, underlying)).ok_or(SymbolError::FutureOption)
+}
+
+/// Whether an option's last day is over. tastytrade lists a position until the expiration has been settled, on a Friday's
+/// option for a weekend, and its streamer says nothing of it any more.
+pub(crate) fn is_expired(contract: &Contract, now: UnixNanos) -> bool {
+    let next_day = contract.expiration().tomorrow().and_then(|day| day.to_zoned(TimeZone::UTC));
+    next_day.is_ok_and(|day| now >= UnixNanos::from_timestamp(day.timestamp()).saturating_add(NEW_YORK_LAG))
 }
 
 /// The streamer symbol of an equity or index option: `.`, the option root, date, type, plain strike (dxFeed symbology).
@@ -216,6 +229,20 @@ mod tests {
             "/ESZ26",
         ] {
             assert_eq!(future_option(symbol, "/ESZ6"), Err(SymbolError::FutureOption), "{symbol}");
+        }
+    }
+
+    #[test]
+    fn an_option_has_expired_when_its_day_is_over_in_new_york() {
+        let option = equity_option("AAPL  261218C00232500", "AAPL").unwrap().contract;
+        for (now, expired) in [
+            ("2026-12-17T12:00:00Z", false),
+            ("2026-12-18T21:00:00Z", false),
+            ("2026-12-19T04:59:59Z", false),
+            ("2026-12-19T05:00:00Z", true),
+            ("2026-12-20T12:00:00Z", true),
+        ] {
+            assert_eq!(is_expired(&option, UnixNanos::from_timestamp(now.parse().unwrap())), expired, "{now}");
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Holding {
     pub(crate) option: NamedOption,
     pub(crate) quantity: f64,
     pub(crate) multiplier: Decimal,
+    /// Its last day is over: it is held, and there is nothing to subscribe.
+    pub(crate) expired: bool,
     /// `None`: it cannot be subscribed.
     pub(crate) symbol: Option<String>,
     pub(crate) underlying_symbol: Option<String>,
@@ -69,22 +71,21 @@ impl Discoverer {
         &self.rest
     }
 
-    /// The open accounts to stream: those configured, or all. One that has been closed stops no other. Called once per
-    /// session.
-    pub(crate) async fn accounts(&self, config: &TastyConfig) -> Result<Accounts, Error> {
+    /// A session begins.
+    pub(crate) fn begin(&self) {
         self.resolver.begin();
+    }
+
+    /// The open accounts to stream: those configured, or all. One that has been closed stops no other.
+    pub(crate) async fn accounts(&self, config: &TastyConfig) -> Result<Accounts, Error> {
         let open = self.rest.accounts().await?;
         let Some(chosen) = &config.accounts else { return Ok(Accounts { ids: open, missing: Vec::new() }) };
         let (ids, missing): (Vec<_>, Vec<_>) = chosen.iter().cloned().partition(|account| open.contains(account));
-        if missing.is_empty() {
-            return Ok(Accounts { ids, missing });
-        }
-        let names = masked(&missing);
-        if ids.is_empty() {
+        if ids.is_empty() && !missing.is_empty() {
+            let names = masked(&missing);
             let known = if open.is_empty() { "there are none".into() } else { masked(&open) };
             return Err(Error::UnknownAccount { missing: names, known });
         }
-        tracing::warn!(missing = names, "configured accounts are not open; the others are streamed");
         Ok(Accounts { ids, missing })
     }
 
@@ -128,13 +129,23 @@ impl Discoverer {
             }
         }
         let budget = Budget::new();
-        let resolved = stream::iter(named).map(|(row, option)| self.holding(row, option, &budget));
+        let resolved = stream::iter(named).map(|(row, option)| self.holding(row, option, observed_at, &budget));
         let resolved = resolved.buffered(PARALLEL_CALLS);
         let holdings: Vec<Result<Holding, Error>> = resolved.collect().await;
         Ok(AccountHoldings { observed_at, holdings: holdings.into_iter().collect::<Result<_, _>>()?, skipped })
     }
 
-    async fn holding(&self, row: PositionRow, option: NamedOption, budget: &Budget) -> Result<Holding, Error> {
+    async fn holding(
+        &self,
+        row: PositionRow,
+        option: NamedOption,
+        observed_at: UnixNanos,
+        budget: &Budget,
+    ) -> Result<Holding, Error> {
+        let PositionRow { quantity, multiplier, .. } = row;
+        if contracts::is_expired(&option.contract, observed_at) {
+            return Ok(Holding { option, quantity, multiplier, expired: true, symbol: None, underlying_symbol: None });
+        }
         let symbol = self.resolver.option(&row, &option, budget).await?;
         let underlying_symbol = self.resolver.underlying(&row, &option, symbol.as_deref(), budget).await?;
         for (what, found) in [(row.symbol.clone(), &symbol), (option.underlying.to_string(), &underlying_symbol)] {
@@ -142,7 +153,7 @@ impl Discoverer {
                 self.report(&what, "no streamer symbol is known for it");
             }
         }
-        Ok(Holding { option, quantity: row.quantity, multiplier: row.multiplier, symbol, underlying_symbol })
+        Ok(Holding { option, quantity, multiplier, expired: false, symbol, underlying_symbol })
     }
 
     /// Complains once for the life of the source.

@@ -3,9 +3,24 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use broker_net::ending::Breakage;
+use broker_net::text::clean;
 use broker_net::ws::DialError;
 use greeks_model::{OperatorReason, Retry, SourceError};
 use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+const NEW_GRANT: &str = "create a new grant for the OAuth application at my.tastytrade.com, then set the new refresh \
+                         token and the application's client secret";
+const LOOK_AT_GRANT: &str = "look at my.tastytrade.com whether the account is open and the grant has the scope read";
+const NEEDED: &str = "the grant needs the scope read, and the customer an open account";
+/// The API's code for a customer whose e-mail address is not confirmed.
+const UNCONFIRMED: &str = "unconfirmed_user";
+
+/// What to do about a refusal: a customer who is not confirmed can do nothing else before.
+fn unless_unconfirmed(reason: &str, remedy: &'static str) -> &'static str {
+    if reason.contains(UNCONFIRMED) { "confirm the e-mail address at tastytrade" } else { remedy }
+}
 
 /// A failure of this source. No text in it holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -27,18 +42,15 @@ pub enum Error {
         source: reqwest::Error,
     },
     /// tastytrade refused the refresh token or the client secret.
-    #[error(
-        "tastytrade rejected the credentials ({reason}): create a new grant for the OAuth application at \
-         my.tastytrade.com, then set the new refresh token and the application's client secret"
-    )]
+    #[error("tastytrade rejected the credentials ({reason}): {}", unless_unconfirmed(reason, NEW_GRANT))]
     CredentialsRejected {
         /// What the API said.
         reason: String,
     },
     /// tastytrade accepts the credentials, and twice, half a minute apart, has refused an access token fresh from them.
     #[error(
-        "tastytrade refuses {call} although it accepts the credentials ({reason}): look at my.tastytrade.com whether the \
-         account is open and the grant has the scope read"
+        "tastytrade refuses {call} although it accepts the credentials ({reason}): {}",
+        unless_unconfirmed(reason, LOOK_AT_GRANT)
     )]
     AccessRefused {
         /// What was asked.
@@ -47,7 +59,7 @@ pub enum Error {
         reason: String,
     },
     /// The credentials are good but not for this call.
-    #[error("tastytrade forbids {call} ({reason}): the grant needs the scope read, and the customer an open account")]
+    #[error("tastytrade forbids {call} ({reason}): {}", unless_unconfirmed(reason, NEEDED))]
     Forbidden {
         /// What was asked.
         call: &'static str,
@@ -214,6 +226,37 @@ impl Error {
         Self::Configuration { setting, reason: reason.into() }
     }
 
+    /// The end that a close frame of a streamer is.
+    pub(crate) fn closed(close: Option<CloseFrame>) -> Self {
+        let (code, reason) =
+            close.map_or((1005, String::new()), |frame| (frame.code.into(), clean(&frame.reason, &[])));
+        Self::Closed { code, reason }
+    }
+
+    /// The end that a fault of a websocket is, whose messages may have `limit` bytes.
+    pub(crate) fn broken(error: tungstenite::Error, limit: usize) -> Self {
+        match error.into() {
+            Breakage::MessageTooLarge => Self::MessageTooLarge { limit },
+            Breakage::Lost { source } => Self::ConnectionLost { source },
+        }
+    }
+
+    /// Its text with that of each cause, on one line.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let next = error.to_string();
+            // Some libraries repeat the cause in their own text.
+            if !text.ends_with(&next) {
+                text.push_str(": ");
+                text.push_str(&next);
+            }
+            cause = error.source();
+        }
+        text.replace('\n', " ")
+    }
+
     /// When a new session makes sense. The one case this cannot know is a refused quote token: the source gives a fresh
     /// token one immediate try, and further ones ever more time.
     #[must_use]
@@ -277,6 +320,21 @@ impl From<DialError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_customer_who_is_not_confirmed_is_told_to_be() {
+        let unconfirmed = || "unconfirmed_user: please confirm".to_owned();
+        for error in [
+            Error::CredentialsRejected { reason: unconfirmed() },
+            Error::AccessRefused { call: "x", reason: unconfirmed() },
+            Error::Forbidden { call: "x", reason: unconfirmed() },
+        ] {
+            let text = error.to_string();
+            assert!(text.ends_with("please confirm): confirm the e-mail address at tastytrade"), "{text}");
+        }
+        let text = Error::CredentialsRejected { reason: "invalid_grant".into() }.to_string();
+        assert!(text.contains("(invalid_grant): create a new grant for the OAuth application at my"), "{text}");
+    }
 
     #[test]
     fn each_fault_has_its_remedy() {

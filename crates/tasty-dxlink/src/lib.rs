@@ -52,13 +52,14 @@ mod exchanges;
 #[doc(hidden)]
 pub mod frames;
 pub mod metrics;
+mod probe;
 mod resolver;
 mod rest;
 mod session;
 mod source;
 mod wire;
 
-pub use check::{CheckReport, check};
+pub use check::{CheckReport, Outcome, Tried, check};
 pub use config::{PRODUCTION_API_URL, PRODUCTION_STREAMER_URL, TastyConfig};
 pub use error::Error;
 /// Re-exported because it appears in [`TastyConfig`].

@@ -5,7 +5,7 @@
 //! for a few contracts at each look and for a limited time; the others go by the rule until their turn comes, or until
 //! the streamer does not answer to the computed symbol. The symbol of an option on a future names an exchange that the
 //! contract does not: there one answer for each product tells it, and a small table of products helps when there is none,
-//! or none in time. Answers are kept for the life of the source.
+//! or none in time. Symbols are kept for the life of the source; that there is none is believed for a while.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use greeks_model::Future;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::Error;
 use crate::contracts::{self, NamedOption, OptionKind};
@@ -27,6 +27,9 @@ const DOUBTS: usize = 100;
 /// How long a symbol that is known without the API waits for it: a new position is to stream soon.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long the API is believed that it has no symbol, or no chain with it: a contract can be new to it.
+const TRUST_IN_NONE: Duration = Duration::from_secs(600);
+
 /// Finds streamer symbols; remembers them.
 #[derive(Debug)]
 pub(crate) struct Resolver {
@@ -38,10 +41,12 @@ pub(crate) struct Resolver {
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// Streamer symbols as the API gave them, by REST symbol; `None` when it has none.
-    symbols: HashMap<String, Option<String>>,
-    /// Chains that have been read in this session.
-    chains: HashSet<String>,
+    /// Streamer symbols as the API gave them, by REST symbol.
+    symbols: HashMap<String, String>,
+    /// When it said in this session that it has none, by REST symbol.
+    without: HashMap<String, Instant>,
+    /// When chains were read in this session.
+    chains: HashMap<String, Instant>,
     /// Computed streamer symbols that stayed silent.
     doubted: HashSet<String>,
     exchanges: Exchanges,
@@ -102,7 +107,7 @@ impl Resolver {
     /// A session begins: what the API did not know yesterday it may know today.
     pub(crate) fn begin(&self) {
         let mut memory = self.memory();
-        memory.symbols.retain(|_, found| found.is_some());
+        memory.without.clear();
         memory.chains.clear();
     }
 
@@ -158,7 +163,9 @@ impl Resolver {
         if let Some(known) = self.known(symbol) {
             return Ok(known.unwrap_or(computed));
         }
-        if !budget.take(self.is_doubted(&computed)) {
+        let doubted = self.is_doubted(&computed);
+        // It streams as it is: no need to ask once more.
+        if (self.was_without(symbol) && !doubted) || !budget.take(doubted) {
             return Ok(computed);
         }
         let chain = Chain::Equity(row.underlying_symbol.trim());
@@ -180,8 +187,10 @@ impl Resolver {
         if let Some(known) = self.known(symbol) {
             return Ok(known.or_else(|| way.computed()));
         }
+        let again = self.was_without(symbol);
         let computed = match way {
             Way::Computed(computed) if !self.is_doubted(&computed) => return Ok(Some(computed)),
+            Way::Presumed(computed) if again && !self.is_doubted(&computed) => return Ok(Some(computed)),
             Way::Computed(computed) | Way::Presumed(computed) if !budget.take(self.is_doubted(&computed)) => {
                 return Ok(Some(computed));
             }
@@ -193,7 +202,8 @@ impl Resolver {
             self.soon(symbol, asked, budget).await?
         } else {
             let Answer { found, settled } = asked.await?;
-            if found.is_none() && !settled {
+            // Where an option has no symbol once more, the others of its product are spared a call at this look.
+            if found.is_none() && (again || !settled) {
                 budget.unanswered().insert(product.to_owned());
             }
             found
@@ -265,8 +275,14 @@ impl Resolver {
             let second = Self::tolerate(symbol, self.look_up(symbol, chain).await)?;
             answer = Answer { found: second.found, settled: answer.settled && second.settled };
         }
-        if answer.settled || answer.found.is_some() {
-            self.memory().symbols.insert(symbol.to_owned(), answer.found.clone());
+        match &answer {
+            Answer { found: Some(found), .. } => {
+                self.memory().symbols.insert(symbol.to_owned(), found.clone());
+            }
+            Answer { found: None, settled: true } => {
+                self.memory().without.insert(symbol.to_owned(), Instant::now());
+            }
+            Answer { found: None, settled: false } => {}
         }
         Ok(answer)
     }
@@ -278,7 +294,8 @@ impl Resolver {
         }
         let (Chain::Equity(name) | Chain::Future(name)) = chain;
         let key = format!("{chain:?}");
-        if name.is_empty() || self.memory().chains.contains(&key) {
+        let is_lately = |read: &Instant| Instant::now() < *read + TRUST_IN_NONE;
+        if name.is_empty() || self.memory().chains.get(&key).is_some_and(is_lately) {
             return Ok(None);
         }
         let all: Vec<Named> = match chain {
@@ -286,9 +303,9 @@ impl Resolver {
             Chain::Future(product) => self.rest.future_chain(product).await?,
         };
         let mut memory = self.memory();
-        memory.chains.insert(key);
-        memory.symbols.extend(all.into_iter().map(|(symbol, streamer)| (symbol, Some(streamer))));
-        Ok(memory.symbols.get(symbol).cloned().flatten())
+        memory.chains.insert(key, Instant::now());
+        memory.symbols.extend(all);
+        Ok(memory.symbols.get(symbol).cloned())
     }
 
     fn tolerate(symbol: &str, result: Result<Option<String>, Error>) -> Result<Answer, Error> {
@@ -306,9 +323,18 @@ impl Resolver {
         self.memory().doubted.contains(computed)
     }
 
-    /// What the API said before.
+    /// What the API said before, if that still holds.
     fn known(&self, symbol: &str) -> Option<Option<String>> {
-        self.memory().symbols.get(symbol).cloned()
+        let memory = self.memory();
+        if let Some(found) = memory.symbols.get(symbol) {
+            return Some(Some(found.clone()));
+        }
+        memory.without.get(symbol).is_some_and(|said| Instant::now() < *said + TRUST_IN_NONE).then_some(None)
+    }
+
+    /// Whether the API has ever said in this session that it has no symbol for it.
+    fn was_without(&self, symbol: &str) -> bool {
+        self.memory().without.contains_key(symbol)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -320,7 +346,7 @@ impl Resolver {
 #[derive(Debug)]
 struct Answer {
     found: Option<String>,
-    /// Whether it will say the same next time.
+    /// Whether it will say the same for a while.
     settled: bool,
 }
 

@@ -151,13 +151,7 @@ impl TastySource {
                 Err(error) => self.remember(error)?.token,
             },
         };
-        let settings = DialSettings {
-            user_agent: self.config.user_agent.clone(),
-            headers: Vec::new(),
-            max_message_bytes: self.config.max_message_bytes,
-            within: self.config.step_timeout,
-        };
-        let socket = dial(&token.url, &settings, &self.tls).await?;
+        let socket = dial(&token.url, &dial_settings(&self.config), &self.tls).await?;
         tracing::info!(host = token.url.host_str(), accounts = accounts.ids.len(), "connected to the streamer");
         let settings = Settings {
             chunk: ChunkLimits { bytes: self.chunk_bytes, symbols: self.config.chunk_symbols },
@@ -173,7 +167,12 @@ impl TastySource {
 
     /// Asks whose positions are streamed, and for the positions. `None` when nobody takes the events any more.
     async fn learn(&mut self, cx: &SourceContext) -> Result<Option<Accounts>, Error> {
+        self.discoverer.begin();
         let accounts = self.discoverer.accounts(&self.config).await?;
+        if !accounts.missing.is_empty() {
+            let missing = masked(&accounts.missing);
+            tracing::warn!(missing, "configured accounts are not open; the others are streamed");
+        }
         let gone = self.book.keep(&accounts.ids);
         if !gone.is_empty() && cx.events().send(SourceEvent::Unfollowed(gone)).await.is_err() {
             return Ok(None);
@@ -267,6 +266,16 @@ struct Ready {
     positions_are_new: bool,
     session: Session,
     socket: Socket,
+}
+
+/// How the streamer is dialled.
+pub(crate) fn dial_settings(config: &TastyConfig) -> DialSettings {
+    DialSettings {
+        user_agent: config.user_agent.clone(),
+        headers: Vec::new(),
+        max_message_bytes: config.max_message_bytes,
+        within: config.step_timeout,
+    }
 }
 
 /// The settings of a session with live data, whose payloads nobody keeps.

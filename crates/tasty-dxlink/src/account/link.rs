@@ -5,7 +5,6 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_net::text::clean;
 use broker_net::ws::{DialSettings, Socket, dial};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -202,11 +201,7 @@ impl Connection {
                 Some(Ok(Message::Text(text))) => self.session.on_text(&text).map(Some),
                 Some(Ok(Message::Binary(_))) => Ok(Some(Heard { malformed: 1, ..Heard::default() })),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
-                Some(Ok(Message::Close(close))) => {
-                    let (code, reason) =
-                        close.map_or((1005, String::new()), |frame| (frame.code.into(), clean(&frame.reason, &[])));
-                    Err(Error::Closed { code, reason })
-                }
+                Some(Ok(Message::Close(close))) => Err(Error::closed(close)),
                 Some(Err(error)) => Err(broken(error)),
                 None => Err(Error::ConnectionLost { source: None }),
             },

@@ -1,7 +1,5 @@
 //! What the server sends: frames, ends of the connection, last words.
 
-use broker_net::ending::Breakage;
-use broker_net::text::clean;
 use broker_net::ws::Socket;
 use futures_util::stream::SplitStream;
 use futures_util::{FutureExt, StreamExt};
@@ -87,18 +85,13 @@ impl Driver<'_> {
         if self.session.awaits_authorization() {
             return Err(Error::Unauthorized);
         }
-        let (code, reason) =
-            close.map_or((1005, String::new()), |frame| (frame.code.into(), clean(&frame.reason, &[])));
-        match code {
-            1000 | 1001 if self.streaming => Ok(SessionEnd::Closed),
-            _ => Err(Error::Closed { code, reason }),
+        match Error::closed(close) {
+            Error::Closed { code: 1000 | 1001, .. } if self.streaming => Ok(SessionEnd::Closed),
+            error => Err(error),
         }
     }
 
     pub(super) fn broken(&self, error: tungstenite::Error) -> Error {
-        match error.into() {
-            Breakage::MessageTooLarge => Error::MessageTooLarge { limit: self.tools.config.max_message_bytes },
-            Breakage::Lost { source } => Error::ConnectionLost { source },
-        }
+        Error::broken(error, self.tools.config.max_message_bytes)
     }
 }

@@ -1,5 +1,6 @@
 //! One task, one `select!`: owns the socket of a session, reads, writes, beats, follows positions, hands events on.
 
+mod accounts;
 mod betas;
 mod handover;
 mod inbound;
@@ -26,12 +27,13 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::account::{Link, Signal};
 use crate::book::Book;
 use crate::conditions::Conditions;
-use crate::discovery::{Discoverer, Findings};
+use crate::discovery::{Accounts, Discoverer, Findings};
 use crate::metrics::Meter;
 use crate::rest::{BetaRow, QuoteToken};
 use crate::session::{Session, Stall};
 use crate::{Error, TastyConfig};
 
+use accounts::Roll;
 use positions::Watch;
 use renewal::Renewal;
 
@@ -59,6 +61,8 @@ pub(crate) struct Tools<'a> {
 enum Job {
     /// An account has been read.
     Read(Findings),
+    /// The API has said, or not, which accounts are open.
+    Accounts(Result<Accounts, Error>),
     /// The account streamer has something to say.
     Signal(Box<Link>, Signal),
     /// The API has answered, or not, about the betas of these underlyings.
@@ -76,6 +80,7 @@ pub(crate) struct Driver<'a> {
     outbound: Outbound,
     refresher: Refresher,
     watch: Watch,
+    roll: Roll,
     renewal: Renewal,
     /// Each is looked at only when it has woken, so that a busy stream does not pay for them.
     jobs: FuturesUnordered<BoxFuture<'static, Job>>,
@@ -95,6 +100,7 @@ impl<'a> Driver<'a> {
         }
         Self {
             refresher,
+            roll: Roll::new(&tools.accounts, tools.positions_are_new, tools.config, now),
             renewal: Renewal::new(&tools.token, tools.config.quote_token_use),
             handover: Handover::new(tools.cx.events()),
             outbound: Outbound::new(tools.config.step_timeout),
@@ -199,7 +205,7 @@ impl<'a> Driver<'a> {
 
     /// Does what is due; gives the end when the time has come for it.
     fn tick(&mut self, now: Instant) -> Result<Option<SessionEnd>, Error> {
-        if self.renew(now) {
+        if self.renew(now) || self.roll.has_changed() {
             return Ok(Some(SessionEnd::Closed));
         }
         if self.outbound.is_overdue(now) {
@@ -208,6 +214,7 @@ impl<'a> Driver<'a> {
         self.session.on_tick(now.into_std(), !self.handover.has_events(&self.session))?;
         self.outbound.fill(|| self.session.poll_output(now.into_std()));
         self.start_reads(now);
+        self.ask_for_accounts(now);
         self.ask_for_betas(now);
         let silent = self.session.take_newly_silent();
         if !silent.is_empty() {
@@ -223,10 +230,14 @@ impl<'a> Driver<'a> {
     /// case, a frame that moves a deadline back, does not touch it.
     fn arm(&self, mut sleep: Pin<&mut Sleep>, now: Instant) {
         let mut due = self.outbound.postpone(Instant::from_std(self.session.deadline()), now).min(self.renewal.due());
-        for other in [self.outbound.due(), self.handover.deadline(), self.positions_due(now), self.betas_due(now)]
-            .into_iter()
-            .flatten()
-        {
+        let others = [
+            self.outbound.due(),
+            self.handover.deadline(),
+            self.positions_due(now),
+            self.betas_due(now),
+            self.roll.due(),
+        ];
+        for other in others.into_iter().flatten() {
             due = due.min(other);
         }
         if due < sleep.deadline() || sleep.is_elapsed() {

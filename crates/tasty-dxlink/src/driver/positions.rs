@@ -69,6 +69,10 @@ impl Driver<'_> {
         match job {
             Job::Read(findings) => self.on_findings(findings),
             Job::Signal(link, signal) => self.on_signal(*link, signal),
+            Job::Accounts(result) => {
+                self.on_accounts(result);
+                Ok(())
+            }
             Job::Betas(names, result) => {
                 self.on_betas(names, result);
                 Ok(())

@@ -17,6 +17,7 @@ impl Driver<'_> {
         }
         let conditions = Conditions {
             delayed: self.tools.token.level == Level::Demo,
+            no_account: self.tools.accounts.is_empty(),
             missing_accounts: self.tools.missing_accounts,
             book: self.book.faults(),
             silent: self.session.silent_options(),

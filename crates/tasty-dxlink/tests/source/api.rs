@@ -26,21 +26,21 @@ async fn an_option_on_a_future_takes_its_symbols_from_the_api() {
     let broker = Broker::start().await;
     broker.positions(&[POSITION_F]);
     broker.answer(
-        "/instruments/future-options/.%2FMNQZ5D4AU5%20250922C24575",
-        Reply::ok(r#"{"data":{"streamer-symbol":"./D4AU25C24575:XTEST"}}"#),
+        "/instruments/future-options/.%2FMNQZ6D4AU6%20260922C24575",
+        Reply::ok(r#"{"data":{"streamer-symbol":"./D4AU26C24575:XTEST"}}"#),
     );
     let mut client = Client::new(broker.config(), 64);
     client.start();
     let mut streamer = broker.request_channels().await;
-    for (channel, symbol) in [(1, "./D4AU25C24575:XTEST"), (3, "/MNQZ25:XTEST")] {
+    for (channel, symbol) in [(1, "./D4AU26C24575:XTEST"), (3, "/MNQZ26:XTEST")] {
         streamer.open(channel).await;
         let subscription = streamer.expect("FEED_SUBSCRIPTION").await;
         assert!(subscription.contains(&format!("\"{symbol}\"")), "{subscription}");
     }
     let SourceEvent::Positions(snapshot) = client.event().await else { panic!() };
     let held = client.ends.instruments.get(snapshot.positions[0].instrument).unwrap();
-    assert_eq!(*held, Instrument::Option("/MNQZ25 250922C24575".parse().unwrap()));
-    assert_eq!(broker.count("/instruments/futures/%2FMNQZ5"), 1);
+    assert_eq!(*held, Instrument::Option("/MNQZ26 260922C24575".parse().unwrap()));
+    assert_eq!(broker.count("/instruments/futures/%2FMNQZ6"), 1);
     client.ends.cancel.cancel();
     assert_eq!(client.end().await.unwrap(), SessionEnd::Cancelled);
 }
@@ -155,7 +155,11 @@ async fn a_missing_account_is_named_and_stops_no_other() {
     let accounts = |numbers: &[&str]| Some(numbers.iter().map(|it| AccountId::new(it).unwrap()).collect::<Vec<_>>());
     let mut config = broker.config();
     config.accounts = accounts(&["5WT00088", "5WT00001", "5WT00077"]);
-    let report = tasty_dxlink::check(&config, &no_trust(), UnixNanos::EPOCH).await.unwrap();
+    let tls = no_trust();
+    let (report, streamer) = tokio::join!(tasty_dxlink::check(&config, &tls, UnixNanos::EPOCH), broker.authorize());
+    drop(streamer);
+    let report = report.unwrap();
+    assert!(report.has_warnings() && report.failure().is_none());
     assert_eq!(Some(report.missing_accounts.clone()), accounts(&["5WT00088", "5WT00077"]));
     assert_eq!(Some(report.accounts.clone()), accounts(&["5WT00001"]));
     let lines = report.to_string();
@@ -205,20 +209,110 @@ async fn streamer_symbols_come_from_four_sources_in_turn() {
 #[tokio::test]
 async fn the_chain_helps_an_option_on_a_future_of_an_unknown_product() {
     let broker = Broker::start().await;
-    let position = POSITION_F.replace("MNQZ5", "ZZZZ5");
+    let position = POSITION_F.replace("MNQZ6", "ZZZZ6");
     broker.positions(&[&position]);
     broker.answer(
         "/futures-option-chains/ZZZ/nested",
-        Reply::ok(r#"{"data":{"futures":[],"option-chains":[{"expirations":[{"strikes":[{"call":"./ZZZZ5D4AU5 250922C24575","call-streamer-symbol":"./D4AU25C24575:XTEST"}]}]}]}}"#),
+        Reply::ok(r#"{"data":{"futures":[],"option-chains":[{"expirations":[{"strikes":[{"call":"./ZZZZ6D4AU6 260922C24575","call-streamer-symbol":"./D4AU26C24575:XTEST"}]}]}]}}"#),
     );
     let mut client = Client::new(broker.config(), 64);
     client.start();
     let mut streamer = broker.request_channels().await;
-    for (channel, symbol) in [(1, "./D4AU25C24575:XTEST"), (3, "/ZZZZ25:XTEST")] {
+    for (channel, symbol) in [(1, "./D4AU26C24575:XTEST"), (3, "/ZZZZ26:XTEST")] {
         streamer.open(channel).await;
         let subscription = streamer.expect("FEED_SUBSCRIPTION").await;
         assert!(subscription.contains(&format!("\"{symbol}\"")), "{subscription}");
     }
+    stop(client).await;
+}
+
+#[tokio::test]
+async fn a_product_that_the_api_does_not_know_yet_is_asked_for_again_after_a_while() {
+    let broker = Broker::start().await;
+    let position = |strike: u32| POSITION_F.replace("MNQZ6", "ZZZZ6").replace("24575", &strike.to_string());
+    broker.hold(&(24_000..24_012).map(position).collect::<Vec<_>>());
+    let mut config = one_account(broker.config());
+    let hours = Duration::from_secs(7200);
+    // The clock is moved below: nothing but the poll is to fall due by that.
+    (config.keepalive_timeout, config.quiet_after, config.silent_after) = (hours, hours, hours);
+    (config.step_timeout, config.rest_timeout) = (hours, hours);
+    config.position_poll = Duration::from_secs(700);
+    let mut client = Client::new(config, 64);
+    client.start();
+    let mut streamer = broker.authorize().await;
+    let told = client.state(|state| *state != SessionState::Connecting).await;
+    assert_eq!(told, SessionState::Degraded { reason: "12 option position(s) cannot be streamed".into() });
+    assert_eq!(broker.count("/instruments/future-options/"), 12);
+    let later = || async {
+        let looks = broker.count("/positions");
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(701)).await;
+        tokio::time::resume();
+        while broker.count("/positions") == looks {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // The reads of this look follow each other without a pause.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+    later().await;
+    let asked = broker.count("/instruments/future-options/") - 12;
+    assert!((1..=4).contains(&asked), "{asked}: those that ask together, and no other of the product");
+    assert_eq!(broker.count("/futures-option-chains/ZZZ/nested"), 2);
+    broker.on(move |request| {
+        let (_, tail) = request.line.split_once("/instruments/future-options/")?;
+        let strike = tail.split_once("260922C")?.1.get(..5)?;
+        Some(Reply::ok(format!(r#"{{"data":{{"streamer-symbol":"./D4AU26C{strike}:XTEST"}}}}"#)))
+    });
+    later().await;
+    for channel in [1, 3] {
+        let request = streamer.expect("CHANNEL_REQUEST").await;
+        assert!(request.contains(&format!("\"channel\":{channel},")), "{request}");
+    }
+    streamer.open(1).await;
+    let subscription = streamer.expect("FEED_SUBSCRIPTION").await;
+    assert!(subscription.contains("./D4AU26C24000:XTEST"), "{subscription}");
+    stop(client).await;
+}
+
+#[tokio::test]
+async fn an_option_whose_day_is_over_is_held_and_not_subscribed() {
+    let broker = Broker::start().await;
+    // The last one is of a product that nothing is known of.
+    let positions = [
+        POSITION_A.to_owned(),
+        POSITION_A.replace("261218C00232500", "251231C00240000"),
+        POSITION_B.replace("261124", "251231").replace(r#""quantity":"1""#, r#""quantity":"2""#),
+        POSITION_F.replace("MNQZ6", "ZZZZ5").replace("D4AU6 260922", "D4AU5 250922"),
+    ];
+    broker.hold(&positions);
+    let mut config = one_account(broker.config());
+    config.silent_after = Duration::from_millis(100);
+    config.position_poll = Duration::from_millis(200);
+    let mut client = Client::new(config, 64);
+    // Five hours into the first of January in UTC it is midnight in New York.
+    client.ends.clock.advance(Duration::from_secs(5 * 3600 - 1));
+    client.start();
+    let SourceEvent::Positions(snapshot) = client.event().await else { panic!() };
+    assert_eq!(snapshot.positions.len(), 4);
+    let mut streamer = broker.request_channels().await;
+    streamer.open(1).await;
+    let subscription = streamer.expect("FEED_SUBSCRIPTION").await;
+    for symbol in [SYMBOL_A, ".AAPL251231C240", ".SPXW251231P6650"] {
+        assert!(subscription.contains(symbol), "{symbol}: {subscription}");
+    }
+    assert!(!subscription.contains("D4AU"), "{subscription}");
+    assert_eq!(broker.count("/instruments/future"), 0, "nor is its symbol asked for");
+    streamer.open(3).await;
+    streamer.expect("FEED_SUBSCRIPTION").await;
+    streamer.say(CONFIG).await;
+    streamer.say(&deltas(&[(SYMBOL_A, 0.5)])).await;
+    let told = client.state(|state| matches!(state, SessionState::Degraded { .. })).await;
+    assert_eq!(told, SessionState::Degraded { reason: "2 subscribed option(s) never had an event".into() });
+    client.ends.clock.advance(Duration::from_secs(1));
+    client.state(connected).await;
+    while client.ends.events.try_recv().is_ok() {}
+    let SourceEvent::Positions(snapshot) = client.event().await else { panic!() };
+    assert_eq!(snapshot.positions.len(), 4, "all of them are held as long as they are listed");
     stop(client).await;
 }
 
@@ -240,19 +334,19 @@ async fn one_answer_names_the_exchange_of_all_options_on_the_futures_of_a_produc
     let broker = Broker::start().await;
     let strikes: Vec<String> = (0..300).map(|strike| (24_000 + strike).to_string()).collect();
     let positions: Vec<String> =
-        strikes.iter().map(|strike| POSITION_F.replace("MNQZ5", "ZZZZ5").replace("24575", strike)).collect();
+        strikes.iter().map(|strike| POSITION_F.replace("MNQZ6", "ZZZZ6").replace("24575", strike)).collect();
     broker.hold(&positions);
     broker.on(move |request| {
         let (_, tail) = request.line.split_once("/instruments/future-options/")?;
-        let strike = tail.split_once("250922C")?.1.get(..5)?;
-        Some(Reply::ok(format!(r#"{{"data":{{"streamer-symbol":"./D4AU25C{strike}:XTEST"}}}}"#)))
+        let strike = tail.split_once("260922C")?.1.get(..5)?;
+        Some(Reply::ok(format!(r#"{{"data":{{"streamer-symbol":"./D4AU26C{strike}:XTEST"}}}}"#)))
     });
     let mut client = Client::new(one_account(broker.config()), 64);
     client.start();
     let mut streamer = broker.request_channels().await;
     streamer.open(1).await;
     let mut missing: std::collections::BTreeSet<String> =
-        strikes.iter().map(|strike| format!("./D4AU25C{strike}:XTEST")).collect();
+        strikes.iter().map(|strike| format!("./D4AU26C{strike}:XTEST")).collect();
     while !missing.is_empty() {
         let said: serde_json::Value = serde_json::from_str(&streamer.expect("FEED_SUBSCRIPTION").await).unwrap();
         for added in said["add"].as_array().unwrap() {
@@ -268,14 +362,14 @@ async fn one_answer_names_the_exchange_of_all_options_on_the_futures_of_a_produc
 async fn an_option_on_a_future_that_breaks_the_rule_is_found_and_the_others_stay() {
     let broker = Broker::start().await;
     let strikes: Vec<u32> = (24_000..24_012).collect();
-    let position = |strike: &u32| POSITION_F.replace("MNQZ5", "ZZZZ5").replace("24575", &strike.to_string());
+    let position = |strike: &u32| POSITION_F.replace("MNQZ6", "ZZZZ6").replace("24575", &strike.to_string());
     let positions: Vec<String> = strikes.iter().map(position).collect();
     broker.hold(&positions);
     broker.on(move |request| {
         let (_, tail) = request.line.split_once("/instruments/future-options/")?;
-        let strike = tail.split_once("250922C")?.1.get(..5)?;
+        let strike = tail.split_once("260922C")?.1.get(..5)?;
         let odd = if strike == "24011" { ".0" } else { "" };
-        Some(Reply::ok(format!(r#"{{"data":{{"streamer-symbol":"./D4AU25C{strike}{odd}:XTEST"}}}}"#)))
+        Some(Reply::ok(format!(r#"{{"data":{{"streamer-symbol":"./D4AU26C{strike}{odd}:XTEST"}}}}"#)))
     });
     let mut config = one_account(broker.config());
     config.silent_after = Duration::from_millis(100);
@@ -283,7 +377,7 @@ async fn an_option_on_a_future_that_breaks_the_rule_is_found_and_the_others_stay
     let mut client = Client::new(config, 64);
     client.start();
     let mut streamer = broker.subscribe().await;
-    let symbols: Vec<String> = strikes.iter().map(|strike| format!("./D4AU25C{strike}:XTEST")).collect();
+    let symbols: Vec<String> = strikes.iter().map(|strike| format!("./D4AU26C{strike}:XTEST")).collect();
     streamer.say(CONFIG).await;
     let heard: Vec<_> = symbols[..11].iter().map(|symbol| (symbol.as_str(), 0.5)).collect();
     streamer.say(&deltas(&heard)).await;
@@ -294,12 +388,12 @@ async fn an_option_on_a_future_that_breaks_the_rule_is_found_and_the_others_stay
     let item = |symbol: &str| serde_json::json!([{"type": "Greeks", "symbol": symbol}]);
     assert_eq!(
         (&said["add"], &said["remove"]),
-        (&item("./D4AU25C24011.0:XTEST"), &item("./D4AU25C24011:XTEST")),
+        (&item("./D4AU26C24011.0:XTEST"), &item("./D4AU26C24011:XTEST")),
         "nothing else changes"
     );
     // And nothing does afterwards, the API being down.
     broker.answer("/instruments/", Reply::status(500, ""));
-    streamer.say(&deltas(&[("./D4AU25C24011.0:XTEST", 0.25)])).await;
+    streamer.say(&deltas(&[("./D4AU26C24011.0:XTEST", 0.25)])).await;
     client.state(connected).await;
     let looks = broker.count("/positions");
     while broker.count("/positions") < looks + 2 {
@@ -380,18 +474,6 @@ async fn a_silent_computed_symbol_is_asked_of_the_api() {
     streamer.say(&deltas(&[(".AAPLX", 0.25)])).await;
     client.state(connected).await;
     stop(client).await;
-}
-
-#[tokio::test]
-async fn check_tells_what_a_session_would_find() {
-    let broker = Broker::start().await;
-    let report = tasty_dxlink::check(&broker.config(), &no_trust(), UnixNanos::EPOCH).await.unwrap();
-    assert_eq!((report.accounts.len(), report.option_positions, report.skipped_positions), (2, 2, 0));
-    let text = report.to_string();
-    assert!(text.contains("··0001, ··0002") && text.contains("ws://127.0.0.1:") && !text.contains("canary"), "{text}");
-    broker.answer("/oauth/token", Reply::status(400, r#"{"error":"invalid_grant"}"#));
-    let error = tasty_dxlink::check(&broker.config(), &no_trust(), UnixNanos::EPOCH).await.unwrap_err();
-    assert!(error.to_string().contains("create a new grant"), "{error}");
 }
 
 /// Beta, in bits, and moment of every reference until one is about `last`.

@@ -337,7 +337,7 @@ async fn f19_symbols_without_a_blank_are_read_by_their_columns() {
     client.start();
     let SourceEvent::Positions(snapshot) = client.event().await else { panic!() };
     let held = client.ends.instruments.get(snapshot.positions[0].instrument).unwrap();
-    assert_eq!(*held, Instrument::Option("/MNQZ25 250922C24575".parse().unwrap()));
+    assert_eq!(*held, Instrument::Option("/MNQZ26 260922C24575".parse().unwrap()));
     client.ends.cancel.cancel();
     client.end().await.unwrap();
 }

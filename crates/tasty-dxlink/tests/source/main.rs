@@ -2,7 +2,9 @@
 #![allow(clippy::expect_used, clippy::let_underscore_must_use, clippy::panic, clippy::unwrap_used)]
 
 mod account;
+mod accounts;
 mod api;
+mod check;
 mod credentials;
 mod failures;
 mod fake;

@@ -42,7 +42,7 @@ impl Drop for Broker {
 
 pub(crate) const POSITION_A: &str = r#"{"account-number":"5WT00001","instrument-type":"Equity Option","symbol":"AAPL  261218C00232500","underlying-symbol":"AAPL","quantity":3,"quantity-direction":"Short","multiplier":100}"#;
 pub(crate) const POSITION_B: &str = r#"{"account-number":"5WT00001","instrument-type":"Equity Option","symbol":"SPXW  261124P06650000","underlying-symbol":"SPX","quantity":"1","quantity-direction":"Long","multiplier":"100","streamer-symbol":".SPXW261124P6650"}"#;
-pub(crate) const POSITION_F: &str = r#"{"account-number":"5WT00001","instrument-type":"Future Option","symbol":"./MNQZ5D4AU5 250922C24575","underlying-symbol":"/MNQZ5","quantity":1,"quantity-direction":"Long","multiplier":2}"#;
+pub(crate) const POSITION_F: &str = r#"{"account-number":"5WT00001","instrument-type":"Future Option","symbol":"./MNQZ6D4AU6 260922C24575","underlying-symbol":"/MNQZ6","quantity":1,"quantity-direction":"Long","multiplier":2}"#;
 
 /// Only one of the customer's accounts is streamed.
 pub(crate) fn one_account(mut config: TastyConfig) -> TastyConfig {
@@ -123,7 +123,12 @@ impl Broker {
 
     /// The next websocket to the account streamer.
     pub(crate) async fn accept_account(&self) -> Streamer {
-        Self::upgrade(timeout(PATIENCE, self.account_listener.accept()).await.expect("nobody dialled").unwrap().0).await
+        Self::upgrade(self.accept_account_raw().await).await
+    }
+
+    /// The next connection to the account streamer, before its upgrade.
+    pub(crate) async fn accept_account_raw(&self) -> TcpStream {
+        timeout(PATIENCE, self.account_listener.accept()).await.expect("nobody dialled").unwrap().0
     }
 
     /// The next websocket to the account streamer, with the accounts taken.
