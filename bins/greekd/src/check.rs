@@ -59,7 +59,44 @@ async fn check_ibkr(settings: &Ibkr, data_dir: &Path) -> Result<String, Failure>
         }
         Ok(report) => Ok(format!("{report}{}", pinned(settings, data_dir))),
         Err(error @ ibkr_stream::Error::Configuration { .. }) => Err(sources::ibkr_refused(&error)),
-        Err(error) => Err(failed(chain(&error), error)),
+        Err(error) => {
+            let remedy = ibkr_remedy(&error, settings);
+            let failure = failed(chain(&error), error);
+            Err(match remedy {
+                Some(remedy) => failure.remedy(remedy),
+                None => failure,
+            })
+        }
+    }
+}
+
+/// What to do about what the broker crate cannot know the setting of; most of its errors say it themselves.
+fn ibkr_remedy(error: &ibkr_stream::Error, settings: &Ibkr) -> Option<&'static str> {
+    use ibkr_stream::Error;
+    match error {
+        // The first call: whoever answered that one speaks as is asked.
+        Error::Transport { call: "POST /tickle", .. } if settings.gateway_url.starts_with("http://") => Some(
+            "a gateway speaks TLS unless listenSsl is false in its conf.yaml: write IBKR_GATEWAY_URL with https://",
+        ),
+        Error::Transport { call: "POST /tickle", .. } => Some(
+            "is it a gateway that listens there? One with listenSsl: false in its conf.yaml has an IBKR_GATEWAY_URL with \
+             http://",
+        ),
+        Error::Status { call: "POST /tickle", status: 404, .. } => {
+            Some("is the path of IBKR_GATEWAY_URL right? Most gateways have /v1/api")
+        }
+        Error::UntrustedPeer { .. } => match settings.trust {
+            Trust::System | Trust::CaFile(_) => Some(
+                "the certificate that comes with a gateway is its own: leave IBKR_TLS out, or set it to \
+                 sha256:FINGERPRINT",
+            ),
+            // Their refusals say what to do.
+            Trust::Pin(_) | Trust::Fingerprint(_) => None,
+        },
+        Error::NoBrokerageSession { .. } => {
+            Some("it passes with IBKR's nightly reset; if not, log out at the gateway and in again with a browser")
+        }
+        _ => None,
     }
 }
 
@@ -168,6 +205,37 @@ async fn check_database(settings: &Settings) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_gateway_is_told_with_what_to_do() {
+        use ibkr_stream::Error;
+        let settings = |url: &str| Ibkr {
+            gateway_url: url.into(),
+            websocket_url: None,
+            accounts: None,
+            trust: Trust::System,
+            compete: false,
+            market_data_lines: None,
+        };
+        let broken = || Error::Transport { call: "POST /tickle", source: "closed".into() };
+        let status = |status| Error::Status { call: "POST /tickle", status, reason: String::new() };
+        let untrusted = Error::UntrustedPeer { host: "localhost:5000".into(), source: "UnknownIssuer".into() };
+        let refused = Error::NoBrokerageSession { reason: "failed to generate sso dh token".into() };
+        for (url, error, words) in [
+            ("http://localhost:5000/v1/api", broken(), "IBKR_GATEWAY_URL with https://"),
+            ("https://localhost:5000/v1/api", broken(), "listenSsl: false"),
+            ("https://localhost:5000/v1/portal", status(404), "/v1/api"),
+            ("https://localhost:5000/v1/api", untrusted, "leave IBKR_TLS out"),
+            ("https://localhost:5000/v1/api", refused, "nightly reset"),
+        ] {
+            let remedy = ibkr_remedy(&error, &settings(url));
+            assert!(remedy.is_some_and(|remedy| remedy.contains(words)), "{error}: {remedy:?}");
+        }
+        let later = Error::Transport { call: "GET /portfolio/accounts", source: "timed out".into() };
+        for error in [status(500), later] {
+            assert_eq!(ibkr_remedy(&error, &settings("https://localhost:5000/v1/api")), None, "{error}");
+        }
+    }
 
     #[test]
     fn clocks_that_differ_are_told() {
