@@ -1,27 +1,24 @@
 //! `greekd check`: the configuration, each credential and the database, with what to do about what is wrong.
 
-use std::path::Path;
+mod ibkr;
+mod tastytrade;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
 use greeks_model::{Clock, OperatorReason, Retry, UnixNanos};
 use greeks_processor::SystemClock;
 use greeks_store::{Queries, QueryError};
-use ibkr_stream::MarketData;
-use ibkr_stream::tls::PinStore;
 
 use crate::database::Database;
 use crate::exit::{Code, Failure, chain};
 use crate::out::say;
-use crate::pins::PinFile;
-use crate::settings::{Ibkr, Settings, Tastytrade, Trust};
+use crate::settings::Settings;
 use crate::signals::Signals;
-use crate::{sources, stream};
+use crate::stream;
 
 /// `server_version_num` of the oldest server that the schema is made for.
 const OLDEST_SERVER: i32 = 140_000;
-/// tastytrade's code for a customer whose e-mail address is not confirmed.
-const UNCONFIRMED: &str = "unconfirmed_user";
 /// The clocks of two machines that are kept right differ by less.
 const MOST_APART: Duration = Duration::from_secs(2);
 
@@ -48,131 +45,16 @@ pub(crate) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let configured = settings.require_broker().map(|()| Finding::Well(format!("brokers: {}", brokers.join(", "))));
     report("configuration", configured)?;
     if let Some(ibkr) = &settings.ibkr {
-        report("ibkr", check_ibkr(ibkr, &settings.data_dir).await.map(Finding::Well))?;
+        report("ibkr", ibkr::check(ibkr, &settings.data_dir).await.map(Finding::Well))?;
     }
     if let Some(tastytrade) = &settings.tastytrade {
-        report("tastytrade", check_tastytrade(tastytrade).await)?;
+        report("tastytrade", tastytrade::check(tastytrade).await)?;
     }
     report("database", check_database(settings).await.map(Finding::Well))?;
     match failures.into_iter().next() {
         None => Ok(ExitCode::SUCCESS),
         Some(first) => Ok(first.exit_code()),
     }
-}
-
-async fn check_ibkr(settings: &Ibkr, data_dir: &Path) -> Result<String, Failure> {
-    let (config, tls) = sources::ibkr_config(settings, data_dir)?;
-    match ibkr_stream::check(&config, &tls, SystemClock::new().now()).await {
-        // Everything is in order, and nothing will come.
-        Ok(report) if matches!(report.market_data, MarketData::NotPermitted | MarketData::NotAcknowledged) => {
-            Err(Failure::new(Code::Config, report.to_string()))
-        }
-        Ok(report) => Ok(format!("{report}{}", pinned(settings, data_dir))),
-        Err(error @ ibkr_stream::Error::Configuration { .. }) => Err(sources::ibkr_refused(&error)),
-        Err(error) => {
-            let remedy = ibkr_remedy(&error, settings);
-            let failure = Failure::new(code_of(&error.retry()), chain(&error));
-            Err(match remedy {
-                Some(remedy) => failure.remedy(remedy),
-                None => failure,
-            })
-        }
-    }
-}
-
-/// What to do about what the broker crate cannot know the setting of; most of its errors say it themselves.
-fn ibkr_remedy(error: &ibkr_stream::Error, settings: &Ibkr) -> Option<&'static str> {
-    use ibkr_stream::Error;
-    match error {
-        Error::Transport { .. } if settings.gateway_url.starts_with("http://") => Some(
-            "a gateway speaks TLS unless listenSsl is false in its conf.yaml: write IBKR_GATEWAY_URL with https://",
-        ),
-        Error::Transport { .. } => Some(
-            "is it a gateway that listens there? One with listenSsl: false in its conf.yaml has an IBKR_GATEWAY_URL with \
-             http://",
-        ),
-        Error::Status { call: "POST /tickle", status: 404, .. } => {
-            Some("is the path of IBKR_GATEWAY_URL right? Most gateways have /v1/api")
-        }
-        Error::UntrustedPeer { .. } => match settings.trust {
-            Trust::System | Trust::CaFile(_) => Some(
-                "the certificate that comes with a gateway is its own: leave IBKR_TLS out, or set it to \
-                 sha256:FINGERPRINT",
-            ),
-            // Their refusals say what to do.
-            Trust::Pin(_) | Trust::Fingerprint(_) => None,
-        },
-        Error::NoBrokerageSession { .. } => {
-            Some("it passes with IBKR's nightly reset; if not, log out at the gateway and in again with a browser")
-        }
-        _ => None,
-    }
-}
-
-/// Which certificate is trusted, where that was not configured.
-fn pinned(settings: &Ibkr, data_dir: &Path) -> String {
-    let Trust::Pin(peer) = &settings.trust else { return String::new() };
-    let file = PinFile::new(data_dir, peer);
-    match file.load() {
-        Ok(Some(pin)) => {
-            format!("\ncertificate: trusted since its first use, sha256:{pin}\npin: {}", file.path().display())
-        }
-        // Plain HTTP on this machine.
-        _ => String::new(),
-    }
-}
-
-async fn check_tastytrade(settings: &Tastytrade) -> Result<Finding, Failure> {
-    let (config, tls) = sources::tastytrade_config(settings)?;
-    match tasty_dxlink::check(&config, &tls, SystemClock::new().now()).await {
-        Ok(report) => match report.failure() {
-            Some(error) => Err(tastytrade_failed(error, report.to_string())),
-            None if report.has_warnings() => Ok(Finding::Doubtful(report.to_string())),
-            None => Ok(Finding::Well(report.to_string())),
-        },
-        Err(error @ tasty_dxlink::Error::Configuration { .. }) => Err(sources::tastytrade_refused(&error)),
-        Err(error) => Err(tastytrade_failed(&error, chain(&error))),
-    }
-}
-
-/// A failure with what to do about it, where its own text does not say.
-fn tastytrade_failed(error: &tasty_dxlink::Error, text: String) -> Failure {
-    use tasty_dxlink::Error;
-    let code = match error {
-        // A source fetches another and tries again; what has just been looked at was fresh.
-        Error::Unauthorized => Code::Credentials,
-        Error::Status { reason, .. } if reason.contains(UNCONFIRMED) => Code::Credentials,
-        error => code_of(&error.retry()),
-    };
-    let remedy = match error {
-        Error::Status { status: 500.., .. } => "tastytrade's API is in trouble: try again in some minutes",
-        Error::Status { reason, .. } if reason.contains(UNCONFIRMED) => "confirm the e-mail address at tastytrade",
-        Error::Status { status: 400 | 422, .. } => {
-            "try again in some minutes; if it stays so, create a new grant at my.tastytrade.com"
-        }
-        Error::Status { status: 401 | 403, .. } => {
-            "try again in a minute; if it stays so, look whether a proxy or a firewall answers in place of tastytrade, \
-             and at TASTYTRADE_API_URL"
-        }
-        Error::Transport { .. } => {
-            "look at the network, at the name service and at TASTYTRADE_API_URL, and try again in some minutes"
-        }
-        Error::UntrustedPeer { .. } => "set TASTYTRADE_CA_FILE if an authority of your own has signed it",
-        Error::Unauthorized => {
-            "the token was fresh: try again in a minute; if it stays so, look at my.tastytrade.com whether the account is \
-             open and may have quotes"
-        }
-        Error::Dial { .. }
-        | Error::StepTimeout { .. }
-        | Error::SessionNotFound
-        | Error::Streamer { .. }
-        | Error::Closed { .. }
-        | Error::ConnectionLost { .. } => {
-            "the streamer is in trouble, or a proxy or a firewall lets no websocket through: try again in some minutes"
-        }
-        _ => return Failure::new(code, text),
-    };
-    Failure::new(code, text).remedy(remedy)
 }
 
 /// What a broker's failure is to whoever looks at the exit code.
@@ -257,62 +139,6 @@ async fn check_database(settings: &Settings) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_wrong_with_a_gateway_is_told_with_what_to_do() {
-        use ibkr_stream::Error;
-        let settings = |url: &str| Ibkr {
-            gateway_url: url.into(),
-            websocket_url: None,
-            accounts: None,
-            trust: Trust::System,
-            compete: false,
-            market_data_lines: None,
-        };
-        let broken = || Error::Transport { call: "POST /tickle", source: "closed".into() };
-        let status = |status| Error::Status { call: "POST /tickle", status, reason: String::new() };
-        let untrusted = Error::UntrustedPeer { host: "localhost:5000".into(), source: "UnknownIssuer".into() };
-        let refused = Error::NoBrokerageSession { reason: "failed to generate sso dh token".into() };
-        for (url, error, words) in [
-            ("http://localhost:5000/v1/api", broken(), "IBKR_GATEWAY_URL with https://"),
-            ("https://localhost:5000/v1/api", broken(), "listenSsl: false"),
-            ("https://localhost:5000/v1/portal", status(404), "/v1/api"),
-            ("https://localhost:5000/v1/api", untrusted, "leave IBKR_TLS out"),
-            ("https://localhost:5000/v1/api", refused, "nightly reset"),
-        ] {
-            let remedy = ibkr_remedy(&error, &settings(url));
-            assert!(remedy.is_some_and(|remedy| remedy.contains(words)), "{error}: {remedy:?}");
-        }
-        assert_eq!(ibkr_remedy(&status(500), &settings("https://localhost:5000/v1/api")), None);
-    }
-
-    #[test]
-    fn each_failure_of_tastytrade_has_its_code_and_its_remedy() {
-        use tasty_dxlink::Error;
-        let status = |status| Error::Status { call: "GET /x", status, reason: "an HTML page".into() };
-        let unconfirmed = "unconfirmed_user: x".to_owned();
-        let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        for (error, code, remedy) in [
-            (status(503), Code::Unavailable, "in trouble"),
-            (status(403), Code::Unavailable, "TASTYTRADE_API_URL"),
-            (status(401), Code::Unavailable, "TASTYTRADE_API_URL"),
-            (status(400), Code::Unavailable, "new grant"),
-            (Error::Status { call: "x", status: 401, reason: unconfirmed }, Code::Credentials, "confirm the e-mail"),
-            (Error::Unauthorized, Code::Credentials, "may have quotes"),
-            (Error::Closed { code: 1011, reason: String::new() }, Code::Unavailable, "lets no websocket through"),
-            (Error::ConnectionLost { source: None }, Code::Unavailable, "lets no websocket through"),
-            (
-                Error::UntrustedPeer { host: "x".into(), source: Box::new(refused()) },
-                Code::Config,
-                "TASTYTRADE_CA_FILE",
-            ),
-            (Error::CredentialsRejected { reason: "x".into() }, Code::Credentials, "create a new grant"),
-        ] {
-            let failure = tastytrade_failed(&error, error.to_string());
-            assert_eq!(failure.code(), code, "{failure}");
-            assert!(failure.to_string().contains(remedy), "{failure}");
-        }
-    }
 
     #[test]
     fn clocks_that_differ_are_told() {
