@@ -10,4 +10,5 @@ mod failures;
 mod fake;
 mod outages;
 mod session;
+mod symbols;
 mod tls;
