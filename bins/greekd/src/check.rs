@@ -11,7 +11,7 @@ use greeks_processor::SystemClock;
 use greeks_store::{Queries, QueryError};
 
 use crate::database::Database;
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 use crate::out::say;
 use crate::settings::Settings;
 use crate::signals::Signals;
@@ -86,7 +86,7 @@ async fn check_database(settings: &Settings) -> Result<String, Failure> {
     let database = Database::open_shared(settings).await?;
     let checked = async {
         // Looks before it touches: what cannot be written to must not be migrated.
-        let refuse = |error: QueryError| Failure::new(Code::Unavailable, chain(&error));
+        let refuse = |error: QueryError| Failure::new(Code::Unavailable, with_causes(&error));
         let queries = Queries::new(database.config(), 1).map_err(refuse)?;
         let found = queries.check().await.map_err(|error| database.unreachable(&error))?;
         if found.server_version_num < OLDEST_SERVER {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use crate::backlog::Backlog;
 use crate::database::Database;
 use crate::durable::{Durable, DurableView, Verdict};
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 use crate::journal::{self, Journal};
 use crate::late::LateGaps;
 use crate::live::{BENCHMARK, Held, Live};
@@ -189,11 +189,13 @@ impl Store {
         let closed = tokio::task::spawn_blocking(move || Box::new(writer).close());
         match timeout_at(Instant::now() + SOURCES_STOP, closed).await {
             Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::warn!(error = chain(&error), "the journal was not closed in good order"),
+            Ok(Ok(Err(error))) => {
+                tracing::warn!(error = with_causes(&error), "the journal was not closed in good order")
+            }
             Ok(Err(_)) | Err(_) => tracing::warn!("the journal was not closed in time"),
         }
         if let Err(error) = durable.finish(Instant::now()).await {
-            tracing::warn!(error = chain(&error), "what waits in the journal could not be read");
+            tracing::warn!(error = with_causes(&error), "what waits in the journal could not be read");
         }
         figures
     }
@@ -242,10 +244,10 @@ impl Daemon {
         let mut handles = Vec::new();
         for source in sources {
             let handle = supervisor.spawn(source, SOURCE_CAPACITY);
-            handles.push(handle.map_err(|error| Failure::new(Code::Config, chain(&error)))?);
+            handles.push(handle.map_err(|error| Failure::new(Code::Config, with_causes(&error)))?);
         }
         let pipeline = Pipeline::spawn(pipeline, supervisor.take_inbox(), Box::new(writer))
-            .map_err(|error| Failure::new(Code::Runtime, chain(&error)))?;
+            .map_err(|error| Failure::new(Code::Runtime, with_causes(&error)))?;
         let stats = Arc::clone(pipeline.stats());
         let view = View { clock, latency, stats, sources: handles, durable: durable.view.clone() };
         let slo = Slo::new(SloConfig { limit: settings.slo_p95, ..SloConfig::default() });
@@ -308,7 +310,7 @@ impl Daemon {
             |_| Err(Failure::new(Code::Disk, "the journal's disk did not answer in time")),
             pipeline_outcome,
         )?;
-        stored.map_err(|error| Failure::new(Code::Disk, chain(&error)))?;
+        stored.map_err(|error| Failure::new(Code::Disk, with_causes(&error)))?;
         let figures = view.figures();
         if figures.waiting > 0 {
             let reason = figures.database.last_error.as_deref().unwrap_or("it did not answer in time");
@@ -367,11 +369,11 @@ fn pipeline_outcome(joined: Result<Result<Counts, PipelineError>, JoinError>) ->
     match joined {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error @ PipelineError::Sink(_))) => {
-            let what = format!("the journal cannot be written: {}", chain(&error));
+            let what = format!("the journal cannot be written: {}", with_causes(&error));
             Err(Failure::new(Code::Disk, what)
                 .remedy("see to the disk of the data directory, or move it with --data-dir"))
         }
-        Ok(Err(error)) => Err(Failure::new(Code::Runtime, chain(&error))),
+        Ok(Err(error)) => Err(Failure::new(Code::Runtime, with_causes(&error))),
         Err(error) => Err(Failure::new(Code::Runtime, format!("the pipeline could not be joined: {error}"))),
     }
 }

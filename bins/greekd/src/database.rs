@@ -10,7 +10,7 @@ use greeks_store::{
     tokio_postgres,
 };
 
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 use crate::live::Held;
 use crate::memory::Memory;
 use crate::settings::{DatabaseChoice, Settings};
@@ -127,7 +127,7 @@ impl Database {
             }
             _ => {}
         }
-        let what = format!("the database at {} cannot be used: {}", self.config.address(), chain(error));
+        let what = format!("the database at {} cannot be used: {}", self.config.address(), with_causes(error));
         let failure = Failure::new(Code::Unavailable, what);
         match self.chosen_by {
             PRIVATE => failure,
@@ -139,7 +139,7 @@ impl Database {
 
     fn login_refused(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
         let (user, address) = (self.config.user(), self.config.address());
-        let what = format!("the database at {address} does not let the user {user} in: {}", chain(error));
+        let what = format!("the database at {address} does not let the user {user} in: {}", with_causes(error));
         let login = match self.chosen_by {
             "DATABASE_URL" => "user and password in DATABASE_URL",
             name if name.starts_with("PG") => "PGUSER and PGPASSWORD, or the password file",
@@ -161,7 +161,7 @@ impl Database {
         memory.add_gaps(gaps);
         // For the live book alone: an account that may write and not read does not need it.
         let held = queries.positions().await.unwrap_or_else(|error| {
-            tracing::warn!(error = chain(&error), "what is held is not known: the live book begins empty");
+            tracing::warn!(error = with_causes(&error), "what is held is not known: the live book begins empty");
             Vec::new()
         });
         Ok(held.into_iter().map(|row| ((row.broker, row.account_id, row.contract_key), row.quantity)).collect())
@@ -213,7 +213,7 @@ impl Database {
             match server.restart().await {
                 Ok(()) => delay = RESTART_FIRST,
                 Err(error) => {
-                    tracing::error!(error = chain(&error), "the private PostgreSQL does not start");
+                    tracing::error!(error = with_causes(&error), "the private PostgreSQL does not start");
                     delay = (delay * 2).min(RESTART_LAST);
                 }
             }
@@ -286,18 +286,18 @@ fn refused(error: &PrivateError) -> Failure {
             Failure::new(code, format!("account {account}, which runs PostgreSQL, may not enter {}", dir.display()))
                 .remedy("chmod o+x it, or put GREEKD_DATA_DIR elsewhere")
         }
-        PrivateError::Binaries { .. } => Failure::new(code, chain(error)).remedy("correct GREEKD_PG_BIN"),
+        PrivateError::Binaries { .. } => Failure::new(code, with_causes(error)).remedy("correct GREEKD_PG_BIN"),
         PrivateError::Io { .. } => {
-            Failure::new(code, chain(error)).remedy("correct its rights, or set GREEKD_DATA_DIR to another place")
+            Failure::new(code, with_causes(error)).remedy("correct its rights, or set GREEKD_DATA_DIR to another place")
         }
-        _ => Failure::new(code, chain(error)),
+        _ => Failure::new(code, with_causes(error)),
     }
 }
 
 fn with_tls(config: DatabaseConfig) -> Result<DatabaseConfig, Failure> {
     let settings = match config.root_cert() {
         Some(file) => TlsSettings::with_root_file(tls::provider(), file).map_err(|error| {
-            Failure::new(Code::Config, chain(&error)).remedy("correct sslrootcert or PGSSLROOTCERT")
+            Failure::new(Code::Config, with_causes(&error)).remedy("correct sslrootcert or PGSSLROOTCERT")
         })?,
         None => TlsSettings::new(tls::provider(), tls::system_roots()),
     };

@@ -7,7 +7,7 @@ use greeks_store::{PartitionInfo, Queries, QueryError, RolesError, RolesMade, ma
 use tokio::process::Command;
 
 use crate::database::Database;
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 use crate::out::{print, say};
 use crate::settings::Settings;
 use crate::signals::Signals;
@@ -90,7 +90,7 @@ fn roles_refused(database: &Database, error: &RolesError) -> Failure {
         }
         RolesError::NotOwner => config(error).remedy("run this as the user that runs `greekd db migrate`"),
         RolesError::Schema { .. } => config(error),
-        RolesError::Sql(_) => Failure::new(Code::Runtime, chain(error)),
+        RolesError::Sql(_) => Failure::new(Code::Runtime, with_causes(error)),
         _ => database.unreachable(error),
     }
 }

@@ -222,7 +222,7 @@ impl Chain {
                 Ok(_) => tracing::info!(incarnation = %found.id, "everything an earlier run has left is stored"),
                 // Its files stay. What comes now must not wait for a disk to be mended.
                 Err(error) => {
-                    let error = crate::exit::chain(&error);
+                    let error = crate::exit::with_causes(&error);
                     tracing::error!(incarnation = %found.id, error, "what an earlier run has left cannot be read and is kept");
                 }
             }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+pub(crate) use greeks_model::with_causes;
+
 /// The published exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
@@ -66,22 +68,6 @@ impl fmt::Display for Failure {
     }
 }
 
-/// An error with all its causes on one line: `cannot open the log: permission denied`.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Some libraries repeat the cause in their own text.
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text.replace('\n', " ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,7 +79,7 @@ mod tests {
     #[test]
     fn one_line_with_cause_and_remedy() {
         let error = Outer(std::io::Error::other("line one\nline two"));
-        let failure = Failure::new(Code::Disk, chain(&error)).remedy("free some space");
+        let failure = Failure::new(Code::Disk, with_causes(&error)).remedy("free some space");
         assert_eq!(failure.to_string(), "outer: line one line two; free some space");
         assert_eq!(failure.code(), Code::Disk);
         assert!(!failure.is_quiet() && Failure::quiet().is_quiet());

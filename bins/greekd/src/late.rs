@@ -7,7 +7,7 @@ use greeks_model::{GapRecord, UnixNanos};
 use greeks_store::{DatabaseConfig, Queries, QueryError};
 
 use crate::durable::DurableView;
-use crate::exit::chain;
+use crate::exit::with_causes;
 use crate::memory::{GapKey, key};
 
 /// For one answer.
@@ -44,7 +44,7 @@ impl LateGaps {
                     );
                     return gaps;
                 }
-                Ok(Err(error)) => chain(&error),
+                Ok(Err(error)) => with_causes(&error),
                 Err(_) => "it does not answer".to_owned(),
             };
             tracing::warn!(error, again_in = ?again, "gaps that earlier runs left open are not known yet");

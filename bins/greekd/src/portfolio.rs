@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{By, Output, PortfolioArgs};
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 use crate::out;
 use crate::settings::{Listen, Settings};
 use crate::table::{self, Column, shown};
@@ -112,11 +112,11 @@ async fn ask(settings: &Settings, path: &str) -> Result<String, Failure> {
         _ => address,
     };
     let unanswered = |error: &reqwest::Error| {
-        Failure::new(Code::Unavailable, format!("no greekd answers at {address}: {}", chain(error)))
+        Failure::new(Code::Unavailable, format!("no greekd answers at {address}: {}", with_causes(error)))
             .remedy("start it, or give its address with --listen (GREEKD_LISTEN)")
     };
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build();
-    let client = client.map_err(|error| Failure::new(Code::Runtime, chain(&error)))?;
+    let client = client.map_err(|error| Failure::new(Code::Runtime, with_causes(&error)))?;
     let mut request = client.get(format!("http://{address}{path}"));
     if let Some(token) = &settings.http_token {
         request = request.bearer_auth(token.expose_secret());

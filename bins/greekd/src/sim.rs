@@ -8,7 +8,7 @@ use broker_sim::{
 };
 
 use crate::cli::{MarketArgs, SimArgs};
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 use crate::out::say;
 use crate::signals::Signals;
 
@@ -110,5 +110,5 @@ pub(crate) fn refused(error: &SimError) -> Failure {
         SimError::Listen { .. } => Code::Unavailable,
         _ => Code::Config,
     };
-    Failure::new(code, chain(error))
+    Failure::new(code, with_causes(error))
 }

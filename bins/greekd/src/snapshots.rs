@@ -10,7 +10,7 @@ use greeks_store::{Queries, QueryError, SnapshotFilter, SnapshotRow};
 
 use crate::cli::{Output, SnapshotsArgs};
 use crate::database::Database;
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 use crate::settings::Settings;
 use crate::signals::Signals;
 use crate::{out, stream};
@@ -79,5 +79,5 @@ pub(crate) fn refused(error: &QueryError) -> Failure {
         QueryError::Connect(_) | QueryError::Deadline(_) => Code::Unavailable,
         _ => Code::Runtime,
     };
-    Failure::new(code, chain(error))
+    Failure::new(code, with_causes(error))
 }

@@ -7,7 +7,7 @@ use greeks_model::{AccountId, QuoteSource};
 use ibkr_stream::{IbkrConfig, IbkrSource};
 use tasty_dxlink::{TastyConfig, TastySource};
 
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 use crate::pins::PinFile;
 use crate::settings::{Ibkr, Settings, Tastytrade, Trust};
 use crate::tls;
@@ -53,7 +53,7 @@ pub(crate) fn ibkr_refused(error: &ibkr_stream::Error) -> Failure {
     let what = match error {
         ibkr_stream::Error::Configuration { setting: "gateway_url", reason } => format!("IBKR_GATEWAY_URL {reason}"),
         ibkr_stream::Error::Configuration { setting: "websocket_url", reason } => format!("IBKR_WS_URL {reason}"),
-        error => chain(error),
+        error => with_causes(error),
     };
     Failure::new(Code::Config, what)
 }
@@ -70,7 +70,7 @@ pub(crate) fn tastytrade_refused(error: &tasty_dxlink::Error) -> Failure {
         tasty_dxlink::Error::Configuration { setting: "streamer_url", reason } => {
             format!("TASTYTRADE_STREAMER_URL {reason}")
         }
-        error => chain(error),
+        error => with_causes(error),
     };
     Failure::new(Code::Config, what)
 }

@@ -5,7 +5,7 @@ use greeks_model::QuoteSource;
 use crate::daemon::{Daemon, Ended, Figures, Store, View};
 use crate::database::Database;
 use crate::durable::Verdict;
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 use crate::journal;
 use crate::live::Live;
 use crate::settings::Settings;
@@ -145,6 +145,6 @@ fn superseded(settings: &Settings, holder: &str, everything_stored: bool) -> Fai
 /// Stops the private server; its trouble does not change how the run is judged.
 pub(crate) async fn close(database: Database, signals: &mut Signals) {
     if let Err(error) = signals.or_at_once(database.close()).await {
-        tracing::warn!(error = chain(&error), "the private PostgreSQL did not stop in good order");
+        tracing::warn!(error = with_causes(&error), "the private PostgreSQL did not stop in good order");
     }
 }

@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 use crate::settings::{Listen, Settings};
 use crate::{backlog, live};
 
@@ -130,7 +130,7 @@ fn refused(error: &ServerError, address: SocketAddr) -> Failure {
             Failure::new(Code::Config, error).remedy("set GREEKD_HTTP_TOKEN, or listen on 127.0.0.1")
         }
         ServerError::WeakToken { .. } => Failure::new(Code::Config, error).remedy("set a longer GREEKD_HTTP_TOKEN"),
-        _ => Failure::new(Code::Unavailable, chain(error))
+        _ => Failure::new(Code::Unavailable, with_causes(error))
             .remedy(format!("{address} must be an address of this machine that may be listened on")),
     }
 }

@@ -22,6 +22,7 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod causes;
 mod contract;
 mod event;
 mod flags;
@@ -39,6 +40,7 @@ pub mod testkit;
 mod time;
 mod update;
 
+pub use causes::with_causes;
 pub use contract::{Contract, ContractError, OptionType};
 pub use event::{GapReason, Position, PositionSnapshot, Reference, SourceEvent};
 pub use flags::Flags;

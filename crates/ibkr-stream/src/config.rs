@@ -155,9 +155,7 @@ impl IbkrConfig {
             ("subscribe_spacing", self.subscribe_spacing),
             ("execution_recheck", self.execution_recheck),
         ];
-        let objections = positive.iter().map(|(setting, value)| (setting, objection(*value, false)));
-        let objections = objections.chain(others.iter().map(|(setting, value)| (setting, objection(*value, true))));
-        if let Some((setting, why)) = objections.into_iter().find_map(|(setting, why)| Some((setting, why?))) {
+        if let Some((setting, why)) = objection(&positive, &others) {
             return Err(Error::configuration(setting, why));
         }
         if self.renew_after >= self.subscription_life {

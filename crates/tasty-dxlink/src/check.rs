@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use broker_net::url::host_only;
-use greeks_model::{AccountId, UnixNanos};
+use greeks_model::{AccountId, UnixNanos, with_causes};
 
 use crate::config::Endpoints;
 use crate::discovery::{Accounts, Discoverer, masked};
@@ -107,14 +107,14 @@ impl fmt::Display for CheckReport {
                 writeln!(f, "account streamer: {host}, tells of these accounts")?;
             }
             Some(Tried { host, outcome: Outcome::Failed(error) }) => {
-                writeln!(f, "account streamer: {host} fails, positions are polled: {}", error.with_causes())?;
+                writeln!(f, "account streamer: {host} fails, positions are polled: {}", with_causes(error))?;
             }
         }
         let Tried { host, outcome } = &self.streamer;
         match outcome {
             Outcome::NotTried => write!(f, "streamer: {host}, not tried"),
             Outcome::Accepted => write!(f, "streamer: {host}, accepts the quote token"),
-            Outcome::Failed(error) => write!(f, "streamer: {host} fails: {}", error.with_causes()),
+            Outcome::Failed(error) => write!(f, "streamer: {host} fails: {}", with_causes(error)),
         }
     }
 }

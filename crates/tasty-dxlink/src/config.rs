@@ -156,9 +156,7 @@ impl TastyConfig {
             ("head_start", self.head_start),
             ("chunk_pause", self.chunk_pause),
         ];
-        let objections = positive.iter().map(|(setting, value)| (setting, objection(*value, false)));
-        let objections = objections.chain(others.iter().map(|(setting, value)| (setting, objection(*value, true))));
-        if let Some((setting, why)) = objections.into_iter().find_map(|(setting, why)| Some((setting, why?))) {
+        if let Some((setting, why)) = objection(&positive, &others) {
             return Err(Error::configuration(setting, why));
         }
         let counts = [

@@ -241,22 +241,6 @@ impl Error {
         }
     }
 
-    /// Its text with that of each cause, on one line.
-    pub(crate) fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let next = error.to_string();
-            // Some libraries repeat the cause in their own text.
-            if !text.ends_with(&next) {
-                text.push_str(": ");
-                text.push_str(&next);
-            }
-            cause = error.source();
-        }
-        text.replace('\n', " ")
-    }
-
     /// When a new session makes sense. The one case this cannot know is a refused quote token: the source gives a fresh
     /// token one immediate try, and further ones ever more time.
     #[must_use]

@@ -8,7 +8,7 @@ use ibkr_stream::MarketData;
 use ibkr_stream::tls::PinStore;
 
 use super::code_of;
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 use crate::pins::PinFile;
 use crate::settings::{Ibkr, Trust};
 use crate::sources;
@@ -24,7 +24,7 @@ pub(super) async fn check(settings: &Ibkr, data_dir: &Path) -> Result<String, Fa
         Err(error @ ibkr_stream::Error::Configuration { .. }) => Err(sources::ibkr_refused(&error)),
         Err(error) => {
             let remedy = remedy_for(&error, settings);
-            let failure = Failure::new(code_of(&error.retry()), chain(&error));
+            let failure = Failure::new(code_of(&error.retry()), with_causes(&error));
             Err(match remedy {
                 Some(remedy) => failure.remedy(remedy),
                 None => failure,

@@ -4,7 +4,7 @@ use greeks_model::Clock;
 use greeks_processor::SystemClock;
 
 use super::{Finding, code_of};
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 use crate::settings::Tastytrade;
 use crate::sources;
 
@@ -20,7 +20,7 @@ pub(super) async fn check(settings: &Tastytrade) -> Result<Finding, Failure> {
             None => Ok(Finding::Well(report.to_string())),
         },
         Err(error @ tasty_dxlink::Error::Configuration { .. }) => Err(sources::tastytrade_refused(&error)),
-        Err(error) => Err(failed(&error, chain(&error))),
+        Err(error) => Err(failed(&error, with_causes(&error))),
     }
 }
 

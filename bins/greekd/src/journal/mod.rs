@@ -13,7 +13,7 @@ use greeks_store::greeks_journal::{Error, Options};
 use greeks_store::private::make_data_dir;
 use greeks_store::{JournalLogWriter, JournalLogs, Leftover, journal_log};
 
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 use crate::memory::Memory;
 use crate::settings::{Journal as JournalSettings, Settings};
 
@@ -59,7 +59,7 @@ fn open_in(data_dir: &Path, options: Options) -> Result<Journal, Failure> {
             "an earlier run has left records in the journal: what is not stored yet will be"
         );
         let read = left.scan(|record| memory.note(record));
-        read.map_err(|error| Failure::new(Code::Disk, format!("the journal cannot be read: {}", chain(&error))))?;
+        read.map_err(|error| Failure::new(Code::Disk, format!("the journal cannot be read: {}", with_causes(&error))))?;
     }
     // Before anything is let go: should the database be away at the next start, only the journal can tell.
     state_crashes(&mut memory, &mut logs.writer, SystemClock::new().now());
@@ -76,7 +76,7 @@ pub(crate) fn state_crashes(memory: &mut Memory, writer: &mut JournalLogWriter, 
     }
     let crashes: Vec<Record> = crashes.into_iter().map(Record::Gap).collect();
     if let Err(error) = writer.append(&crashes) {
-        tracing::error!(error = chain(&error), "the end of an earlier run cannot be stated");
+        tracing::error!(error = with_causes(&error), "the end of an earlier run cannot be stated");
     }
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn unusable(directory: &Path, error: &io::Error) -> Failure {
 
 /// What it means that a journal cannot be opened.
 pub(crate) fn refused(error: &Error) -> Failure {
-    let what = chain(error);
+    let what = with_causes(error);
     match error {
         Error::Locked { .. } => {
             Failure::new(Code::Unavailable, what).remedy("stop that greekd first, or give another --data-dir")

@@ -10,7 +10,7 @@ use greeks_store::{Committer, CommitterConfig, CommitterState, Leftover, journal
 
 use super::{refused, understood};
 use crate::database::Database;
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 use crate::out::say;
 use crate::settings::Settings;
 use crate::signals::Signals;
@@ -79,7 +79,7 @@ async fn replay(database: &Database, left: Leftover) -> Result<(u64, u64), Failu
     tokio::select! {
         biased;
         stored = committer.run() => {
-            stored.map_err(|error| Failure::new(Code::Disk, chain(&error)))?;
+            stored.map_err(|error| Failure::new(Code::Disk, with_causes(&error)))?;
             Ok((found.last - found.first + 1, status.borrow().rows_written))
         }
         reason = failing => Err(Failure::new(Code::Unavailable, format!("the database cannot be used: {reason}"))

@@ -23,7 +23,7 @@ use self::board::Board;
 pub(crate) use self::board::Second;
 use crate::daemon::View;
 use crate::durable::DurableView;
-use crate::exit::chain;
+use crate::exit::with_causes;
 use crate::settings::Settings;
 use crate::web::{ServerThread, Web};
 
@@ -96,7 +96,7 @@ impl Live {
         let queries = match Queries::with_deadline(database, CONNECTIONS, QUESTION) {
             Ok(queries) => queries,
             Err(error) => {
-                tracing::error!(error = chain(&error), "nothing is served over HTTP");
+                tracing::error!(error = with_causes(&error), "nothing is served over HTTP");
                 return false;
             }
         };
@@ -234,7 +234,7 @@ async fn ask(queries: Queries, board: Arc<Board>, clock: Arc<dyn Clock>) {
 async fn answer<T>(question: impl Future<Output = Result<T, QueryError>>) -> Option<T> {
     match tokio::time::timeout(ANSWER, question).await {
         Ok(Ok(answer)) => return Some(answer),
-        Ok(Err(error)) => tracing::debug!(error = chain(&error), "the database does not say how it is doing"),
+        Ok(Err(error)) => tracing::debug!(error = with_causes(&error), "the database does not say how it is doing"),
         Err(_) => tracing::debug!("the database does not say how it is doing in time"),
     }
     None

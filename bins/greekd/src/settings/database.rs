@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use greeks_store::{DatabaseConfig, SslMode};
 
 use super::layers::Layers;
-use crate::exit::{Code, Failure, chain};
+use crate::exit::{Code, Failure, with_causes};
 
 /// The database to use.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) fn choose(layers: &Layers) -> Result<(DatabaseChoice, Option<String>)
 fn from_url(layers: &Layers, url: &str) -> Result<DatabaseConfig, Failure> {
     DatabaseConfig::parse(url).map_err(|error| {
         let place = layers.origin("DATABASE_URL").map_or_else(String::new, |origin| format!(" in {origin}"));
-        Failure::new(Code::Config, format!("DATABASE_URL{place} cannot be used: {}", chain(&error)))
+        Failure::new(Code::Config, format!("DATABASE_URL{place} cannot be used: {}", with_causes(&error)))
             .remedy("write it like postgresql://user:password@host:5432/database?sslmode=verify-full")
     })
 }
@@ -56,7 +56,7 @@ fn from_libpq(layers: &Layers) -> Result<DatabaseConfig, Failure> {
     let rule = "use disable, allow, prefer, require, verify-ca or verify-full";
     let mode = layers.parse("PGSSLMODE", rule, |text| text.parse::<SslMode>().ok())?;
     config.with_tls_options(mode, layers.get("PGSSLROOTCERT")).map_err(|error| {
-        Failure::new(Code::Config, format!("PGSSLMODE cannot be used: {}", chain(&error)))
+        Failure::new(Code::Config, format!("PGSSLMODE cannot be used: {}", with_causes(&error)))
             .remedy("leave PGSSLMODE out, or name a file in PGSSLROOTCERT")
     })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use greeks_model::{
     GapReason, QuoteSource, Retry, SessionEnd, SessionState, SourceContext, SourceError, SourceEvent, SourceId,
-    SourceLink, SourceStatus, UnixNanos,
+    SourceLink, SourceStatus, UnixNanos, with_causes,
 };
 use metrics::{Counter, Gauge};
 use tokio::sync::{Notify, watch};
@@ -231,7 +231,7 @@ impl Runner {
         let (outcome, error) = match result {
             Some(Ok(Ok(_))) => (Outcome::Closed, None),
             Some(Ok(Err(error))) => {
-                let text = chain(&*error.cause);
+                let text = told(&*error.cause);
                 let text = match &error.retry {
                     Retry::Operator(reason) => format!("{}: {text}", reason.as_str()),
                     _ => text,
@@ -341,15 +341,9 @@ fn note_first(first: &watch::Sender<Option<FirstOutcome>>, outcome: FirstOutcome
     });
 }
 
-/// An error with its causes, one after the other.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
+/// An error with its causes, cut where it becomes too long.
+fn told(error: &(dyn StdError + 'static)) -> String {
+    let text = with_causes(error);
     match text.char_indices().nth(LONGEST_ERROR) {
         Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "..",
         None => text,
