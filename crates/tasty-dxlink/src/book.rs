@@ -6,7 +6,7 @@ use greeks_model::{AccountId, Instrument, Position, PositionSnapshot, SourceCont
 
 use crate::Error;
 use crate::betas::Betas;
-use crate::discovery::{AccountHoldings, Findings};
+use crate::discovery::{AccountHoldings, Findings, Holding};
 use crate::session::Wanted;
 use crate::wire::Role;
 
@@ -45,6 +45,7 @@ impl Book {
         let wanted = |symbol: &String| Wanted {
             symbol: symbol.clone(),
             role: Role::Benchmark,
+            expired: false,
             instrument: cx.instrument(&Instrument::Underlying(Underlying::new(symbol))),
         };
         self.benchmarks = benchmarks.iter().map(wanted).collect();
@@ -117,10 +118,15 @@ fn read(account: &AccountId, holdings: AccountHoldings, cx: &SourceContext) -> (
         entry.beta_names.insert(Betas::name(holding.option.underlying.symbol()));
         let underlying = cx.instrument(&Instrument::Underlying(holding.option.underlying));
         positions.push(Position { instrument, underlying, quantity: holding.quantity, multiplier: holding.multiplier });
-        entry.unresolved += usize::from(holding.symbol.is_none() && !holding.expired);
-        let option = holding.symbol.map(|symbol| Wanted { symbol, role: Role::Option, instrument });
-        let underlying =
-            holding.underlying_symbol.map(|symbol| Wanted { symbol, role: Role::Underlying, instrument: underlying });
+        let Holding { symbol, underlying_symbol, expired, .. } = holding;
+        entry.unresolved += usize::from(symbol.is_none() && !expired);
+        let option = symbol.map(|symbol| Wanted { symbol, role: Role::Option, instrument, expired });
+        let underlying = underlying_symbol.map(|symbol| Wanted {
+            symbol,
+            role: Role::Underlying,
+            instrument: underlying,
+            expired: false,
+        });
         entry.wanted.extend(option.into_iter().chain(underlying));
     }
     let observed_at = holdings.observed_at;

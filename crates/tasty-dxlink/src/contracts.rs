@@ -56,8 +56,8 @@ pub(crate) fn future_option(symbol: &str, underlying: &str) -> Result<NamedOptio
     by_columns(symbol).or_else(|| from_the_right(symbol, underlying)).ok_or(SymbolError::FutureOption)
 }
 
-/// Whether an option's last day is over. tastytrade lists a position until the expiration has been settled, on a Friday's
-/// option for a weekend, and its streamer says nothing of it any more.
+/// Whether an option's last day is over. tastytrade lists a position until the expiration has been settled, a Friday's
+/// option over the weekend, and its streamer may say nothing of it any more.
 pub(crate) fn is_expired(contract: &Contract, now: UnixNanos) -> bool {
     let next_day = contract.expiration().tomorrow().and_then(|day| day.to_zoned(TimeZone::UTC));
     next_day.is_ok_and(|day| now >= UnixNanos::from_timestamp(day.timestamp()).saturating_add(NEW_YORK_LAG))

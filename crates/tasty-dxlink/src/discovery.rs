@@ -21,7 +21,7 @@ pub(crate) struct Holding {
     pub(crate) option: NamedOption,
     pub(crate) quantity: f64,
     pub(crate) multiplier: Decimal,
-    /// Its last day is over: it is held, and there is nothing to subscribe.
+    /// Its last day is over, by this side's clock.
     pub(crate) expired: bool,
     /// `None`: it cannot be subscribed.
     pub(crate) symbol: Option<String>,
@@ -142,18 +142,22 @@ impl Discoverer {
         observed_at: UnixNanos,
         budget: &Budget,
     ) -> Result<Holding, Error> {
-        let PositionRow { quantity, multiplier, .. } = row;
-        if contracts::is_expired(&option.contract, observed_at) {
-            return Ok(Holding { option, quantity, multiplier, expired: true, symbol: None, underlying_symbol: None });
-        }
-        let symbol = self.resolver.option(&row, &option, budget).await?;
-        let underlying_symbol = self.resolver.underlying(&row, &option, symbol.as_deref(), budget).await?;
+        let expired = contracts::is_expired(&option.contract, observed_at);
+        // It is worth no question, but the clock may be wrong: what is known is subscribed.
+        let (symbol, underlying_symbol) = if expired {
+            self.resolver.recall(&row, &option)
+        } else {
+            let symbol = self.resolver.option(&row, &option, budget).await?;
+            let underlying = self.resolver.underlying(&row, &option, symbol.as_deref(), budget).await?;
+            (symbol, underlying)
+        };
         for (what, found) in [(row.symbol.clone(), &symbol), (option.underlying.to_string(), &underlying_symbol)] {
-            if found.is_none() {
+            if found.is_none() && !expired {
                 self.report(&what, "no streamer symbol is known for it");
             }
         }
-        Ok(Holding { option, quantity, multiplier, expired: false, symbol, underlying_symbol })
+        let PositionRow { quantity, multiplier, .. } = row;
+        Ok(Holding { option, quantity, multiplier, expired, symbol, underlying_symbol })
     }
 
     /// Complains once for the life of the source.

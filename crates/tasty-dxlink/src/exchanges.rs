@@ -45,11 +45,7 @@ impl Way {
 impl Exchanges {
     /// How to come to the symbol of this option: the first of each product is asked about.
     pub(crate) fn way(&mut self, product: &str, code: &Future, contract: &Contract) -> Way {
-        let shown = self.0.get(product);
-        let learned = shown.and_then(|shown| shown.mic.as_deref());
-        let mic = learned.or_else(|| contracts::mic_of_product(product));
-        let computed = mic.map(|mic| contracts::future_option_streamer_symbol(code, contract, mic));
-        match (shown, computed) {
+        match (self.0.get(product), self.computed(product, code, contract)) {
             (None, computed) => {
                 self.0.insert(product.to_owned(), Shown::default());
                 Way::Asked(computed)
@@ -58,6 +54,13 @@ impl Exchanges {
             (Some(Shown { mic: Some(_), exception: false }), Some(computed)) => Way::Computed(computed),
             (_, Some(computed)) => Way::Presumed(computed),
         }
+    }
+
+    /// The rule's symbol, where the exchange is known.
+    pub(crate) fn computed(&self, product: &str, code: &Future, contract: &Contract) -> Option<String> {
+        let learned = self.0.get(product).and_then(|shown| shown.mic.as_deref());
+        let mic = learned.or_else(|| contracts::mic_of_product(product));
+        mic.map(|mic| contracts::future_option_streamer_symbol(code, contract, mic))
     }
 
     /// The API has named the symbol of this option.

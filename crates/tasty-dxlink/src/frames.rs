@@ -37,7 +37,12 @@ impl Frames {
     ) -> Result<Self, Error> {
         let now = Instant::now();
         let mut session = Session::new(session_settings(&TastyConfig::new("".into(), "".into()), "".into()), now);
-        let wanted = options.into_iter().map(|(symbol, instrument)| Wanted { symbol, role: Role::Option, instrument });
+        let wanted = options.into_iter().map(|(symbol, instrument)| Wanted {
+            symbol,
+            role: Role::Option,
+            instrument,
+            expired: false,
+        });
         session.want(&wanted.collect::<Vec<_>>(), now);
         let mut frames = Self { session, now, received_at };
         for frame in OPENING {

@@ -157,6 +157,24 @@ impl Resolver {
         }
     }
 
+    /// The streamer symbols of an option and of what it is written on, as far as they are known without a question.
+    pub(crate) fn recall(&self, row: &PositionRow, option: &NamedOption) -> (Option<String>, Option<String>) {
+        let known = row.streamer_symbol.clone().or_else(|| self.known(row.symbol.trim()).flatten());
+        match &option.kind {
+            OptionKind::Equity => (
+                Some(known.unwrap_or_else(|| contracts::equity_streamer_symbol(&option.contract))),
+                Some(option.underlying.to_string()),
+            ),
+            OptionKind::Future { option: code, future } => {
+                let computed = || self.memory().exchanges.computed(future.product(), code, &option.contract);
+                let symbol = known.or_else(computed);
+                let underlying = self.known(row.underlying_symbol.trim()).flatten();
+                let underlying = underlying.or_else(|| future_by_rule(future, symbol.as_deref()));
+                (symbol, underlying)
+            }
+        }
+    }
+
     async fn equity_option(&self, row: &PositionRow, option: &NamedOption, budget: &Budget) -> Result<String, Error> {
         let computed = contracts::equity_streamer_symbol(&option.contract);
         let symbol = row.symbol.trim();
@@ -221,9 +239,7 @@ impl Resolver {
         option_symbol: Option<&str>,
         budget: &Budget,
     ) -> Result<Option<String>, Error> {
-        // An option trades where its future does.
-        let mic = option_symbol.and_then(contracts::mic_of).or_else(|| contracts::mic_of_product(future.product()));
-        let computed = mic.map(|mic| contracts::future_streamer_symbol(future, mic));
+        let computed = future_by_rule(future, option_symbol);
         if rest_symbol.is_empty() {
             return Ok(computed);
         }
@@ -340,6 +356,12 @@ impl Resolver {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The streamer symbol of a future, which trades where its option does.
+fn future_by_rule(future: &Future, option_symbol: Option<&str>) -> Option<String> {
+    let mic = option_symbol.and_then(contracts::mic_of).or_else(|| contracts::mic_of_product(future.product()));
+    mic.map(|mic| contracts::future_streamer_symbol(future, mic))
 }
 
 /// What the API said of a symbol.

@@ -129,7 +129,7 @@ impl Session {
     /// Replaces what is to be subscribed.
     pub(crate) fn want(&mut self, wanted: &[Wanted], now: Instant) {
         let mut greeks = BTreeSet::new();
-        let (mut underlyings, mut first) = (BTreeSet::new(), BTreeSet::new());
+        let (mut underlyings, mut first, mut expired) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for item in wanted {
             let id = self.feed.symbols.intern(&item.symbol, item.role);
             if id.index() == self.instruments.len() {
@@ -140,6 +140,7 @@ impl Session {
             match item.role {
                 Role::Option => {
                     greeks.insert((EventKind::Greeks, id));
+                    expired.extend(item.expired.then_some(id));
                 }
                 Role::Underlying | Role::Benchmark => {
                     underlyings.extend([(EventKind::Quote, id), (EventKind::Trade, id)]);
@@ -152,8 +153,9 @@ impl Session {
         options.subscriptions.want(greeks);
         others.subscriptions.want(underlyings);
         for Channel { subscriptions, pulse, .. } in &mut self.channels {
-            pulse.wanted(now, subscriptions);
+            pulse.wanted(now, subscriptions, &expired);
         }
+        self.silence.excuse(expired);
         self.answered = self.channels.iter().all(|channel| !channel.subscriptions.is_pending()) && self.answered;
         self.request_channels(now);
     }

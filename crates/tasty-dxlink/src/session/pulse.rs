@@ -4,12 +4,13 @@
 //! tells them apart is to ask. The first event after a subscription is the last known one, at any hour, so one symbol that
 //! has had an event is taken off the channel and put on it again. A channel that does not answer to that is dead.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use greeks_model::UnixNanos;
 
 use super::subscriptions::{Item, Subscriptions};
-use crate::wire::Row;
+use crate::wire::{Row, SymbolId};
 
 /// Between the removal of the symbol and its return: long enough for the server to have let go of it.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -60,7 +61,7 @@ struct Beat {
 pub(super) struct Pulse {
     quiet_after: Duration,
     answer_within: Duration,
-    /// Which kinds of events each symbol has had, as bits, by [`SymbolId`](crate::wire::SymbolId).
+    /// Which kinds of events each symbol has had, as bits, by [`SymbolId`].
     heard: Vec<u8>,
     beat: Option<Beat>,
     probe: Probe,
@@ -148,9 +149,14 @@ impl Pulse {
         }
     }
 
-    /// Something else is wanted: a symbol that is not any more owes no answer.
-    pub(super) fn wanted(&mut self, now: Instant, subscriptions: &mut Subscriptions) {
-        if self.probe.item().is_some_and(|item| !subscriptions.wants(item)) {
+    /// Something else is wanted: a symbol that is not any more, or has expired since it was heard, owes no answer.
+    pub(super) fn wanted(&mut self, now: Instant, subscriptions: &mut Subscriptions, expired: &BTreeSet<SymbolId>) {
+        for symbol in expired {
+            if let Some(kinds) = self.heard.get_mut(symbol.index()) {
+                *kinds = 0;
+            }
+        }
+        if self.probe.item().is_some_and(|item| !subscriptions.wants(item) || expired.contains(&item.1)) {
             subscriptions.withhold(None);
             (self.probe, self.ask_at) = (Probe::None, now);
         }

@@ -38,4 +38,6 @@ pub(crate) struct Wanted {
     pub(crate) symbol: String,
     pub(crate) role: Role,
     pub(crate) instrument: InstrumentId,
+    /// An option whose last day is over: it is subscribed, and no event of it is waited for.
+    pub(crate) expired: bool,
 }

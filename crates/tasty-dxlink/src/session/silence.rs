@@ -1,6 +1,7 @@
 //! Subscriptions that never answer. The protocol acknowledges nothing and reports no unknown symbol: silence is the only
 //! sign of a wrong or unentitled one.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::wire::SymbolId;
@@ -22,15 +23,17 @@ pub(super) struct SilenceWatch {
     silent: usize,
     next_scan: Option<Instant>,
     news: Vec<SymbolId>,
+    /// Never waited for.
+    excused: BTreeSet<SymbolId>,
 }
 
 impl SilenceWatch {
     pub(super) const fn new(after: Duration) -> Self {
-        Self { after, answers: Vec::new(), silent: 0, next_scan: None, news: Vec::new() }
+        Self { after, answers: Vec::new(), silent: 0, next_scan: None, news: Vec::new(), excused: BTreeSet::new() }
     }
 
     pub(super) fn subscribed(&mut self, symbol: Option<SymbolId>, now: Instant) {
-        let Some(symbol) = symbol else { return };
+        let Some(symbol) = symbol.filter(|symbol| !self.excused.contains(symbol)) else { return };
         if self.answers.len() <= symbol.index() {
             self.answers.resize(symbol.index() + 1, (None, Answer::NotSubscribed));
         }
@@ -41,6 +44,12 @@ impl SilenceWatch {
         self.set(symbol, Answer::Awaited { since: now });
         let due = now + self.after;
         self.next_scan = Some(self.next_scan.map_or(due, |next| next.min(due)));
+    }
+
+    /// These alone are not waited for from now on.
+    pub(super) fn excuse(&mut self, symbols: BTreeSet<SymbolId>) {
+        self.forget(symbols.iter().copied());
+        self.excused = symbols;
     }
 
     pub(super) fn forget(&mut self, symbols: impl IntoIterator<Item = SymbolId>) {

@@ -136,7 +136,7 @@ async fn a_product_that_the_api_does_not_know_yet_is_asked_for_again_after_a_whi
 }
 
 #[tokio::test]
-async fn an_option_whose_day_is_over_is_held_and_not_subscribed() {
+async fn an_option_whose_day_is_over_is_held_and_not_waited_for() {
     let broker = Broker::start().await;
     // The last one is of a product that nothing is known of.
     let positions = [
@@ -162,7 +162,7 @@ async fn an_option_whose_day_is_over_is_held_and_not_subscribed() {
         assert!(subscription.contains(symbol), "{symbol}: {subscription}");
     }
     assert!(!subscription.contains("D4AU"), "{subscription}");
-    assert_eq!(broker.count("/instruments/future"), 0, "nor is its symbol asked for");
+    assert_eq!(broker.count("/instruments/future"), 0, "it is worth no question");
     streamer.open(3).await;
     streamer.expect("FEED_SUBSCRIPTION").await;
     streamer.say(CONFIG).await;
@@ -174,6 +174,37 @@ async fn an_option_whose_day_is_over_is_held_and_not_subscribed() {
     while client.ends.events.try_recv().is_ok() {}
     let SourceEvent::Positions(snapshot) = client.event().await else { panic!() };
     assert_eq!(snapshot.positions.len(), 4, "all of them are held as long as they are listed");
+    stop(client).await;
+}
+
+/// Whose clock is a month ahead misses nothing by that.
+#[tokio::test]
+async fn what_has_expired_by_this_sides_clock_alone_is_streamed() {
+    let broker = Broker::start().await;
+    let future = POSITION_F.replace("MNQZ6", "MESZ5").replace("D4AU6 260922", "EX3Z5 251219").replace("24575", "6650");
+    broker.hold(&[POSITION_A.replace("261218C00232500", "251231C00240000"), future]);
+    let mut config = one_account(broker.config());
+    config.silent_after = Duration::from_millis(100);
+    let mut client = Client::new(config, 64);
+    client.ends.clock.advance(Duration::from_secs(31 * 24 * 3600));
+    client.start();
+    let SourceEvent::Positions(snapshot) = client.event().await else { panic!() };
+    let mut streamer = broker.request_channels().await;
+    streamer.open(1).await;
+    let subscription = streamer.expect("FEED_SUBSCRIPTION").await;
+    for symbol in [".AAPL251231C240", "./EX3Z25C6650:XCME"] {
+        assert!(subscription.contains(symbol), "{symbol}: {subscription}");
+    }
+    streamer.open(3).await;
+    let subscription = streamer.expect("FEED_SUBSCRIPTION").await;
+    for symbol in ["AAPL", "/MESZ25:XCME"] {
+        assert!(subscription.contains(&format!("\"{symbol}\"")), "{symbol}: {subscription}");
+    }
+    streamer.say(CONFIG).await;
+    streamer.say(&deltas(&[(".AAPL251231C240", 0.5)])).await;
+    client.state(connected).await;
+    let SourceEvent::Quote { update, .. } = client.quote().await else { panic!() };
+    assert_eq!((update.instrument, update.delta), (snapshot.positions[0].instrument, Some(0.5)));
     stop(client).await;
 }
 

@@ -80,14 +80,20 @@ impl Bench {
     }
 
     fn want(&mut self, options: &[&str], underlyings: &[&str]) {
+        self.want_beside_expired(options, &[], underlyings);
+    }
+
+    fn want_beside_expired(&mut self, options: &[&str], expired: &[&str], underlyings: &[&str]) {
         let wanted: Vec<Wanted> = options
             .iter()
+            .chain(expired)
             .map(|symbol| (symbol, Role::Option))
             .chain(underlyings.iter().map(|symbol| (symbol, Role::Underlying)))
             .map(|(symbol, role)| Wanted {
                 symbol: (*symbol).into(),
                 role,
                 instrument: self.table.intern(&Instrument::Underlying(Underlying::new(symbol))),
+                expired: expired.contains(symbol),
             })
             .collect();
         self.session.want(&wanted, self.now);

@@ -180,6 +180,28 @@ fn a_symbol_that_is_not_wanted_any_more_is_not_asked() {
 }
 
 #[test]
+fn an_expired_option_owes_no_answer() {
+    let mut bench = streaming(settings_with_pulse());
+    for symbol in [".A", ".B"] {
+        bench.frame(&greeks(1, symbol, "0.5")).unwrap();
+    }
+    bench.want_beside_expired(&[".A"], &[".B"], &["A"]);
+    assert_eq!(next_change(&mut bench, true).unwrap(), (change("remove", ".A"), 45.0));
+    assert_eq!(next_change(&mut bench, true).unwrap().0, change("add", ".A"));
+    // Its own day ends while its answer is awaited.
+    bench.want_beside_expired(&[], &[".A", ".B"], &["A"]);
+    for _ in 0..3_600 {
+        bench.pass(1.0).unwrap();
+        bench.frame(TRADE).unwrap();
+        assert_eq!(subscriptions(&mut bench), [""; 0]);
+    }
+    assert_eq!(bench.session.silent_options(), 0);
+    // One that is told of all the same is as good as any.
+    bench.frame(&greeks(1, ".B", "0.5")).unwrap();
+    assert_eq!(next_change(&mut bench, true).unwrap(), (change("remove", ".B"), 45.0));
+}
+
+#[test]
 fn a_closed_channel_begins_anew() {
     let mut bench = streaming(settings_with_pulse());
     bench.frame(&greeks(1, ".A", "0.5")).unwrap();

@@ -140,6 +140,20 @@ fn options_that_never_answer_are_reported() {
 }
 
 #[test]
+fn expired_options_are_not_missed() {
+    let mut bench = Bench::authorized();
+    bench.want_beside_expired(&[".A"], &[".X"], &[]);
+    bench.frame(OPENED_1).unwrap();
+    assert!(bench.outputs().iter().any(|text| text.contains(".X")), "subscribed it is");
+    bench.pass(31.0).unwrap();
+    assert_eq!((bench.session.silent_options(), bench.session.take_newly_silent()), (1, vec![".A".into()]));
+    bench.want_beside_expired(&[], &[".A", ".X"], &[]);
+    assert_eq!(bench.session.silent_options(), 0);
+    bench.frame(&greeks(1, ".X", "1")).unwrap();
+    assert_eq!(bench.events().len(), 1, "what comes of it all the same is taken");
+}
+
+#[test]
 fn rows_make_room_for_those_of_the_next_frame() {
     let mut bench = Bench::authorized();
     bench.want(&[".A"], &[]);
