@@ -62,11 +62,12 @@ impl SeriesIds {
         client: &Client,
         series: impl Iterator<Item = &'a Arc<Series>>,
     ) -> Result<(), Error> {
-        let missing: HashSet<&Arc<Series>> = series.filter(|series| !self.knows(series)).collect();
+        // In the order of their rows: where two differ in the underlying alone, the first one stays.
+        let mut seen = HashSet::new();
+        let missing: Vec<&Arc<Series>> = series.filter(|series| !self.knows(series) && seen.insert(*series)).collect();
         if missing.is_empty() {
             return Ok(());
         }
-        let missing: Vec<&Arc<Series>> = missing.into_iter().collect();
         let missing = self.look_up(client, &missing).await?;
         if missing.is_empty() {
             return Ok(());

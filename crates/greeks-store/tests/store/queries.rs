@@ -150,19 +150,24 @@ async fn the_check_tells_what_the_database_is() {
 #[tokio::test]
 async fn a_series_keeps_the_underlying_it_was_first_stored_with() {
     let database = Database::migrated().await;
-    let first = series("5WT00001", PUT);
-    let mended = Arc::new(Series { underlying: "SPX".into(), ..Series::clone(&first) });
-    store(&database, vec![Record::Snapshot(tick(&first, 0)), Record::Snapshot(tick(&mended, 1))]).await;
+    let first: Vec<_> = (1..=8).map(|number| series(&format!("5WT0000{number}"), PUT)).collect();
+    let mend = |first: &Arc<Series>| Arc::new(Series { underlying: "SPX".into(), ..Series::clone(first) });
+    let mended: Vec<_> = first.iter().map(mend).collect();
+    // All in one commit.
+    let rows = |series: &[Arc<Series>], second| -> Vec<Record> {
+        series.iter().map(|series| Record::Snapshot(tick(series, second))).collect()
+    };
+    store(&database, [rows(&first, 0), rows(&mended, 1)].concat()).await;
     let queries = Queries::new(&database.config, 1).unwrap();
     let of = async |underlying: &str| {
         let rows = queries.snapshots(&filter(|filter| filter.underlying = Some(underlying.into()))).await.unwrap().rows;
         rows.len()
     };
-    assert_eq!(database.count("SELECT count(*) FROM series").await, 1);
-    assert_eq!((of("SPXW").await, of("SPX").await), (2, 0));
+    assert_eq!(database.count("SELECT count(*) FROM series").await, 8);
+    assert_eq!((of("SPXW").await, of("SPX").await), (16, 0));
     // As `migrations/README.md` has it.
     let by_hand = "UPDATE series SET underlying = 'SPX' WHERE underlying = 'SPXW'; DELETE FROM portfolio_minutes";
     database.client().await.batch_execute(by_hand).await.unwrap();
-    store(&database, vec![Record::Snapshot(tick(&mended, 2))]).await;
-    assert_eq!((of("SPXW").await, of("SPX").await), (0, 3));
+    store(&database, rows(&mended, 2)).await;
+    assert_eq!((of("SPXW").await, of("SPX").await), (0, 24));
 }
