@@ -17,7 +17,7 @@ use greeks_model::Contract;
 use serde_json::{Value, json};
 
 /// Opened at both brokers.
-const CONTRACT: &str = "SPXW  270115P06500000";
+const CONTRACT: &str = "SPXW  300118P06500000";
 /// Far below what a person notices, far above what a small table needs on a busy machine.
 const QUICK: Duration = Duration::from_millis(500);
 /// What Grafana's PostgreSQL data source turns into numbers.

@@ -13,7 +13,7 @@ use greeks_model::Contract;
 use serde_json::{Value, json};
 
 /// Nobody holds them at the start.
-const CONTRACTS: [&str; 2] = ["SPXW  270115P06500000", "/ESZ26 261204C6700"];
+const CONTRACTS: [&str; 2] = ["SPXW  300118P06500000", "/ESZ29 291207C6700"];
 const ACCOUNTS: [&str; 2] = ["U1234567", "5WT00001"];
 
 /// Broker, account, contract.

@@ -12,7 +12,7 @@ use greeks_model::Contract;
 const ACCOUNTS: [&str; 2] = ["5WT00001", "5WT00002"];
 
 /// Two that nobody holds at the start: an index option, and an option on a future.
-const CONTRACTS: [&str; 2] = ["SPXW  270115P06500000", "/ESZ26 261204C6700"];
+const CONTRACTS: [&str; 2] = ["SPXW  300118P06500000", "/ESZ29 291207C6700"];
 
 async fn start(cluster: &Cluster, name: &str) -> (Database, TastySim, Daemon) {
     let database = cluster.database(name).await;

@@ -288,7 +288,7 @@ async fn executions_tell_of_changed_positions() {
     let told = &execution["args"][0];
     assert_eq!((&told["conid"], &told["side"], &told["size"]), (&json!(conid), &json!("S"), &json!(3)));
     assert_eq!(told["account"], account);
-    let new = "AAPL  270115C00240000".parse().unwrap();
+    let new = "AAPL  300118C00240000".parse().unwrap();
     control.open_position(account, &new, 2).await.unwrap();
     let execution = raw.find(|frame| frame["topic"] == "str").await;
     let conid = execution["args"][0]["conid"].as_i64().unwrap();
@@ -306,7 +306,7 @@ async fn executions_tell_of_changed_positions() {
     let rows = gateway.rows(account).await;
     assert!(rows.iter().any(|row| row["conid"] == conid && row["position"].as_f64() == Some(4.0)));
     assert!(control.open_position("U9", &new, 1).await.is_err());
-    assert!(control.open_position(account, &"MSFT  270115C00240000".parse().unwrap(), 1).await.is_err());
+    assert!(control.open_position(account, &"MSFT  300118C00240000".parse().unwrap(), 1).await.is_err());
     assert_eq!(sim.violations(), []);
     sim.shutdown().await;
 }

@@ -191,7 +191,7 @@ async fn disconnections_of_both_kinds_and_refusals() {
 async fn positions_open_and_close_while_it_runs() {
     let sim = TastySim::start(config()).await.unwrap();
     let control = sim.control();
-    let contract = "SPXW  261224P06500000".parse().unwrap();
+    let contract = "SPXW  300118P06500000".parse().unwrap();
     assert!(
         matches!(control.open_position("5WT00003", &contract, 1).await, Err(SimError::Unknown(_))),
         "closed account"
@@ -205,7 +205,7 @@ async fn positions_open_and_close_while_it_runs() {
     };
     assert_eq!((row(&sim).quantity, row(&sim).account.as_str()), (-4, "5WT00002"));
     let mut raw = Raw::ready(&sim, "AUTO", 0.0, "COMPACT").await;
-    raw.subscribe("Greeks", &[".SPXW261224P6500"]).await;
+    raw.subscribe("Greeks", &[".SPXW300118P6500"]).await;
     let rows = read_until(&mut raw, &mut Decoder::default(), |rows| rows.len() > 3).await;
     assert!(rows.iter().all(|row| (-1.0..0.0).contains(&number(row, "delta"))));
     control.close_position("5WT00002", &contract).unwrap();

@@ -146,7 +146,7 @@ async fn changes_are_told_to_the_accounts_that_are_connected() {
     let control = sim.control();
     let (mut both, token) = connected(&sim, json!(ACCOUNTS)).await;
     let (mut second, _) = connected(&sim, json!("5WT00002")).await;
-    let contract = "SPXW  261224P06500000".parse().unwrap();
+    let contract = "SPXW  300118P06500000".parse().unwrap();
 
     control.open_position("5WT00001", &contract, 3).await.unwrap();
     control.open_position("5WT00002", &contract, -4).await.unwrap();
@@ -166,7 +166,7 @@ async fn changes_are_told_to_the_accounts_that_are_connected() {
         let leg = &order["legs"][0];
         assert_eq!((&order["status"], &order["account-number"]), (&json!("Filled"), &json!(account)));
         assert_eq!((&leg["action"], &leg["quantity"]), (&json!(action), &json!(traded)));
-        assert_eq!(leg["symbol"], "SPXW  261224P06500000");
+        assert_eq!(leg["symbol"], "SPXW  300118P06500000");
         assert_eq!((&position["account-number"], &position["symbol"]), (&json!(account), &leg["symbol"]));
         let told = position["quantity"].as_i64().or_else(|| position["quantity"].as_str()?.parse().ok());
         assert_eq!((told, &position["quantity-direction"]), (Some(quantity), &json!(direction)));
@@ -179,7 +179,7 @@ async fn changes_are_told_to_the_accounts_that_are_connected() {
     }
     // REST says the same, word for word.
     let rows = get(&sim, &token, "/accounts/5WT00002/positions").await.json();
-    let row = rows["data"]["items"].as_array().unwrap().iter().find(|row| row["symbol"] == "SPXW  261224P06500000");
+    let row = rows["data"]["items"].as_array().unwrap().iter().find(|row| row["symbol"] == "SPXW  300118P06500000");
     assert_eq!(row.unwrap()["updated-at"], newest.as_str());
 
     control.quiet_positions(true);

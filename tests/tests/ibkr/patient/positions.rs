@@ -28,7 +28,7 @@ const HERE: [&str; 2] = ["U1234567", "U7654321"];
 const THERE: [&str; 2] = ["5WT00001", "5WT00002"];
 
 /// Some that nobody holds at the start: an index option, an option on a future, and another index option.
-const CONTRACTS: [&str; 3] = ["SPXW  270115P06500000", "/ESZ26 261204C6700", "SPXW  270115C07000000"];
+const CONTRACTS: [&str; 3] = ["SPXW  300118P06500000", "/ESZ29 291207C6700", "SPXW  300118C07000000"];
 
 /// How often positions are read though nothing tells of a change, and what is done with what is found.
 const POLL: Duration = Duration::from_secs(60 + 15);
