@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode as Driver};
 
+use crate::connection_string::{KNOWN, Split};
 use crate::tls::TlsSettings;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,53 +21,6 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 /// How long sent bytes may go unacknowledged before the connection counts as dead.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Options of libpq that mean something we do not do; they may be named in an error, anything else could be a secret.
-const NOT_SUPPORTED: [&str; 14] = [
-    "gssencmode",
-    "krbsrvname",
-    "gsslib",
-    "passfile",
-    "service",
-    "servicefile",
-    "sslcert",
-    "sslkey",
-    "sslpassword",
-    "sslcrl",
-    "sslcrldir",
-    "requirepeer",
-    "require_auth",
-    "sslcertmode",
-];
-
-/// Options that mean something.
-const KNOWN: [&str; 21] = [
-    "host",
-    "hostaddr",
-    "port",
-    "dbname",
-    "user",
-    "password",
-    "sslmode",
-    "sslrootcert",
-    "sslnegotiation",
-    "connect_timeout",
-    "tcp_user_timeout",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_count",
-    "keepalives_retries",
-    "target_session_attrs",
-    "load_balance_hosts",
-    "channel_binding",
-    "application_name",
-    "options",
-];
-
-/// Those of the driver's own whose value is a number.
-const NUMBERS: [&str; 5] =
-    ["connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_retries"];
 
 /// How far the connection must be protected, with the meaning libpq gives to `sslmode`. Unix sockets never use TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -138,11 +92,7 @@ impl DatabaseConfig {
     /// # Errors
     /// [`DatabaseConfigError`], which never quotes the string.
     pub fn parse(text: &str) -> Result<Self, DatabaseConfigError> {
-        let split = if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            split_url(text)?
-        } else {
-            split_pairs(text)?
-        };
+        let split = Split::of(text)?;
         let mut config: Config = split.rest.parse().map_err(|_| DatabaseConfigError::Malformed)?;
         // No host has one in its name: it is the end of a password.
         if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
@@ -343,29 +293,6 @@ pub enum DatabaseConfigError {
     NoUser,
 }
 
-/// What the driver does not understand, taken out of the string.
-#[derive(Default)]
-struct Split {
-    rest: String,
-    ssl_mode: Option<String>,
-    root_cert: Option<String>,
-    times: Times,
-}
-
-/// What the driver has under another name or in another unit than libpq.
-#[derive(Default)]
-struct Times {
-    tcp_user_timeout: Option<Duration>,
-    keepalives_count: Option<u32>,
-}
-
-impl Times {
-    fn set(&self, config: &mut Config) {
-        self.tcp_user_timeout.map(|time| config.tcp_user_timeout(time));
-        self.keepalives_count.map(|count| config.keepalives_retries(count));
-    }
-}
-
 /// Sets the deadlines and keepalives that are not given, as far as the driver tells.
 fn fill_deadlines(config: &mut Config) {
     if config.get_connect_timeout().is_none() {
@@ -383,114 +310,6 @@ fn fill_deadlines(config: &mut Config) {
     if config.get_keepalives_retries().is_none() {
         config.keepalives_retries(KEEPALIVE_RETRIES);
     }
-}
-
-impl Split {
-    /// Takes the option if it is ours; `false` leaves it to the driver.
-    fn take(&mut self, key: &str, value: &str) -> Result<bool, DatabaseConfigError> {
-        match key {
-            "sslmode" => self.ssl_mode = Some(value.to_owned()),
-            "sslrootcert" => self.root_cert = Some(value.to_owned()),
-            "tcp_user_timeout" => {
-                let millis: i64 = number("tcp_user_timeout", value)?;
-                self.times.tcp_user_timeout =
-                    u64::try_from(millis).ok().filter(|given| *given > 0).map(Duration::from_millis);
-            }
-            "keepalives_count" => self.times.keepalives_count = Some(number("keepalives_count", value)?),
-            _ => return Self::leave(key, value),
-        }
-        Ok(true)
-    }
-
-    /// Whether the driver will do something else with it than to refuse the whole.
-    fn leave(key: &str, value: &str) -> Result<bool, DatabaseConfigError> {
-        let of = |names: &[&'static str]| names.iter().copied().find(|name| *name == key);
-        if let Some(name) = of(&NOT_SUPPORTED) {
-            return Err(DatabaseConfigError::NotSupported(name));
-        }
-        if let Some(name) = of(&NUMBERS) {
-            number::<i64>(name, value)?;
-        }
-        of(&KNOWN).map(|_| false).ok_or(DatabaseConfigError::Unknown)
-    }
-}
-
-fn number<N: FromStr>(name: &'static str, value: &str) -> Result<N, DatabaseConfigError> {
-    value.parse().map_err(|_| DatabaseConfigError::Number(name))
-}
-
-fn split_url(url: &str) -> Result<Split, DatabaseConfigError> {
-    let (base, query) = url.split_once('?').unwrap_or((url, ""));
-    // Which of two ends the password? The driver takes the first, and what is left of it for a host or a database.
-    if base.matches('@').count() > 1 {
-        return Err(DatabaseConfigError::Malformed);
-    }
-    let mut split = Split { rest: base.to_owned(), ..Split::default() };
-    let mut separator = '?';
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').ok_or(DatabaseConfigError::Malformed)?;
-        let decoded = percent_decode(value).ok_or(DatabaseConfigError::Malformed)?;
-        if !split.take(key, &decoded)? {
-            split.rest.push(separator);
-            split.rest.push_str(pair);
-            separator = '&';
-        }
-    }
-    Ok(split)
-}
-
-/// `key=value` pairs; values may stand in single quotes, a backslash protects the next character.
-fn split_pairs(text: &str) -> Result<Split, DatabaseConfigError> {
-    let mut split = Split::default();
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        let (key, after) = rest.split_once('=').ok_or(DatabaseConfigError::Malformed)?;
-        let (value, raw, remaining) = pair_value(after.trim_start()).ok_or(DatabaseConfigError::Malformed)?;
-        if !split.take(key.trim(), &value)? {
-            split.rest.push_str(key.trim());
-            split.rest.push('=');
-            split.rest.push_str(raw);
-            split.rest.push(' ');
-        }
-        rest = remaining.trim_start();
-    }
-    Ok(split)
-}
-
-/// The value at the start of `text`: decoded, as written, and what follows it.
-fn pair_value(text: &str) -> Option<(String, &str, &str)> {
-    let mut value = String::new();
-    let quoted = text.starts_with('\'');
-    let mut chars = text.char_indices();
-    if quoted {
-        chars.next();
-    }
-    loop {
-        match chars.next() {
-            None if quoted => return None,
-            None => return Some((value, text, "")),
-            Some((_, '\\')) => value.push(chars.next()?.1),
-            Some((at, '\'')) if quoted => return Some((value, text.get(..=at)?, text.get(at + 1..)?)),
-            Some((at, c)) if !quoted && c.is_whitespace() => return Some((value, text.get(..at)?, text.get(at..)?)),
-            Some((_, c)) => value.push(c),
-        }
-    }
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        if byte != b'%' {
-            bytes.push(byte);
-            rest = tail;
-            continue;
-        }
-        let (digits, tail) = tail.split_at_checked(2)?;
-        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-        rest = tail;
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

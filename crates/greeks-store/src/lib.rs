@@ -31,6 +31,7 @@ mod failpoint;
 
 mod commit;
 mod connection;
+mod connection_string;
 mod database;
 mod failure;
 mod journal_log;
