@@ -3,7 +3,9 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::exit::{Code, Failure};
 use crate::settings::{Log, LogFormat};
@@ -21,7 +23,7 @@ pub(crate) fn init(log: &Log, verbose: u8, daemon: bool) -> Result<(), Failure> 
         1 => format!("info{}", ours("debug")),
         _ => "trace".into(),
     };
-    let filter = filter(log.filter.as_deref().unwrap_or(&default)).map_err(|error| {
+    let filter = EnvFilter::try_new(log.filter.as_deref().unwrap_or(&default)).map_err(|error| {
         Failure::new(Code::Config, format!("RUST_LOG is not valid: {error}"))
             .remedy("write it like info,greeks_store=debug")
     })?;
@@ -31,25 +33,21 @@ pub(crate) fn init(log: &Log, verbose: u8, daemon: bool) -> Result<(), Failure> 
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let installed = if json { builder.json().try_init() } else { builder.with_ansi(terminal && !log.plain).try_init() };
+    let registry = tracing_subscriber::registry().with(filter).with(harmless());
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let installed = if json {
+        registry.with(lines.json()).try_init()
+    } else {
+        registry.with(lines.with_ansi(terminal && !log.plain)).try_init()
+    };
     installed.map_err(|error| Failure::new(Code::Runtime, format!("cannot install the log: {error}")))
 }
 
-/// What is asked for, less what holds secrets: at `trace` the websocket library writes out every request and message,
+/// Whatever is asked for, not what holds secrets: at `trace` the websocket library writes out every request and message,
 /// session cookies and tokens included, and at `debug` the database's every parameter, account numbers among them.
-fn filter(asked: &str) -> Result<EnvFilter, ParseError> {
-    let loud = [
-        "tungstenite",
-        "tungstenite::handshake::client",
-        "tungstenite::protocol",
-        "tungstenite::protocol::frame",
-        "tokio_postgres",
-        "tokio_postgres::query",
-    ];
-    loud.iter().try_fold(EnvFilter::try_new(asked)?, |filter, target| {
-        Ok(filter.add_directive(format!("{target}=info").parse()?))
-    })
+fn harmless() -> Targets {
+    let cap = LevelFilter::INFO;
+    Targets::new().with_default(LevelFilter::TRACE).with_targets([("tungstenite", cap), ("tokio_postgres", cap)])
 }
 
 /// Directives for our own crates, each after a comma.
@@ -63,6 +61,13 @@ mod tests {
 
     use super::*;
 
+    fn subscriber(asked: &str) -> impl tracing::Subscriber {
+        tracing_subscriber::registry()
+            .with(EnvFilter::new(asked))
+            .with(harmless())
+            .with(tracing_subscriber::fmt::layer())
+    }
+
     #[test]
     fn no_wish_makes_a_library_write_out_secrets() {
         for asked in [
@@ -73,14 +78,22 @@ mod tests {
             "tokio_postgres=debug",
             "tokio_postgres::query=trace",
         ] {
-            let subscriber = tracing_subscriber::fmt().with_env_filter(filter(asked).unwrap()).finish();
-            tracing::subscriber::with_default(subscriber, || {
+            tracing::subscriber::with_default(subscriber(asked), || {
                 assert!(!tracing::enabled!(target: "tungstenite::handshake::client", Level::TRACE), "{asked}");
                 assert!(!tracing::enabled!(target: "tungstenite::protocol", Level::TRACE), "{asked}");
                 assert!(!tracing::enabled!(target: "tokio_postgres::query", Level::DEBUG), "{asked}");
                 assert_eq!(tracing::enabled!(target: "hyper", Level::TRACE), asked.starts_with("trace"), "{asked}");
             });
         }
-        assert!(filter("a=b=c").is_err());
+        assert!(EnvFilter::try_new("a=b=c").is_err());
+    }
+
+    #[test]
+    fn a_library_says_no_more_than_is_asked_for() {
+        for (asked, heard) in [("warn", false), ("error", false), ("info", true), ("tokio_postgres=info", true)] {
+            tracing::subscriber::with_default(subscriber(asked), || {
+                assert_eq!(tracing::enabled!(target: "tokio_postgres::connection", Level::INFO), heard, "{asked}");
+            });
+        }
     }
 }
